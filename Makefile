@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Every task a person has; `make help` lists them.
+
+PREFIX ?= /usr
+SYSCONFDIR ?= /etc
+LIBDIR ?= $(PREFIX)/lib
+SBINDIR ?= $(PREFIX)/sbin
+MANDIR ?= $(PREFIX)/share/man
+# where Pacemaker and systemd look; both follow PREFIX, override for another root
+OCFDIR ?= $(PREFIX)/lib/ocf
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+DESTDIR ?=
+B ?= build
+CC ?= gcc
+CFLAGS ?= -O2 -g
+DEPS ?= 1
+JOBS ?= 2
+V ?= 0
+
+PKGS = libsodium libzstd inih json-c libcap libsystemd blkid
+HF_CFLAGS = -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Iinclude -pthread \
+	-Wall -Wextra -Wno-unused-parameter -Wmissing-prototypes -Wshadow -Wvla -Wformat=2 \
+	-fstack-protector-strong -fvisibility=hidden -fPIC -MMD -MP
+HF_LIBS = $(shell pkg-config --libs $(PKGS)) -pthread
+
+LIB_SRC = $(wildcard user/lib/*.c)
+LIB_OBJ = $(LIB_SRC:%.c=$(B)/%.o)
+DAEMON_OBJ = $(patsubst %.c,$(B)/%.o,$(wildcard user/daemon/*.c))
+CLI_OBJ = $(patsubst %.c,$(B)/%.o,$(wildcard user/cli/*.c))
+MAN = $(wildcard Documentation/man/*.[1-8])
+VERSION = $(shell sed -n 's/^.define HF_VERSION "\(.*\)"/\1/p' include/holdfast.h)
+SONAME = libholdfast.so.0
+
+# V=1 shows the commands, V=s nothing
+Q = $(if $(filter 1,$(V)),,@)
+say = $(if $(filter 0,$(V)),@printf '  %-4s %s\n' $(1) '$(subst $(CURDIR)/,,$@)')
+
+# t_*.c are the tests, bench_*.c the benchmark, the others help the scripts
+TEST_SRC = $(wildcard selftests/*/t_*.c)
+BENCH_SRC = $(wildcard selftests/bench/*.c)
+HELPER_SRC = $(filter-out $(TEST_SRC) $(BENCH_SRC),$(wildcard selftests/*/*.c))
+TEST_BIN = $(TEST_SRC:%.c=$(B)/%)
+BENCH_BIN = $(BENCH_SRC:%.c=$(B)/%)
+HELPER_BIN = $(HELPER_SRC:%.c=$(B)/%)
+
+# What the tests are told: where the build is. prove ends with the one summary.
+# The cluster test goes first, because it waits more than it works.
+export HF_BUILD = $(abspath $(B))
+# One that hangs is ended, its children with it.
+PROVE = prove --timer -j$(JOBS) -e 'timeout -k 20 420'
+T_FIRST = $(wildcard selftests/cluster/*.t)
+T_SCRIPTS = $(filter-out $(T_FIRST),$(wildcard selftests/*/*.t))
+SUITES = checks cli store tree track failover cluster
+# a make that was given -j hands its own job server on
+SUBMAKE = +@$(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
+
+.PHONY: all
+all: $(B)/holdfastd $(B)/holdfast $(B)/$(SONAME)  ## build daemon, command and library
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(HF_CFLAGS) $(CFLAGS) -Iuser/lib -c -o $@ $<
+
+# without -Iuser/lib: the command knows the public header only
+$(B)/user/cli/%.o: user/cli/%.c
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(HF_CFLAGS) $(CFLAGS) -c -o $@ $<
+
+$(B)/libholdfast.a: $(LIB_OBJ)
+	$(call say,AR)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+# the public header says what is exported
+$(B)/libholdfast.map: include/holdfast.h Makefile
+	@mkdir -p $(@D)
+	$(call say,GEN)
+	$(Q){ echo 'HOLDFAST_0 {'; echo 'global:'; \
+	  sed -n 's/^HF_API .*[ *]\(hf_[a-z0-9_]*\)(.*/	\1;/p' $<; \
+	  echo 'local:'; echo '	*;'; echo '};'; } >$@.tmp && \
+	mv $@.tmp $@
+
+$(B)/$(SONAME): $(LIB_OBJ) $(B)/libholdfast.map
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=$(B)/libholdfast.map \
+		-Wl,--as-needed -Wl,-z,relro,-z,now -o $@ $(LIB_OBJ) $(HF_LIBS)
+
+$(B)/holdfastd: $(DAEMON_OBJ) $(B)/libholdfast.a
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(HF_LIBS)
+
+$(B)/holdfast: $(CLI_OBJ) $(B)/libholdfast.a
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(HF_LIBS)
+
+$(BENCH_BIN): private LDLIBS = -lm
+$(B)/selftests/%: $(B)/selftests/%.o $(B)/libholdfast.a
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(HF_LIBS) $(LDLIBS)
+
+# objects of tests are not made again for every run
+.SECONDARY:
+
+.PHONY: tests
+tests: all $(TEST_BIN) $(HELPER_BIN)  ## build the programs of the tests
+
+.PHONY: deps
+deps:  ## install what is missing (Debian, root); DEPS=0 leaves that to you
+	@[ "$(DEPS)" = 0 ] || scripts/deps.sh build check cluster
+
+.PHONY: check
+check: deps  ## run every test and check (under 8 minutes)
+	$(SUBMAKE) tests
+	@$(PROVE) $(T_FIRST) $(TEST_BIN) $(T_SCRIPTS)
+
+check-checks:  ## run the checks of the source that `check` runs
+check-cli:  ## test the command, the configuration, the client library
+check-store:  ## test crypto, disk, claims, log
+check-tree:  ## test capture, compare, restore
+check-track:  ## test how changes are noticed
+check-failover:  ## test takeovers between daemons on this machine
+check-cluster:  ## test under a real Pacemaker, in namespaces
+
+.PHONY: $(SUITES:%=check-%)
+$(SUITES:%=check-%): check-%: deps
+	$(SUBMAKE) tests
+	@$(PROVE) $(filter $(B)/selftests/$*/%,$(TEST_BIN)) $(wildcard selftests/$*/*.t)
+
+.PHONY: lint
+lint:  ## run all checks of the source (scripts/check.sh NAME… for some)
+	scripts/check.sh
+
+.PHONY: demo demo-local
+demo: demo-local  ## show a failover on this machine, to a person
+
+demo-local:
+	@[ "$(DEPS)" = 0 ] || scripts/deps.sh build demo
+	$(SUBMAKE) all
+	scripts/demo-local.sh
+
+.PHONY: bench bench-programs
+bench-programs: all $(BENCH_BIN)
+bench:  ## measure commit, restore and memory; GOALS=1 fails where a goal is missed
+	@[ "$(DEPS)" = 0 ] || scripts/deps.sh build bench
+	$(SUBMAKE) bench-programs
+	selftests/bench/run.sh
+
+I = $(DESTDIR)
+$(B)/holdfast.pc: Makefile include/holdfast.h
+	@mkdir -p $(@D)
+	$(call say,GEN)
+	$(Q)printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(LIBDIR)' 'includedir=$(PREFIX)/include' '' \
+		'Name: holdfast' 'Description: configuration that fails over with its service' \
+		'Version: $(VERSION)' 'Requires.private: $(PKGS)' \
+		'Libs: -L$${libdir} -lholdfast' 'Cflags: -I$${includedir}' >$@
+
+.PHONY: install
+install: all $(B)/holdfast.pc  ## install below DESTDIR and PREFIX (default /usr)
+	install -d -m 0755 $(I)$(SBINDIR) $(I)$(LIBDIR)/pkgconfig $(I)$(PREFIX)/include \
+		$(I)$(OCFDIR)/resource.d/holdfast $(I)$(UNITDIR)
+	install -d -m 0750 $(I)$(SYSCONFDIR)/holdfast
+	install -m 0755 $(B)/holdfastd $(B)/holdfast $(I)$(SBINDIR)
+	install -m 0755 $(B)/$(SONAME) $(I)$(LIBDIR)
+	ln -sf $(SONAME) $(I)$(LIBDIR)/libholdfast.so
+	install -m 0644 include/holdfast.h $(I)$(PREFIX)/include
+	install -m 0644 $(B)/holdfast.pc $(I)$(LIBDIR)/pkgconfig
+	install -m 0755 scripts/hooks/ocf/tree $(I)$(OCFDIR)/resource.d/holdfast/tree
+	sed 's|@SBINDIR@|$(SBINDIR)|g' scripts/hooks/systemd/holdfastd.service \
+		>$(I)$(UNITDIR)/holdfastd.service
+	chmod 0644 $(I)$(UNITDIR)/holdfastd.service
+	set -e; for m in $(MAN); do d=$(I)$(MANDIR)/man$${m##*.}; install -d -m 0755 $$d; \
+		gzip -9nc $$m >$$d/$${m##*/}.gz; chmod 0644 $$d/$${m##*/}.gz; done
+
+.PHONY: uninstall
+uninstall:  ## remove what install put there; configuration and state stay
+	rm -f $(I)$(SBINDIR)/holdfastd $(I)$(SBINDIR)/holdfast $(I)$(LIBDIR)/$(SONAME) \
+		$(I)$(LIBDIR)/libholdfast.so $(I)$(PREFIX)/include/holdfast.h \
+		$(I)$(LIBDIR)/pkgconfig/holdfast.pc $(I)$(OCFDIR)/resource.d/holdfast/tree \
+		$(I)$(UNITDIR)/holdfastd.service
+	for m in $(MAN); do rm -f $(I)$(MANDIR)/man$${m##*.}/$${m##*/}.gz; done
+	-rmdir $(I)$(OCFDIR)/resource.d/holdfast $(I)$(SYSCONFDIR)/holdfast 2>/dev/null
+
+.PHONY: clean
+clean:  ## remove the build directory
+	rm -rf $(B)
+
+.PHONY: help
+help:  ## list these targets
+	@sed -n 's/^\([a-z][a-z-]*\):.*  ## \(.*\)/  \1	\2/p' Makefile | expand -t 20
+
+-include $(shell find $(B)/user $(B)/selftests -type f -name '*.d' 2>/dev/null)

@@ -1,0 +1,255 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# check.sh [-l] [NAME...]: run the checks of the source by name, all if none is
+# given. Each is a function check_NAME that prints what is wrong and fails.
+# -l lists them. HF_BUILD: build directory.
+
+set -u
+cd "$(dirname "$0")/.." || exit 1
+B=${HF_BUILD:-$PWD/build}
+A=$B
+B=${B#"$PWD"/} # as make itself names it
+export LC_ALL=C.UTF-8
+unset MAKEFLAGS MFLAGS MAKELEVEL
+
+# all files that are or will be in the repository
+files() {
+	if git -c safe.directory='*' rev-parse -q --git-dir >/dev/null 2>&1; then
+		git -c safe.directory='*' ls-files -co --exclude-standard | sort -u |
+			while IFS= read -r f; do [ ! -f "$f" ] || printf '%s\n' "$f"; done
+	else
+		find . -type f ! -path './build*' ! -path './.git/*' | sed 's|^\./||' | sort
+	fi
+}
+
+scripts() {
+	local f line
+	files | while IFS= read -r f; do
+		IFS= read -r line <"$f" 2>/dev/null
+		case $f in *.sh) line='#!/bin/sh' ;; esac
+		case $line in '#!'*/sh | '#!'*/bash | '#!'*/sh\ * | '#!'*/bash\ *) printf '%s\n' "$f" ;; esac
+	done
+}
+
+mk() {
+	make --no-print-directory -j2 V=s DEPS=0 "$@"
+}
+
+# quiet COMMAND...: its output is shown only when it fails
+quiet() {
+	local out rc
+	out=$("$@" 2>&1)
+	rc=$?
+	[ $rc = 0 ] || printf '%s\n' "$out"
+	return $rc
+}
+
+#: gcc: builds without a warning
+check_gcc() {
+	quiet mk B="$B/werror-gcc" CC=gcc CFLAGS='-O2 -g -Werror' tests bench-programs
+}
+
+#: clang: builds without a warning
+check_clang() {
+	if ! command -v clang >/dev/null; then
+		echo "skip: no clang here (scripts/deps.sh lint)"
+		return 0
+	fi
+	quiet mk B="$B/werror-clang" CC=clang CFLAGS='-O1 -Werror' tests bench-programs
+}
+
+#: sanitize: the tests that are programs pass under ASan and UBSan
+check_sanitize() {
+	local san='-fsanitize=address,undefined -fno-sanitize-recover=undefined'
+	quiet mk B="$B/sanitize" CFLAGS="-O1 -g $san" LDFLAGS="$san" tests || return 1
+	local t=() f
+	for f in selftests/*/t_*.c; do
+		[ -e "$f" ] && t+=("$B/sanitize/${f%.c}")
+	done
+	[ ${#t[@]} -gt 0 ] || return 0
+	HF_BUILD="$A/sanitize" quiet prove -e 'timeout -k 20 600' "${t[@]}"
+}
+
+#: shellcheck: shell scripts
+check_shellcheck() {
+	local list
+	mapfile -t list < <(scripts)
+	[ ${#list[@]} -gt 0 ] || return 0
+	shellcheck -x -S warning "${list[@]}"
+}
+
+#: spdx: every file names its licence, and the one of its place
+check_spdx() {
+	local f id bad=0
+	while IFS= read -r f; do
+		case $f in LICENSES/* | */corpus/*) continue ;; esac
+		[ -s "$f" ] || continue
+		id=$(head -n 5 "$f" | grep -a -o -m 1 'SPDX-License-Identifier: [A-Za-z0-9.-]*')
+		case $f:${id#*: } in
+		*:) echo "$f: no SPDX-License-Identifier in its first lines"; bad=1 ;;
+		user/lib/*:LGPL-2.1-or-later | include/holdfast.h:LGPL-2.1-or-later) ;;
+		user/lib/*:?* | include/holdfast.h:?*)
+			echo "$f: the library is LGPL-2.1-or-later, not ${id#*: }"; bad=1 ;;
+		*:GPL-2.0-or-later) ;;
+		*) echo "$f: GPL-2.0-or-later is expected here, not ${id#*: }"; bad=1 ;;
+		esac
+	done < <(files)
+	return $bad
+}
+
+#: symbols: the shared library exports what the public header declares, no more
+check_symbols() {
+	quiet mk B="$B" all || return 1
+	local want got
+	want=$(sed -n 's/^HF_API .*[ *]\([a-z0-9_]*\)(.*/\1/p' include/holdfast.h | sort)
+	got=$(nm -D --defined-only --format=posix "$B/libholdfast.so.0" |
+		awk '$2 != "A" { sub(/@.*/, "", $1); print $1 }' | sort)
+	if [ "$want" != "$got" ]; then
+		echo "exported (>) is not what include/holdfast.h declares (<):"
+		diff <(echo "$want") <(echo "$got")
+		return 1
+	fi
+	got=$(echo "$got" | grep -v '^hf_')
+	[ -z "$got" ] || { echo "exported without hf_: $got"; return 1; }
+}
+
+#: layers: who may know whom
+check_layers() {
+	local bad=0
+	# the command: the public header only
+	local f
+	while IFS= read -r f; do
+		[ "$f" = holdfast.h ] || [ -e "user/cli/$f" ] ||
+			{ echo "user/cli includes $f, which is not the public header"; bad=1; }
+	done < <(sed -n 's/^#include "\([^"]*\)".*/\1/p' user/cli/*.[ch] | sort -u)
+	# trees and tracking know no stores, stores know no trees; log.c joins them
+	for f in track dirty tree walk attr capture compare restore displaced; do
+		grep -n -E '#include "(store|log|reg|disk)\.h"' user/lib/$f*.[ch] 2>/dev/null && bad=1
+	done
+	for f in store disk area chain claim node row segment ondisk crypto; do
+		grep -n -E '#include "(tree|track|log|reg)\.h"' user/lib/$f.[ch] 2>/dev/null && bad=1
+	done
+	grep -n -E '#include "tree\.h"' user/lib/track*.[ch] && bad=1
+	grep -n -E '#include ".*daemon/' user/lib/*.[ch] && bad=1
+	return $bad
+}
+
+#: binary: nothing in the repository that is not text
+check_binary() {
+	local f bad=0
+	while IFS= read -r f; do
+		case $f in */corpus/*) continue ;; esac
+		if [ -s "$f" ] && ! grep -qI . "$f"; then
+			echo "$f: a binary file"
+			bad=1
+		fi
+	done < <(files)
+	return $bad
+}
+
+#: untracked: building and testing left nothing outside of build/
+check_untracked() {
+	local out
+	out=$(git -c safe.directory='*' ls-files -o --exclude-standard) || return 1
+	[ -z "$out" ] || { echo "not in git, and not ignored:"; echo "$out"; return 1; }
+}
+
+#: length: a file near 1,000 lines holds a second object
+check_length() {
+	files | grep -E '\.(c|h|sh|t|py|pl)$' | while IFS= read -r f; do
+		n=$(wc -l <"$f")
+		[ "$n" -lt 1000 ] || echo "$f: $n lines; find the second object in it"
+	done | { ! grep .; }
+}
+
+#: man: pages format without a warning, and apropos can read them
+check_man() {
+	local f out bad=0
+	for f in Documentation/man/*.[1-8]; do
+		[ -e "$f" ] || continue
+		out=$(MANROFFSEQ='' MANWIDTH=80 man --warnings -E UTF-8 -l -Tutf8 -Z "$f" 2>&1 >/dev/null)
+		[ -z "$out" ] || { echo "$out"; bad=1; }
+		lexgrog "$f" >/dev/null || { echo "$f: no NAME line that apropos can read"; bad=1; }
+	done
+	return $bad
+}
+
+#: ocf: the agent's metadata is well-formed and lists what it does
+check_ocf() {
+	local x
+	x=$(scripts/hooks/ocf/tree meta-data) || return 1
+	printf '%s' "$x" | python3 -c '
+import sys, xml.etree.ElementTree as e
+r = e.fromstring(sys.stdin.read())
+assert r.tag == "resource-agent" and r.get("name") == "tree", r.attrib
+acts = {a.get("name") for a in r.find("actions")}
+need = {"start", "stop", "monitor", "meta-data", "validate-all"}
+assert need <= acts, need - acts
+for p in r.find("parameters"):
+    assert p.find("longdesc").text and p.find("shortdesc").text and p.find("content").get("type"), p.get("name")
+'
+}
+
+#: install: goes where it is told, can be compiled against, and goes away again
+check_install() {
+	local d rc=0
+	d=$(mktemp -d) || return 1
+	quiet mk B="$B" DESTDIR="$d" PREFIX=/opt/hf install || rc=1
+	for f in sbin/holdfastd sbin/holdfast lib/libholdfast.so.0 include/holdfast.h \
+		lib/pkgconfig/holdfast.pc lib/ocf/resource.d/holdfast/tree \
+		lib/systemd/system/holdfastd.service; do
+		[ -s "$d/opt/hf/$f" ] || { echo "not installed: $f"; rc=1; }
+	done
+	grep -r '@SBINDIR@' "$d" && rc=1
+	cat >"$d/t.c" <<-'X'
+	#include <holdfast.h>
+	#include <stdlib.h>
+	int main(void)
+	{
+		struct hf_err e = { 0 };
+		struct hf_conn *c;
+
+		return hf_connect("/nonexistent/holdfast.conf", &c, &e) < 0 &&
+			e.exit == HF_NODAEMON && e.msg[0] ? 0 : 1;
+	}
+	X
+	# the flags are words
+	# shellcheck disable=SC2046
+	PKG_CONFIG_PATH=$d/opt/hf/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$d \
+		gcc -o "$d/t" "$d/t.c" $(PKG_CONFIG_PATH=$d/opt/hf/lib/pkgconfig \
+		PKG_CONFIG_SYSROOT_DIR=$d pkg-config --cflags --libs holdfast) || rc=1
+	LD_LIBRARY_PATH=$d/opt/hf/lib "$d/t" || { echo "a program with libholdfast.so failed"; rc=1; }
+	rm -f "$d/t.c" "$d/t"
+	quiet mk B="$B" DESTDIR="$d" PREFIX=/opt/hf uninstall || rc=1
+	find "$d" ! -type d | grep . && { echo "uninstall left these"; rc=1; }
+	rm -rf "$d"
+	return $rc
+}
+
+names() {
+	sed -n 's/^check_\([a-z]*\)() {$/\1/p' scripts/check.sh
+}
+
+if [ "${1-}" = -l ]; then
+	sed -n 's/^#: \([a-z]*\): \(.*\)/\1	\2/p' scripts/check.sh | expand -t 14
+	exit 0
+fi
+if [ $# = 0 ]; then
+	# shellcheck disable=SC2046
+	set -- $(names)
+fi
+failed=
+for name; do
+	if ! names | grep -qx -- "$name"; then
+		echo "check.sh: there is no check '$name'; check.sh -l lists them" >&2
+		exit 2
+	fi
+	if "check_$name"; then
+		echo "ok      $name"
+	else
+		echo "FAILED  $name"
+		failed="$failed $name"
+	fi
+done
+[ -z "$failed" ] || { echo "check.sh: failed:$failed" >&2; exit 1; }

@@ -1,0 +1,95 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# deps.sh GROUP...: install the Debian packages that a group needs and this
+# machine lacks. Says nothing when nothing is missing.
+
+set -u
+export LC_ALL=C
+
+packages() {
+	case $1 in
+	build)
+		echo gcc libc6-dev make pkg-config libsodium-dev libzstd-dev libinih-dev \
+			libjson-c-dev libcap-dev libsystemd-dev libblkid-dev ;;
+	check)
+		echo perl git rsync attr acl jq ed python3 python3-nacl libcap2-bin procps \
+			e2fsprogs xfsprogs util-linux shellcheck man-db ;;
+	cluster)
+		echo mmdebstrap mount ca-certificates iproute2 util-linux procps python3 ;;
+	bench)
+		echo rsync jq python3 procps ;;
+	demo)
+		echo rsync jq git ed acl attr procps python3 postgresql-common postgresql-15 ;;
+	lint)
+		echo clang libclang-rt-14-dev ;;
+	*)
+		echo "deps.sh: there is no group '$1'; groups: build check cluster bench demo lint" >&2
+		return 1 ;;
+	esac
+}
+
+[ $# -gt 0 ] || set -- build check cluster bench demo
+want=
+for group; do
+	list=$(packages "$group") || exit 2
+	want="$want $list"
+done
+
+# one look at the package database, whatever is asked
+if command -v dpkg-query >/dev/null 2>&1; then
+	# shellcheck disable=SC2086
+	have=" $(dpkg-query -W -f '${db:Status-Status}=${Package} ' $want 2>/dev/null)"
+else
+	have=
+fi
+missing=
+for p in $want; do
+	case "$have$missing " in
+	*" installed=$p "* | *" $p "*) ;;
+	*) missing="$missing $p" ;;
+	esac
+done
+[ -n "$missing" ] || exit 0
+
+refuse() {
+	echo "deps.sh: $1. Needed, by the names that Debian 12 gives them:" >&2
+	echo "  $missing" >&2
+	echo "Install them, or what stands for them, and then set DEPS=0." >&2
+	exit 1
+}
+if [ -z "$have" ] || ! command -v apt-get >/dev/null 2>&1; then
+	refuse "this is not a Debian system"
+fi
+[ "$(id -u)" = 0 ] || refuse "only root can install packages"
+
+echo "deps.sh: installing$missing"
+export DEBIAN_FRONTEND=noninteractive
+
+# A database server that comes with the demonstration must not be started: a
+# machine that has no policy of its own gets one for as long as this takes.
+policy=/usr/sbin/policy-rc.d
+made=
+if [ ! -e $policy ]; then
+	printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy && made=1
+fi
+trap '[ -z "$made" ] || rm -f $policy' EXIT
+trap 'exit 1' INT TERM HUP
+
+install() {
+	# shellcheck disable=SC2086
+	apt-get install -y -q --no-install-recommends -o Dpkg::Use-Pty=0 \
+		-o DPkg::Lock::Timeout=120 $missing
+}
+# Old lists name packages that the mirror no longer has, so a failure is
+# tried once more with fresh ones.
+log=$(mktemp) || exit 1
+if ! install >"$log" 2>&1; then
+	echo "deps.sh: apt-get update"
+	if ! apt-get update -q >"$log" 2>&1 || ! install >"$log" 2>&1; then
+		tail -n 20 "$log" >&2
+		rm -f "$log"
+		refuse "apt-get failed (above)"
+	fi
+fi
+rm -f "$log"

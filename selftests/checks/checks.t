@@ -1,0 +1,21 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The checks of the source that are quick enough for every run. The others
+# (sanitizers, what is untracked) are in `make lint`.
+
+cd "$(dirname "$0")/../.." || exit 1
+set -- spdx binary length layers shellcheck man ocf symbols install gcc clang
+echo "1..$#"
+n=0
+for name; do
+	n=$((n + 1))
+	if out=$(scripts/check.sh "$name" 2>&1); then
+		case $out in
+		*skip:*) echo "ok $n - $name # SKIP ${out#*skip: }" | head -n 1 ;;
+		*) echo "ok $n - $name" ;;
+		esac
+	else
+		echo "not ok $n - $name"
+		echo "$out" | head -n 40 | sed 's/^/# /'
+	fi
+done
