@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Space in the own area, in blocks of 64 KiB. A block is free when no segment
+ * of a log and no live chunk lies in it. Nothing of this is on the disk: it
+ * is found again at each start by walking every log that stands on this area
+ * (area_rebuild()), so it cannot disagree with the logs.
+ */
+#include "disk_int.h"
+#include <stdlib.h>
+
+int area_init(struct disk *d)
+{
+	d->nblk = d->sb.area_size / HFD_BLOCK;
+	d->blk = hf_alloc(d->nblk * sizeof(*d->blk));
+	return d->blk ? 0 : -ENOMEM;
+}
+
+void area_exit(struct disk *d)
+{
+	while (d->pins) {
+		struct pin *p = d->pins;
+
+		d->pins = p->next;
+		free(p->blk);
+		free(p);
+	}
+	free(d->blk);
+	d->blk = NULL;
+}
+
+static bool is_free(const struct block *b) { return !b->logs && !b->chunks; }
+
+/* @n blocks in a row, or the longest run of at least @min; pinned once. */
+int area_take(struct disk *d, uint32_t n, uint32_t min, uint64_t *place, uint32_t *len)
+{
+	uint32_t best = 0, best_len = 0;
+	int ret = -ENOSPC;
+
+	pthread_mutex_lock(&d->area_mu);
+	for (uint32_t k = 0; k < d->nblk; ) {
+		uint32_t i = (d->hint + k) % d->nblk, run = 0;
+
+		while (i + run < d->nblk && run < n && is_free(&d->blk[i + run]))
+			run++;
+		if (run > best_len) {
+			best = i;
+			best_len = run;
+		}
+		if (run == n)
+			break;
+		k += run + 1;
+	}
+	if (best_len >= min && best_len) {
+		for (uint32_t i = 0; i < best_len; i++)
+			d->blk[best + i].logs++;
+		*place = area_place(d, d->id.slot) + (uint64_t)best * HFD_BLOCK;
+		*len = best_len * HFD_BLOCK;
+		/* go round: what was freed last is used last, so that a reader of an old
+		 * place meets its old contents for as long as there is room */
+		d->hint = (best + best_len) % d->nblk;
+		ret = 0;
+	}
+	pthread_mutex_unlock(&d->area_mu);
+	return ret;
+}
+
+static uint32_t block_of(struct disk *d, uint64_t place)
+{
+	return (place - area_place(d, d->id.slot)) / HFD_BLOCK;
+}
+
+void area_pin(struct disk *d, uint64_t place, uint64_t len, int delta)
+{
+	if (!len || !in_area(d, d->id.slot, place, len))
+		return;
+	pthread_mutex_lock(&d->area_mu);
+	for (uint32_t b = block_of(d, place); b <= block_of(d, place + len - 1); b++)
+		d->blk[b].logs += delta;
+	pthread_mutex_unlock(&d->area_mu);
+}
+
+void area_chunk(struct disk *d, uint64_t place, uint32_t len, int delta)
+{
+	pthread_mutex_lock(&d->area_mu);
+	for (uint32_t b = block_of(d, place); b <= block_of(d, place + len - 1); b++) {
+		d->blk[b].chunks += delta;
+		d->blk[b].bytes += delta * (int)len;
+	}
+	pthread_mutex_unlock(&d->area_mu);
+}
+
+/* Does @place pin a block of which less than a quarter is of use? */
+bool area_sparse(struct disk *d, uint64_t place, uint32_t len)
+{
+	bool sparse;
+
+	pthread_mutex_lock(&d->area_mu);
+	sparse = d->blk[block_of(d, place)].bytes < HFD_BLOCK / 4 &&
+		 d->blk[block_of(d, place + len - 1)].bytes < HFD_BLOCK / 4;
+	pthread_mutex_unlock(&d->area_mu);
+	return sparse;
+}
+
+uint64_t area_room(struct disk *d, uint64_t *total)
+{
+	uint64_t n = 0;
+
+	pthread_mutex_lock(&d->area_mu);
+	for (uint32_t i = 0; i < d->nblk; i++)
+		n += is_free(&d->blk[i]);
+	if (total)
+		*total = (uint64_t)d->nblk * HFD_BLOCK;
+	pthread_mutex_unlock(&d->area_mu);
+	return n * HFD_BLOCK;
+}
+
+static void pin_free(struct disk *d, struct pin *p)
+{
+	pthread_mutex_lock(&d->area_mu);
+	for (size_t i = 0; i < p->n; i++)
+		d->blk[p->blk[i]].logs--;
+	pthread_mutex_unlock(&d->area_mu);
+	free(p->blk);
+	free(p);
+}
+
+static void seg_in(void *ctx, uint32_t slot, uint64_t place, uint64_t len)
+{
+	struct blockset *b = ctx;
+
+	if (slot == b->d->id.slot)
+		blockset_add(b, place, len);
+}
+
+/* Take all pins of @log up to @epoch out of @list. */
+static struct pin *take_pins(struct pin **list, const uint8_t log[16], uint64_t epoch)
+{
+	struct pin *out = NULL, *p;
+
+	for (struct pin **pp = list; (p = *pp); ) {
+		if (memcmp(p->log, log, 16) || p->epoch >= epoch) {
+			pp = &p->next;
+			continue;
+		}
+		*pp = p->next;
+		p->next = out;
+		out = p;
+	}
+	return out;
+}
+
+static void free_pins(struct disk *d, struct pin *p)
+{
+	while (p) {
+		struct pin *next = p->next;
+
+		pin_free(d, p);
+		p = next;
+	}
+}
+
+/*
+ * Which of @old may go? Only the chain from the highest accepted epoch counts, if
+ * no higher ballot is there: whoever claims later adopts that chain. With a higher one it
+ * cannot be told which epoch its claimer adopts. But a confirmed base of any newer epoch
+ * makes all before that needless: it was accepted before its owner confirmed, so every
+ * later claimer saw it, or what stands on it. History is kept as long as its owner asks for it and
+ * there is room.
+ */
+static struct pin *collect_log(struct disk *d, const struct row *r, struct pin *old, bool tight)
+{
+	const struct claim_rec *acc = row_accepted(r, old->log);
+	uint64_t based = row_based(r, old->log);
+	struct walk_opts o = { .seg = seg_in };
+	struct walk_end end;
+	struct blockset set;
+	struct pin *keep = NULL, *p, **pp;
+
+	for (uint32_t i = 0; i < r->nodes; i++)
+		if (r->status[i] == SLOT_BAD)
+			return old;
+	if (!acc) {	/* the row is another log's */
+		free_pins(d, old);
+		return NULL;
+	}
+	for (pp = &old; (p = *pp); ) {
+		if (p->epoch >= based || (!tight && acc->acc.keep <= p->last_gen)) {
+			pp = &p->next;
+			continue;
+		}
+		*pp = p->next;
+		pin_free(d, p);
+	}
+	if (!old)
+		return NULL;
+	if (!tight || row_max_ballot(r) > acc->acc.epoch || blockset_init(&set, d))
+		return old;
+	o.ctx = &set;
+	if (log_walk(d, acc, &o, &end, NULL)) {
+		blockset_free(&set);
+		return old;
+	}
+	keep = blockset_pin(&set, old->row, old->log, acc->acc.epoch - 1, end.gen);
+	if (!keep)
+		return old;
+	free_pins(d, old);
+	return keep;
+}
+
+void area_collect(struct disk *d)
+{
+	struct row *r = malloc(sizeof(*r));
+	uint64_t total, room = area_room(d, &total);
+	struct pin *list, *done = NULL, **end;
+
+	if (!r)
+		return;
+	/* disk I/O is not done under row_mu: take the list away meanwhile */
+	pthread_mutex_lock(&d->row_mu);
+	list = d->pins;
+	d->pins = NULL;
+	pthread_mutex_unlock(&d->row_mu);
+	while (list) {
+		struct pin *of = list;
+		const struct claim_rec *acc;
+		uint8_t log[16];
+
+		memcpy(log, list->log, 16);
+		if (row_read(d, list->row, r)) {
+			of = take_pins(&list, log, UINT64_MAX);
+		} else {
+			acc = row_accepted(r, log);
+			of = take_pins(&list, log, acc ? acc->acc.epoch : UINT64_MAX);
+			if (of)
+				of = collect_log(d, r, of, room < total / 2);
+			/* what is of the newest epoch itself stays */
+			for (end = &of; *end; end = &(*end)->next)
+				;
+			*end = take_pins(&list, log, UINT64_MAX);
+		}
+		for (end = &of; *end; end = &(*end)->next)
+			;
+		*end = done;
+		done = of;
+	}
+	pthread_mutex_lock(&d->row_mu);
+	for (end = &done; *end; end = &(*end)->next)
+		;
+	*end = d->pins;
+	d->pins = done;
+	pthread_mutex_unlock(&d->row_mu);
+	free(r);
+}
+
+/* Logs that are registered no more need nothing. A log may have been registered
+ * after the list was read: it must be missing from two lists. */
+void area_known(struct disk *d, const uint8_t (*uuid)[16], size_t n)
+{
+	struct pin *p, **pp, *dead = NULL;
+
+	pthread_mutex_lock(&d->row_mu);
+	for (pp = &d->pins; (p = *pp); ) {
+		bool known = !p->row;
+
+		for (size_t i = 0; i < n && !known; i++)
+			known = !memcmp(uuid[i], p->log, 16);
+		if (!known && p->doubt) {
+			*pp = p->next;
+			p->next = dead;
+			dead = p;
+			continue;
+		}
+		p->doubt = !known;
+		pp = &p->next;
+	}
+	pthread_mutex_unlock(&d->row_mu);
+	while ((p = dead)) {
+		dead = p->next;
+		pin_free(d, p);
+	}
+}
+
+int blockset_init(struct blockset *b, struct disk *d)
+{
+	b->d = d;
+	b->bits = hf_alloc(d->nblk);
+	return b->bits ? 0 : -ENOMEM;
+}
+
+void blockset_free(struct blockset *b)
+{
+	free(b->bits);
+	b->bits = NULL;
+}
+
+void blockset_add(struct blockset *b, uint64_t place, uint64_t len)
+{
+	if (!len || !in_area(b->d, b->d->id.slot, place, len))
+		return;
+	for (uint32_t i = block_of(b->d, place); i <= block_of(b->d, place + len - 1); i++)
+		b->bits[i] = 1;
+}
+
+struct pin *blockset_pin(struct blockset *b, uint32_t row, const uint8_t log[16], uint64_t epoch, uint64_t last_gen)
+{
+	struct disk *d = b->d;
+	struct pin *p = hf_alloc(sizeof(*p));
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < d->nblk; i++)
+		n += b->bits[i];
+	if (p)
+		p->blk = malloc((n ? n : 1) * sizeof(*p->blk));
+	if (!p || !p->blk) {
+		free(p);
+		blockset_free(b);
+		return NULL;
+	}
+	p->row = row;
+	memcpy(p->log, log, 16);
+	p->epoch = epoch;
+	p->last_gen = last_gen;
+	pthread_mutex_lock(&d->area_mu);
+	for (uint32_t i = 0; i < d->nblk; i++)
+		if (b->bits[i]) {
+			p->blk[p->n++] = i;
+			d->blk[i].logs++;
+		}
+	pthread_mutex_unlock(&d->area_mu);
+	blockset_free(b);
+	return p;
+}
+
+void pin_add(struct disk *d, struct pin *p)
+{
+	pthread_mutex_lock(&d->row_mu);
+	p->next = d->pins;
+	d->pins = p;
+	pthread_mutex_unlock(&d->row_mu);
+}
+
+static int ignore_rec(void *ctx, const struct hf_rec *r) { return 0; }
+
+/* Find again what of the own area is in use: walk every log that has a claim. */
+int area_rebuild(struct disk *d, struct hf_err *err)
+{
+	struct row *r = malloc(sizeof(*r));
+	int ret = r ? area_init(d) : -ENOMEM;
+
+	for (uint32_t row = 0; row < d->sb.rows && !ret; row++) {
+		ret = row_read(d, row, r);
+		if (ret) {
+			hf_fail(err, HF_UNAVAIL, ret, "%s cannot be read: %s", d->path, strerror(-ret));
+			break;
+		}
+		for (uint32_t i = 0; i < r->nodes && !ret; i++) {
+			const struct claim_rec *acc;
+			struct blockset set;
+			struct walk_end end;
+			struct hf_err e = { 0 };
+			bool first = true;
+
+			if (r->status[i] != SLOT_OK)
+				continue;
+			/* once for each log: a row that was used before holds several */
+			for (uint32_t k = 0; k < i; k++)
+				first &= r->status[k] != SLOT_OK || memcmp(r->rec[k].log, r->rec[i].log, 16);
+			acc = first ? row_accepted(r, r->rec[i].log) : NULL;
+			if (!acc)
+				continue;
+			ret = blockset_init(&set, d);
+			if (ret)
+				break;
+			struct walk_opts o = { .history = true, .seg = seg_in, .fn = ignore_rec, .ctx = &set };
+
+			if (log_walk(d, acc, &o, &end, &e))
+				hf_logf(HF_LOG_ERR, "row %u of %s: %s", row, d->path, e.msg);
+			/* another's epoch stands on what was here before it */
+			struct pin *p = blockset_pin(&set, row, acc->log,
+						     acc->acc.epoch - (acc->acc.slot != d->id.slot),
+						     end.gen);
+
+			if (p)
+				pin_add(d, p);
+			else
+				ret = -ENOMEM;
+		}
+	}
+	free(r);
+	return ret;
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Chunks: compressed, then sealed under a random nonce and bound to the disk and their
+ * keyed hash. Their place is not bound: a base may copy them as they are. */
+#include "chunk.h"
+#include <sodium.h>
+#include <stdlib.h>
+#include <zstd.h>
+
+struct dd { struct dd *next; struct hf_ref ref; uint32_t count; };
+
+static size_t slot_of(const struct dedup *t, const uint8_t hash[HF_HASH])
+{
+	uint64_t h;
+
+	memcpy(&h, hash, 8);	/* uniform already */
+	return h & (t->cap - 1);
+}
+
+static struct dd **find(const struct dedup *t, const uint8_t hash[HF_HASH])
+{
+	struct dd **p = &t->slot[slot_of(t, hash)];
+
+	while (*p && memcmp((*p)->ref.hash, hash, HF_HASH))
+		p = &(*p)->next;
+	return p;
+}
+
+/* Not finding a chunk again only costs space, so failing to note one is no error. */
+void dedup_add(struct dedup *t, const struct hf_ref *r)
+{
+	struct dd **p, *d;
+
+	if (t->n >= t->cap) {
+		size_t cap = t->cap ? t->cap * 4 : 256;
+		struct dedup nt = { .slot = calloc(cap, sizeof(*nt.slot)), .cap = cap, .n = t->n };
+
+		if (!nt.slot)
+			return;
+		for (size_t i = 0; i < t->cap; i++)
+			while ((d = t->slot[i])) {
+				t->slot[i] = d->next;
+				d->next = nt.slot[slot_of(&nt, d->ref.hash)];
+				nt.slot[slot_of(&nt, d->ref.hash)] = d;
+			}
+		free(t->slot);
+		*t = nt;
+	}
+	p = find(t, r->hash);
+	if (*p && (*p)->ref.place == r->place) {
+		(*p)->count++;
+		return;
+	}
+	if (*p) {	/* the newer copy is the better one: it pins less */
+		(*p)->ref = *r;
+		(*p)->count = 1;
+		return;
+	}
+	d = malloc(sizeof(*d));
+	if (!d)
+		return;
+	d->ref = *r;
+	d->count = 1;
+	d->next = NULL;
+	*p = d;
+	t->n++;
+}
+
+void dedup_del(struct dedup *t, const struct hf_ref *r)
+{
+	struct dd **p, *d;
+
+	if (!t->cap)
+		return;
+	p = find(t, r->hash);
+	d = *p;
+	if (!d || d->ref.place != r->place || --d->count)
+		return;
+	*p = d->next;
+	free(d);
+	t->n--;
+}
+
+const struct hf_ref *dedup_get(const struct dedup *t, const uint8_t hash[HF_HASH])
+{
+	struct dd *d = t->cap ? *find(t, hash) : NULL;
+
+	return d ? &d->ref : NULL;
+}
+
+void dedup_clear(struct dedup *t)
+{
+	for (size_t i = 0; i < t->cap; i++)
+		while (t->slot[i]) {
+			struct dd *d = t->slot[i];
+
+			t->slot[i] = d->next;
+			free(d);
+		}
+	free(t->slot);
+	*t = (struct dedup){ 0 };
+}
+
+int chunker_init(struct chunker *c, const struct hf_keys *keys, const uint8_t disk[16])
+{
+	memset(c, 0, sizeof(*c));
+	c->keys = keys;
+	memcpy(c->disk, disk, 16);
+	c->buf = malloc(HF_CHUNK_MAX + HFD_CHUNK_HDR);
+	c->plain = malloc(HF_CHUNK_MAX);
+	return c->buf && c->plain ? 0 : -ENOMEM;
+}
+
+void chunker_exit(struct chunker *c)
+{
+	ZSTD_freeCCtx(c->zip);
+	ZSTD_freeDCtx(c->unzip);
+	if (c->plain)
+		sodium_memzero(c->plain, HF_CHUNK_MAX);
+	free(c->plain);
+	free(c->buf);
+}
+
+struct chunk_ad { uint8_t what[8], disk[16], hash[HF_HASH]; };
+
+static void chunk_ad(const struct chunker *c, const uint8_t hash[HF_HASH], struct chunk_ad *ad)
+{
+	memcpy(ad->what, "hf-chunk", 8);
+	memcpy(ad->disk, c->disk, 16);
+	memcpy(ad->hash, hash, HF_HASH);
+}
+
+int chunk_seal(struct chunker *c, const void *p, uint32_t len, const uint8_t hash[HF_HASH], struct hf_ref *ref)
+{
+	uint8_t *body = c->buf + HFD_CHUNK_HDR;
+	struct chunk_ad ad;
+	size_t n = 0;
+
+	if (len > HF_CHUNK_MAX)
+		return -EMSGSIZE;
+	ref->len = len;
+	ref->flags = 0;
+	memcpy(ref->hash, hash, HF_HASH);
+	if (len >= 512) {	/* below, a sector is a sector */
+		if (!c->zip)
+			c->zip = ZSTD_createCCtx();
+		if (!c->zip)
+			return -ENOMEM;
+		n = ZSTD_compressCCtx(c->zip, body, len, p, len, 1);
+	}
+	if (n && !ZSTD_isError(n) && n < len - len / 8) {
+		ref->clen = n;
+		ref->flags = HF_REC_ZSTD;
+	} else {
+		memcpy(body, p, len);
+		ref->clen = len;
+	}
+	chunk_ad(c, hash, &ad);
+	hf_seal(c->keys->aead, &ad, sizeof(ad), body, ref->clen, c->buf, c->buf + HF_NONCE);
+	return 0;
+}
+
+int chunk_open(struct chunker *c, const struct hf_ref *ref)
+{
+	uint8_t *body = c->buf + HFD_CHUNK_HDR;
+	struct chunk_ad ad;
+
+	if (ref->len > HF_CHUNK_MAX || ref->clen > ref->len || (!(ref->flags & HF_REC_ZSTD) && ref->clen != ref->len))
+		return -EBADMSG;
+	chunk_ad(c, ref->hash, &ad);
+	if (hf_unseal(c->keys->aead, &ad, sizeof(ad), body, ref->clen, c->buf, c->buf + HF_NONCE))
+		return -EBADMSG;
+	if (!(ref->flags & HF_REC_ZSTD)) {
+		memcpy(c->plain, body, ref->len);
+		return 0;
+	}
+	if (!c->unzip)
+		c->unzip = ZSTD_createDCtx();
+	if (!c->unzip)
+		return -ENOMEM;
+	return ZSTD_decompressDCtx(c->unzip, c->plain, ref->len, body, ref->clen) == ref->len ? 0 : -EBADMSG;
+}

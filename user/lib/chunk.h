@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Chunks: sealed, compressed, found again by their keyed hash. Private to the log. */
+#ifndef HF_CHUNK_H
+#define HF_CHUNK_H
+
+#include "state.h"
+#include "ondisk.h"
+
+/* chunks of the own area, by hash, so that equal contents are kept once */
+struct dedup { struct dd **slot; size_t cap, n; };
+void dedup_add(struct dedup *t, const struct hf_ref *r);
+void dedup_del(struct dedup *t, const struct hf_ref *r);
+const struct hf_ref *dedup_get(const struct dedup *t, const uint8_t hash[HF_HASH]);
+void dedup_clear(struct dedup *t);
+
+struct chunker {
+	const struct hf_keys *keys;
+	uint8_t disk[16];
+	void *zip, *unzip;	/* zstd contexts */
+	uint8_t *buf, *plain;	/* sealed and plain, HF_CHUNK_MAX and a header each */
+};
+int chunker_init(struct chunker *c, const struct hf_keys *keys, const uint8_t disk[16]);
+void chunker_exit(struct chunker *c);
+/** chunk_seal() - @p into c->buf; ref: len, clen, flags, hash are filled; place is the caller's */
+int chunk_seal(struct chunker *c, const void *p, uint32_t len, const uint8_t hash[HF_HASH], struct hf_ref *ref);
+/** chunk_open() - c->buf (clen and header bytes, as read) to c->plain; -EBADMSG. */
+int chunk_open(struct chunker *c, const struct hf_ref *ref);
+#define chunk_stored(ref) ((ref)->clen + (uint32_t)HFD_CHUNK_HDR)
+
+#endif

@@ -1,0 +1,606 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The claim protocol: Disk Paxos (Gafni and Lamport, "Disk Paxos", 2003) with
+ * one disk, whose ballot is the epoch, deciding how far the epochs before reach.
+ * Documentation/claims.rst numbers the steps as here and argues why what was
+ * confirmed stays.
+ *
+ * Who writes what: a node only its own slots of a row, under row_busy (one
+ * claim of a row at a time in this process) and claim.mu.
+ */
+#include "disk_int.h"
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define BUSY_MS 20000		/* for the other thread of this process */
+
+static int io_err(struct disk *d, struct hf_err *err, int ret)
+{
+	return hf_fail(err, HF_UNAVAIL, ret, "the quorum disk %s does not answer: %s", d->path, strerror(-ret));
+}
+
+/* One claim of a row at a time in this process. */
+static int row_lock(struct disk *d, uint32_t row)
+{
+	struct timespec ts;
+	int ret = 0;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	ts.tv_sec += BUSY_MS / 1000;
+	pthread_mutex_lock(&d->row_mu);
+	while (d->row_busy[row] && !ret)
+		ret = pthread_cond_timedwait(&d->row_cv, &d->row_mu, &ts);
+	if (d->row_busy[row])
+		ret = -EAGAIN;
+	else {
+		d->row_busy[row] = 1;
+		ret = 0;
+	}
+	pthread_mutex_unlock(&d->row_mu);
+	return ret;
+}
+
+static void row_unlock(struct disk *d, uint32_t row)
+{
+	pthread_mutex_lock(&d->row_mu);
+	d->row_busy[row] = 0;
+	pthread_cond_broadcast(&d->row_cv);
+	pthread_mutex_unlock(&d->row_mu);
+}
+
+static bool undecided(const struct row *r)
+{
+	for (uint32_t i = 0; i < r->nodes; i++)
+		if (r->status[i] == SLOT_BAD)
+			return true;
+	return false;
+}
+
+/* Ballots are unique to a node: the round times the greatest number of nodes,
+ * plus the slot. */
+static uint64_t next_ballot(uint64_t above, uint32_t slot)
+{
+	return (above / HF_MAX_NODES + 1) * HF_MAX_NODES + slot;
+}
+
+/* Does a live node hold it? Waits for up to a lease where that cannot be said yet. */
+static int owner_alive(struct disk *d, const struct hf_logid *id, struct row *r, struct hf_err *err)
+{
+	uint64_t start = hf_now_ms();
+	char name[HF_NAME_MAX + 1];
+	enum hf_node_state st;
+
+	for (;;) {
+		const struct claim_rec *acc = row_accepted(r, id->uuid);
+
+		if (!acc || acc->acc.slot == d->id.slot || (acc->flags & CLAIM_RELEASED))
+			return 0;
+		st = node_state(d, acc->acc.slot);
+		if (st == HF_NODE_DOWN || st == HF_NODE_LEFT || st == HF_NODE_FREE)
+			return 0;
+		if (st == HF_NODE_UP) {
+			node_name(d, acc->acc.slot, name);
+			return hf_fail(err, HF_REFUSED, -EBUSY,
+				       "%s is online on %s, which is alive; take it offline there, or say --fenced if %s was fenced",
+				       id->name, name, name);
+		}
+		if (hf_now_ms() - start > 2ull * d->sb.lease_ms) {
+			node_name(d, acc->acc.slot, name);
+			return hf_fail(err, HF_UNAVAIL, -ETIMEDOUT, "it cannot be told whether %s, the owner of %s, is alive: the heartbeats cannot be read",
+				       name, id->name);
+		}
+		hf_sleep_ms(d->sb.beat_ms / 2);
+		int ret = row_read(d, id->row, r);
+
+		if (ret)
+			return io_err(d, err, ret);
+	}
+}
+
+/* Registrations: who holds them is about to let go. Wait, but no longer than
+ * HOLD_MS without a sign of life in the row. */
+#define HOLD_MS 1000
+static int holder_done(struct disk *d, const struct hf_logid *id, struct row *r)
+{
+	uint64_t start = hf_now_ms(), last = 0;
+	int ret = 0;
+
+	while (hf_now_ms() - start < HOLD_MS) {
+		const struct claim_rec *top = NULL;
+
+		for (uint32_t i = 0; i < r->nodes; i++)
+			if (r->status[i] == SLOT_OK && !memcmp(r->rec[i].log, id->uuid, 16) &&
+			    (!top || r->rec[i].ballot > top->ballot))
+				top = &r->rec[i];
+		if (!top || !memcmp(top->uuid, d->id.uuid, 16) || (top->flags & CLAIM_RELEASED))
+			return 0;
+		if (top->seq + top->ballot != last) {
+			last = top->seq + top->ballot;
+			start = hf_now_ms();
+		}
+		hf_sleep_ms(2 + randombytes_uniform(8));
+		ret = row_read(d, id->row, r);
+		if (ret)
+			break;
+	}
+	return ret;
+}
+
+static struct claim *claim_new(struct disk *d, const struct hf_logid *id)
+{
+	struct claim *c = hf_alloc(sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->pub.ops = &hf_store_disk;
+	c->pub.store = &d->store;
+	c->pub.id = *id;
+	c->d = d;
+	pthread_mutex_init(&c->mu, NULL);
+	c->rb.slot = d->id.slot;
+	memcpy(c->rb.uuid, d->id.uuid, 16);
+	memcpy(c->rb.incarnation, d->incarnation, 16);
+	memcpy(c->rb.log, id->uuid, 16);
+	return c;
+}
+
+static int lost_race(struct hf_err *err, const struct hf_logid *id)
+{
+	return hf_fail(err, HF_REFUSED, -EAGAIN, "another node is claiming %s at the same time", id->name);
+}
+
+/* Steps 3 and 4: what is accepted, and all of it that counts. The row may move
+ * on while the log is read; then the reading begins anew. */
+static int adopt(struct claim *c, struct row *r, hf_restart_fn restart, hf_rec_fn fn, void *ctx,
+		 struct epoch_desc *old, struct hf_err *err)
+{
+	struct disk *d = c->d;
+	const struct hf_logid *id = &c->pub.id;
+	struct walk_opts o = { .restart = restart, .fn = fn, .ctx = ctx };
+	struct walk_end end = { 0 };
+	struct claim_rec acc;
+	int ret;
+
+	for (unsigned tries = 0; ; tries++) {
+		const struct claim_rec *a;
+
+		ret = hf_seam("claim.read");
+		if (!ret)
+			ret = row_read(d, id->row, r);
+		if (ret)
+			return io_err(d, err, ret);
+		if (undecided(r) || row_max_ballot(r) > c->mine.ballot)
+			return lost_race(err, id);
+		a = row_accepted(r, id->uuid);
+		memset(old, 0, sizeof(*old));
+		if (!a) {
+			if (restart)
+				restart(ctx);
+			return 0;
+		}
+		if (tries && acc.acc.epoch == a->acc.epoch && acc.acc.base.place == a->acc.base.place &&
+		    acc.acc.first.place == a->acc.first.place)
+			return ret ? ret : -EBADMSG;	/* nobody trimmed it: it is damaged */
+		acc = *a;
+		ret = log_walk(d, &acc, &o, &end, err);
+		if (ret != -EBADMSG || tries > 8)
+			break;
+	}
+	if (ret)
+		return ret;
+	*old = acc.acc;
+	/* a base of that very epoch may be complete and not yet told of in the row: what is before
+	 * it may be gone as soon as it is */
+	if (end.base.place && end.base_epoch == old->epoch)
+		old->base = end.base;
+	old->end_gen = end.gen;
+	old->end_seq = end.seq;
+	memcpy(old->end_tag, end.tag, 16);
+	return 0;
+}
+
+int claim_take(struct hf_store *s, const struct hf_logid *id, unsigned flags, hf_restart_fn restart,
+	       hf_rec_fn fn, void *ctx, struct hf_claim **out, struct hf_err *err)
+{
+	struct disk *d = disk_of(s);
+	struct row *r = malloc(sizeof(*r));
+	struct hf_buf b = HF_BUF_INIT;
+	struct epoch_desc old;
+	struct claim *c = NULL;
+	uint64_t based;
+	int ret;
+
+	if (!r)
+		return -ENOMEM;
+	if (!d->joined || id->row >= d->sb.rows) {
+		free(r);
+		return hf_fail(err, HF_FAILED, -EINVAL, "%s: no such row of claims, or no identity", id->name);
+	}
+	ret = row_lock(d, id->row);
+	if (ret) {
+		free(r);
+		return lost_race(err, id);
+	}
+	c = claim_new(d, id);
+	if (!c) {
+		ret = -ENOMEM;
+		goto out;
+	}
+
+	/* step 1: choose a ballot above every one seen; nothing else of this reading is used,
+	 * but for the question whether the owner lives */
+	ret = row_read(d, id->row, r);
+	if (ret) {
+		io_err(d, err, ret);
+		goto out;
+	}
+	if (r->status[d->id.slot] == SLOT_BAD) {
+		/* what was promised there is not known, so nothing may be promised over it */
+		ret = hf_fail(err, HF_DAMAGED, -EBADMSG, "%s: the claims of node %s in row %u are damaged in both copies",
+			      d->path, d->id.name, id->row);
+		goto out;
+	}
+	if (flags & HF_CLAIM_WAIT)
+		ret = holder_done(d, id, r);
+	else if (!(flags & HF_CLAIM_FENCED))
+		ret = owner_alive(d, id, r, err);
+	if (ret)
+		goto out;
+	if (r->status[d->id.slot] == SLOT_OK) {
+		c->mine = r->rec[d->id.slot];
+		c->which = r->newest[d->id.slot];
+	}
+	if (memcmp(c->mine.log, id->uuid, 16)) {	/* the row was another log's */
+		uint64_t seq = c->mine.seq;
+
+		memset(&c->mine, 0, sizeof(c->mine));
+		c->mine.seq = seq;
+		memcpy(c->mine.log, id->uuid, 16);
+	}
+	memcpy(c->mine.uuid, d->id.uuid, 16);
+	memcpy(c->mine.incarnation, d->incarnation, 16);
+	c->mine.ballot = next_ballot(row_max_ballot(r), d->id.slot);
+	/* released said that of the epoch before */
+	c->mine.flags = 0;
+	c->epoch = c->rb.epoch = c->mine.ballot;
+
+	/* step 2: write the ballot */
+	ret = hf_seam("claim.ballot");
+	if (!ret)
+		ret = row_write(d, id->row, &c->mine, &c->which);
+	if (ret) {
+		io_err(d, err, ret);
+		goto out;
+	}
+
+	/* steps 3 and 4: what was accepted, and what of it counts */
+	ret = adopt(c, r, restart, fn, ctx, &old, err);
+	if (ret)
+		goto out;
+	based = row_based(r, id->uuid);
+
+	/* who is overtaken already need not spend space on a seal; step 7 is what decides */
+	ret = row_read(d, id->row, r);
+	if (ret) {
+		io_err(d, err, ret);
+		goto out;
+	}
+	if (row_max_ballot(r) > c->mine.ballot) {
+		ret = lost_race(err, id);
+		goto out;
+	}
+
+	/* step 5: seal it, as the first record of a segment of our own */
+	c->gen = old.end_gen;
+	seal_payload_out(&old, &b);
+	struct hf_rec seal = { .kind = HF_REC_SEAL, .gen = c->gen, .when_ns = hf_wall_ns(),
+			       .payload = b.p, .len = b.len };
+
+	ret = b.bad ? -ENOMEM : seg_open(c, err);
+	if (!ret)
+		ret = hf_seam("claim.seal");
+	c->mine.acc = (struct epoch_desc){ .epoch = c->epoch, .slot = d->id.slot, .keep = old.keep,
+					   .first = { .place = c->place, .seg = c->place } };
+	if (c->nseg)
+		c->mine.acc.first.seglen = c->seg[0].len;
+	if (!ret)
+		ret = seg_append(c, &seal, NULL, 0, NULL, err);
+	if (ret)
+		goto out;
+
+	/* step 6: accept */
+	memcpy(c->mine.acc.uuid, d->id.uuid, 16);
+	memcpy(c->mine.acc.incarnation, d->incarnation, 16);
+	c->mine.gen = c->gen;
+	c->mine.gen_seq = 0;
+	c->mine.based = based;
+	ret = hf_seam("claim.accept");
+	if (!ret)
+		ret = row_write(d, id->row, &c->mine, &c->which);
+	if (ret) {
+		io_err(d, err, ret);
+		goto out;
+	}
+
+	/* step 7: still the highest? Else what was accepted binds later claimers, not us */
+	ret = hf_seam("claim.check");
+	if (!ret)
+		ret = claim_confirm(&c->pub, err);
+	if (ret == -ESTALE)
+		ret = lost_race(err, id);
+	if (!ret)
+		*out = &c->pub;
+out:
+	hf_buf_free(&b);
+	free(r);
+	if (ret) {
+		if (c)
+			claim_drop(&c->pub);
+		else
+			row_unlock(d, id->row);
+	}
+	return ret;
+}
+
+int claim_append(struct hf_claim *pc, const struct hf_rec *r, const void *tail, size_t taillen,
+		 uint64_t *tail_place, struct hf_err *err)
+{
+	struct claim *c = claim_of(pc);
+	int ret;
+
+	pthread_mutex_lock(&c->mu);
+	ret = c->stale ? hf_fail(err, HF_STALE, -ESTALE, "%s: a newer epoch exists", pc->id.name) :
+	      seg_append(c, r, tail, taillen, tail_place, err);
+	pthread_mutex_unlock(&c->mu);
+	return ret;
+}
+
+static int confirm_locked(struct claim *c, struct hf_err *err)
+{
+	struct disk *d = c->d;
+	const struct hf_logid *id = &c->pub.id;
+	struct row *r;
+	const struct claim_rec *own;
+	int ret;
+
+	if (c->stale)
+		return hf_fail(err, HF_STALE, -ESTALE, "%s: this node was fenced out, a newer epoch exists", id->name);
+	if (c->broken)
+		return hf_fail(err, HF_UNAVAIL, -EREMOTEIO, "an earlier write to %s failed: the log of %s must be claimed anew",
+			       d->path, id->name);
+	r = malloc(sizeof(*r));
+	if (!r)
+		return -ENOMEM;
+	ret = row_read(d, id->row, r);
+	if (ret) {
+		free(r);
+		return io_err(d, err, ret);
+	}
+	own = &r->rec[d->id.slot];
+	if (r->status[d->id.slot] != SLOT_OK || own->seq != c->mine.seq || own->ballot != c->mine.ballot ||
+	    memcmp(own->incarnation, d->incarnation, 16) || own->acc.epoch != c->mine.acc.epoch ||
+	    memcmp(own->log, id->uuid, 16))
+		ret = hf_fail(err, HF_STALE, -ESTALE,
+			      "%s: the claim of node %s is not as it was written; does another daemon use its identity?",
+			      id->name, d->id.name);
+	for (uint32_t i = 0; i < r->nodes && !ret; i++) {
+		char name[HF_NAME_MAX + 1];
+
+		if (i == d->id.slot || r->status[i] == SLOT_EMPTY)
+			continue;
+		node_name(d, i, name);
+		if (r->status[i] == SLOT_BAD)
+			ret = hf_fail(err, HF_STALE, -ESTALE, "%s: the claim of %s cannot be told, so it counts as newer",
+				      id->name, name);
+		else if (r->rec[i].ballot > c->mine.ballot)
+			ret = hf_fail(err, HF_STALE, -ESTALE, "%s was taken over by %s", id->name, name);
+	}
+	free(r);
+	if (ret)
+		c->stale = true;
+	return ret;
+}
+
+int claim_confirm(struct hf_claim *pc, struct hf_err *err)
+{
+	struct claim *c = claim_of(pc);
+	int ret;
+
+	pthread_mutex_lock(&c->mu);
+	ret = confirm_locked(c, err);
+	pthread_mutex_unlock(&c->mu);
+	return ret;
+}
+
+/* Our slot of the row again, with what changed in c->mine. After a failed write it is not
+ * known which of the two counts: only a new claim can tell. */
+static int say(struct claim *c, struct hf_err *err)
+{
+	int ret = row_write(c->d, c->pub.id.row, &c->mine, &c->which);
+
+	if (ret)
+		c->broken = true;
+	return ret ? io_err(c->d, err, ret) : 0;
+}
+
+/* Step 8. The newest base, appended before, is confirmed now; then the row says so; only then is
+ * what is older free. */
+int claim_trim(struct hf_claim *pc, uint64_t keep, struct hf_err *err)
+{
+	struct claim *c = claim_of(pc);
+	struct pos *oldest = NULL;
+	uint64_t total, room;
+	int ret;
+
+	pthread_mutex_lock(&c->mu);
+	ret = c->broken ? -EREMOTEIO : hf_seam("trim.confirm");
+	if (!ret)
+		ret = confirm_locked(c, err);
+	if (ret || !c->nbase)
+		goto out;
+	room = area_room(c->d, &total);
+	if (room < total / 2)
+		keep = c->gen;		/* space before history */
+	for (size_t i = 0; i < c->nbase; i++)
+		if (c->base[i].gen <= keep)
+			oldest = &c->base[i];
+	c->mine.acc.base = c->base[c->nbase - 1];
+	if (room < total / 2)
+		oldest = &c->base[c->nbase - 1];
+	if (oldest)
+		c->mine.acc.first = *oldest;
+	if (keep > c->mine.acc.keep)
+		c->mine.acc.keep = keep;
+	c->mine.gen = c->gen;
+	c->mine.gen_seq = c->seq - 1;
+	ret = hf_seam("trim.row");
+	if (!ret)
+		ret = say(c, err);
+	if (ret)
+		goto out;
+	if (oldest) {
+		struct pos p = *oldest;
+
+		claim_free_before(c, &p);
+	}
+out:
+	pthread_mutex_unlock(&c->mu);
+	if (!ret)
+		area_collect(c->d);
+	return ret;
+}
+
+int claim_note(struct hf_claim *pc, struct hf_err *err)
+{
+	struct claim *c = claim_of(pc);
+	int ret = 0;
+
+	pthread_mutex_lock(&c->mu);
+	if (!c->broken && c->mine.gen_seq != c->seq - 1) {
+		ret = confirm_locked(c, err);
+		if (!ret) {
+			c->mine.gen = c->gen;
+			c->mine.gen_seq = c->seq - 1;
+			ret = say(c, err);
+		}
+	}
+	pthread_mutex_unlock(&c->mu);
+	return ret;
+}
+
+int claim_release(struct hf_claim *pc, struct hf_err *err)
+{
+	struct claim *c = claim_of(pc);
+	int ret;
+
+	pthread_mutex_lock(&c->mu);
+	ret = hf_seam("release.row");
+	if (!ret)
+		ret = confirm_locked(c, err);
+	if (!ret) {
+		c->mine.flags |= CLAIM_RELEASED;
+		c->mine.gen = c->gen;
+		c->mine.gen_seq = c->seq - 1;
+		ret = say(c, err);
+	}
+	pthread_mutex_unlock(&c->mu);
+	return ret;
+}
+
+void claim_drop(struct hf_claim *pc)
+{
+	struct claim *c = claim_of(pc);
+	struct disk *d = c->d;
+	uint32_t row = pc->id.row;
+
+	claim_space_drop(c);
+	pthread_mutex_destroy(&c->mu);
+	free(c);
+	row_unlock(d, row);
+}
+
+int claim_stat(struct hf_store *s, const struct hf_logid *id, struct hf_log_stat *st, struct hf_err *err)
+{
+	struct disk *d = disk_of(s);
+	struct row *r = malloc(sizeof(*r));
+	const struct claim_rec *acc;
+	int ret;
+
+	memset(st, 0, sizeof(*st));
+	if (!r)
+		return -ENOMEM;
+	if (id->row >= d->sb.rows) {
+		free(r);
+		return -ENOENT;
+	}
+	ret = row_read(d, id->row, r);
+	if (ret) {
+		io_err(d, err, ret);
+		goto out;
+	}
+	if (!d->joined)
+		nodes_read(d);
+	acc = row_accepted(r, id->uuid);
+	st->ballot = row_max_ballot(r);
+	if (acc) {
+		st->epoch = acc->acc.epoch;
+		st->slot = acc->acc.slot;
+		memcpy(st->incarnation, acc->acc.incarnation, 16);
+		st->released = acc->flags & CLAIM_RELEASED;
+		st->mine = d->joined && !memcmp(acc->acc.incarnation, d->incarnation, 16);
+		st->gen = acc->gen;
+		st->base_gen = acc->acc.base.gen;
+		node_name(d, st->slot, st->node);
+		st->owner = node_state(d, st->slot);
+	}
+out:
+	free(r);
+	return ret;
+}
+
+int claim_read(struct hf_store *s, const struct hf_logid *id, uint64_t gen_from, hf_restart_fn restart,
+	       hf_rec_fn fn, void *ctx, struct hf_err *err)
+{
+	struct disk *d = disk_of(s);
+	struct row *r = malloc(sizeof(*r));
+	struct walk_opts o = { .history = gen_from != 0, .restart = restart, .fn = fn, .ctx = ctx };
+	struct walk_end end;
+	struct claim_rec acc = { 0 };
+	int ret;
+
+	if (!r)
+		return -ENOMEM;
+	if (id->row >= d->sb.rows) {
+		free(r);
+		return -ENOENT;
+	}
+	for (unsigned tries = 0; ; tries++) {
+		const struct claim_rec *a;
+		struct hf_err e = { 0 };
+
+		ret = row_read(d, id->row, r);
+		if (ret) {
+			io_err(d, err, ret);
+			break;
+		}
+		a = row_accepted(r, id->uuid);
+		if (!a) {
+			ret = hf_fail(err, HF_NOTFOUND, -ENOENT, "%s has no generation yet", id->name);
+			break;
+		}
+		if (tries > 1 && a->acc.epoch == acc.acc.epoch && a->acc.base.place == acc.acc.base.place) {
+			ret = -EBADMSG;
+			break;
+		}
+		acc = *a;
+		ret = log_walk(d, &acc, &o, &end, &e);
+		if (err && ret)
+			*err = e;
+		if (ret != -EBADMSG || tries > 8)
+			break;
+	}
+	free(r);
+	return ret;
+}

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The quorum disk from inside: what its files share with each other alone.
+ *
+ *	disk.c		the device, its superblock, format, the table of functions
+ *	node.c		rows of nodes: identity, incarnation, heartbeats
+ *	row.c		rows of claims: reading, writing, alternating slots
+ *	area.c		space in the own area
+ *	chain.c		reading a log
+ *	segment.c	appending to one
+ *	claim.c		the claim protocol
+ *	disk_check.c	info and check
+ *
+ * Locks, in the order in which they are taken:
+ *
+ *	claim.mu	a claim: its row slot, the position of its log, its buffers
+ *	disk.row_mu	which rows are claimed by this process (row_busy), the list of pins
+ *	disk.area_mu	blocks of the own area
+ *	disk.node_mu	rows of nodes as last seen
+ *	disk.cache_mu	the window that get_bytes reads through
+ *
+ * Disk I/O is done under claim.mu (it is one log's) and under cache_mu, never
+ * under row_mu, area_mu or node_mu, but for the heartbeat's own row.
+ */
+#ifndef HF_DISK_INT_H
+#define HF_DISK_INT_H
+
+#include <pthread.h>
+#include "ondisk.h"
+#include "disk.h"
+
+struct seen {			/* a node's row as last read */
+	struct node_rec rec;
+	enum slot_status status;
+	uint64_t changed_ms;	/* when counter or incarnation was last seen to change */
+	uint64_t watched_ms;	/* since when it has been looked at */
+	unsigned newest;	/* which slot */
+};
+
+struct block { uint32_t logs, chunks, bytes; };	/* pins; live bytes of chunks */
+
+/* Blocks of the own area that a log stands on although this process does not own
+ * it (any more): kept until a newer epoch has a confirmed base. */
+struct pin {
+	struct pin *next;
+	uint32_t row;
+	uint8_t log[16];
+	uint64_t epoch, last_gen;
+	bool doubt;		/* the registrations did not know its log */
+	uint32_t *blk;
+	size_t n;
+};
+
+struct disk {
+	struct hf_store store;
+	char *path;
+	int fd;			/* O_DIRECT|O_DSYNC, or O_RDONLY */
+	int pack_fd;		/* O_DIRECT; made durable by fdatasync */
+	struct super sb;
+	struct bind bind;
+	const struct hf_keys *keys;
+
+	bool joined;
+	struct hf_identity id;
+	uint8_t incarnation[16];
+	int lock_fd;
+
+	pthread_mutex_t row_mu;
+	pthread_cond_t row_cv;
+	uint8_t *row_busy;
+	struct pin *pins;
+
+	pthread_mutex_t area_mu;
+	struct block *blk;
+	uint32_t nblk, hint;
+
+	pthread_mutex_t node_mu;
+	struct seen seen[HF_MAX_NODES];
+	struct node_rec me;
+	unsigned me_which;
+
+	pthread_mutex_t cache_mu;
+	uint8_t *cache;
+	uint64_t cache_off;
+	uint32_t cache_len;
+};
+#define disk_of(s) hf_container(s, struct disk, store)
+#define DISK_CACHE (512u << 10)
+
+/* One row of claims as one reading of it found it. */
+struct row {
+	uint32_t nodes;
+	struct claim_rec rec[HF_MAX_NODES];
+	enum slot_status status[HF_MAX_NODES];	/* BAD: undecided */
+	unsigned newest[HF_MAX_NODES];
+};
+
+struct seg { uint64_t place; uint32_t len; uint64_t last_gen; bool announced; };
+
+struct chunk {			/* bytes of the own area that some generation refers to */
+	struct chunk *next;
+	uint64_t place, dead_gen;
+	uint32_t len, count;
+};
+
+struct claim {
+	struct hf_claim pub;
+	struct disk *d;
+	pthread_mutex_t mu;
+	struct claim_rec mine;		/* as last written into the row */
+	unsigned which;			/* slot it was written to */
+	uint64_t epoch;
+	bool stale, broken;		/* fenced out; an append failed */
+	struct rec_bind rb;		/* prev: tag of the last record */
+	uint64_t seq;			/* of the next record */
+	uint64_t gen;			/* newest generation appended */
+	uint64_t place;			/* of the next record */
+	struct seg *seg;		/* own segments, oldest first; the last is open */
+	size_t nseg;
+	struct pos *base;		/* complete bases, oldest first */
+	size_t nbase;
+	struct pos begin;		/* where the base that is being appended begins */
+	struct chunk **chunk;		/* by place */
+	size_t nchunk, chunk_cap;
+	struct seg *pack;		/* what put_bytes filled; the last is open */
+	size_t npack;
+	uint8_t *pbuf;			/* not written yet: plen bytes that belong at poff */
+	uint64_t poff;
+	size_t plen;
+	bool dirty_pack;		/* written, not flushed */
+	uint8_t *buf;
+	size_t bufcap;
+};
+#define claim_of(c) hf_container(c, struct claim, pub)
+
+/* disk.c */
+void *dio_alloc(size_t n);			/* zeroed, aligned; free() */
+int disk_read(struct disk *d, void *p, size_t n, uint64_t off);
+int disk_write(struct disk *d, const void *p, size_t n, uint64_t off);	/* durable */
+uint64_t area_place(const struct disk *d, uint32_t slot);
+bool in_area(const struct disk *d, uint32_t slot, uint64_t place, uint64_t n);
+
+/* node.c */
+int nodes_read(struct disk *d);
+int node_join(struct disk *d, struct hf_err *err);
+int node_beat(struct disk *d, struct hf_err *err);
+int node_leave(struct disk *d);
+int nodes_list(struct disk *d, struct hf_node_info *arr, unsigned max);
+enum hf_node_state node_state(struct disk *d, uint32_t slot);
+void node_name(struct disk *d, uint32_t slot, char name[HF_NAME_MAX + 1]);
+
+/* row.c */
+int row_read(struct disk *d, uint32_t row, struct row *r);
+int row_write(struct disk *d, uint32_t row, struct claim_rec *rec, unsigned *which);
+/* rec's seq is advanced even on failure; which: the slot that was written last, changed
+ * on success: a write that failed is repeated in its place, beside the one that counts */
+/* over all logs that ever used the row: who was given the row later counts as newer */
+uint64_t row_max_ballot(const struct row *r);
+/* the newest epoch that anybody knows to have a confirmed base; 0 none */
+uint64_t row_based(const struct row *r, const uint8_t log[16]);
+const struct claim_rec *row_accepted(const struct row *r, const uint8_t log[16]);
+
+/* area.c */
+int area_init(struct disk *d);
+void area_exit(struct disk *d);
+int area_take(struct disk *d, uint32_t n, uint32_t min, uint64_t *place, uint32_t *len);
+void area_pin(struct disk *d, uint64_t place, uint64_t len, int delta);
+void area_chunk(struct disk *d, uint64_t place, uint32_t len, int delta);
+uint64_t area_room(struct disk *d, uint64_t *total);
+bool area_sparse(struct disk *d, uint64_t place, uint32_t len);
+int area_rebuild(struct disk *d, struct hf_err *err);
+void area_collect(struct disk *d);
+void area_known(struct disk *d, const uint8_t (*uuid)[16], size_t n);
+
+struct blockset { uint8_t *bits; struct disk *d; };
+int blockset_init(struct blockset *b, struct disk *d);
+void blockset_add(struct blockset *b, uint64_t place, uint64_t len);
+/* turn it into a pin of @log, which is the caller's, and free the set; NULL: no memory */
+struct pin *blockset_pin(struct blockset *b, uint32_t row, const uint8_t log[16], uint64_t epoch,
+			 uint64_t last_gen);
+void pin_add(struct disk *d, struct pin *p);
+void blockset_free(struct blockset *b);
+
+/* chain.c: reading a log */
+#define REC_PINS 6		/* in the log, of the store's own: blocks that it stands on */
+struct walk_end {
+	uint64_t gen, seq;	/* of the last record that counts */
+	uint8_t tag[16];
+	struct pos base;	/* newest complete base */
+	uint64_t base_epoch;
+	bool released;
+};
+struct walk_opts {
+	bool history;		/* from as far back as it can be read */
+	bool verify_tails;	/* of each record, not only of the last */
+	hf_restart_fn restart;
+	hf_rec_fn fn;
+	void (*seg)(void *ctx, uint32_t slot, uint64_t place, uint64_t len);
+	void *ctx;
+};
+/* Read all that counts of a log, from what its newest accepted claim tells.
+ * -EBADMSG: damaged, or trimmed meanwhile: the caller looks at the row again. */
+int log_walk(struct disk *d, const struct claim_rec *acc, const struct walk_opts *o,
+	     struct walk_end *end, struct hf_err *err);
+
+/* segment.c: appending to one */
+int seg_open(struct claim *c, struct hf_err *err);
+int seg_append(struct claim *c, const struct hf_rec *r, const void *tail, size_t taillen,
+	       uint64_t *tail_place, struct hf_err *err);
+int pack_put(struct claim *c, const void *p, size_t n, uint64_t *place, struct hf_err *err);
+int pack_flush(struct claim *c, struct hf_err *err);
+void claim_use(struct claim *c, uint64_t place, uint32_t len, int delta, uint64_t gen);
+void claim_free_before(struct claim *c, const struct pos *base);
+void claim_space_drop(struct claim *c);
+
+/* claim.c: the table's functions */
+int claim_take(struct hf_store *s, const struct hf_logid *id, unsigned flags, hf_restart_fn restart,
+	       hf_rec_fn fn, void *ctx, struct hf_claim **out, struct hf_err *err);
+int claim_append(struct hf_claim *pc, const struct hf_rec *r, const void *tail, size_t taillen,
+		 uint64_t *tail_place, struct hf_err *err);
+int claim_confirm(struct hf_claim *pc, struct hf_err *err);
+int claim_trim(struct hf_claim *pc, uint64_t keep, struct hf_err *err);
+int claim_note(struct hf_claim *pc, struct hf_err *err);
+int claim_release(struct hf_claim *pc, struct hf_err *err);
+void claim_drop(struct hf_claim *pc);
+int claim_stat(struct hf_store *s, const struct hf_logid *id, struct hf_log_stat *st, struct hf_err *err);
+int claim_read(struct hf_store *s, const struct hf_logid *id, uint64_t gen_from, hf_restart_fn restart,
+	       hf_rec_fn fn, void *ctx, struct hf_err *err);
+
+/* disk_check.c needs them */
+int disk_open_ro(const char *path, const struct hf_keys *keys, struct disk **out, struct hf_err *err);
+void disk_close(struct hf_store *s);
+
+#endif

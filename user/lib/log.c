@@ -1,0 +1,688 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * A log of puts and deletes: its newest state in memory, transactions, reading.
+ * log_base.c compacts it. One thread at a time, so there are no locks.
+ *
+ * Contents become chunks. Small ones travel in the same write as the record that
+ * refers to them (up to TAIL bytes of a commit), others go ahead into packs.
+ */
+#include "log_int.h"
+#include <stdlib.h>
+#include <stdio.h>
+
+#define TAIL (192u << 10)
+#define PART_MAX LOG_PART_MAX
+
+static int log_new(struct hf_store *s, const struct hf_logid *id, struct hf_log **out)
+{
+	struct hf_log *l = hf_alloc(sizeof(*l));
+	uint8_t disk[16];
+	int ret;
+
+	if (!l)
+		return -ENOMEM;
+	l->store = s;
+	l->id = *id;
+	s->ops->info(s, NULL, disk, NULL, NULL, NULL, NULL);
+	ret = chunker_init(&l->ck, hf_store_keys(s), disk);
+	if (ret) {
+		hf_log_close(l);
+		return ret;
+	}
+	*out = l;
+	return 0;
+}
+
+/* ---- loading ---- */
+
+static void stage_drop(struct hf_log *l)
+{
+	for (size_t i = 0; i < l->nstage; i++)
+		hf_buf_free(&l->stage[i].ops);
+	free(l->stage);
+	l->stage = NULL;
+	l->nstage = 0;
+}
+
+static void load_restart(void *ctx)
+{
+	struct hf_log *l = ctx;
+
+	stage_drop(l);
+	table_clear(&l->items);
+	l->gen = 0;
+	l->loaded_base = false;
+	l->since = 0;
+}
+
+static int load_put(void *ctx, struct ent *e)
+{
+	struct hf_log *l = ctx;
+	struct ent *old = table_get(&l->items, ent_key(e), e->keylen);
+	int ret;
+
+	if (old)
+		table_del(&l->items, old);
+	ret = table_add(&l->items, e);
+	if (ret)
+		ent_put(e);
+	return ret;
+}
+
+static int load_del(void *ctx, const void *key, uint32_t keylen)
+{
+	struct hf_log *l = ctx;
+	struct ent *e = table_get(&l->items, key, keylen);
+
+	if (e)
+		table_del(&l->items, e);
+	return 0;
+}
+
+static int stage_add(struct hf_log *l, const struct hf_rec *r)
+{
+	struct staged *s = realloc(l->stage, (l->nstage + 1) * sizeof(*s));
+	int ret;
+
+	if (!s)
+		return -ENOMEM;
+	l->stage = s;
+	s += l->nstage;
+	*s = (struct staged){ .ops = HF_BUF_INIT, .tail = r->tail, .slot = r->slot };
+	ret = codec_unpack(r, &s->ops);
+	if (ret) {
+		hf_buf_free(&s->ops);
+		return ret;
+	}
+	l->nstage++;
+	return 0;
+}
+
+/* A commit counts when its last record was read; parts of one that never
+ * came to its end are forgotten. */
+static int load_rec(void *ctx, const struct hf_rec *r)
+{
+	struct hf_log *l = ctx;
+	const struct codec_fn fn = { .put = load_put, .del = load_del, .ctx = l };
+	int ret;
+
+	if (r->kind != HF_REC_DELTA && r->kind != HF_REC_BASE)
+		return 0;
+	if (l->stop_gen && r->gen > l->stop_gen && r->kind == HF_REC_DELTA)
+		return l->gen == l->stop_gen ? 1 : -ENOENT;
+	if (l->nstage && (l->stage_epoch != r->epoch || l->stage_kind != r->kind))
+		stage_drop(l);
+	l->stage_epoch = r->epoch;
+	l->stage_kind = r->kind;
+	ret = stage_add(l, r);
+	if (ret || (r->flags & HF_REC_PART))
+		return ret;
+	if (r->kind == HF_REC_BASE) {
+		/* a base says all of it; what was there is the same, or was not read */
+		table_clear(&l->items);
+		l->loaded_base = true;
+		l->since = 0;
+	} else {
+		l->since += rec_sectors(r->len) * (uint64_t)HFD_SECTOR;
+	}
+	for (size_t i = 0; i < l->nstage && !ret; i++)
+		ret = codec_each(l->stage[i].ops.p, l->stage[i].ops.len, l->stage[i].slot,
+				 l->stage[i].tail, r->gen, &fn);
+	stage_drop(l);
+	if (ret)
+		return ret;
+	l->gen = r->gen;
+	l->when_ns = r->when_ns;
+	l->fuzzy = r->flags & HF_REC_FUZZY;
+	return l->stop_gen && l->gen == l->stop_gen ? 1 : 0;
+}
+
+/* The newest state began or ceased to refer to what @e refers to. */
+void log_refs(struct hf_log *l, const struct ent *e, int delta, uint64_t gen)
+{
+	if (!l->claim)
+		return;
+	for (uint32_t i = 0; i < e->nref; i++) {
+		const struct hf_ref *r = &e->ref[i];
+
+		if (r->slot != l->slot)
+			continue;
+		l->claim->ops->use(l->claim, r->slot, r->place, chunk_stored(r), delta, gen);
+		if (delta > 0)
+			dedup_add(&l->dedup, r);
+		else
+			dedup_del(&l->dedup, r);
+	}
+}
+
+int hf_log_claim(struct hf_store *s, const struct hf_logid *id, unsigned flags,
+		 struct hf_log **out, struct hf_err *err)
+{
+	struct hf_log *l;
+	int ret = log_new(s, id, &l);
+
+	if (ret)
+		return ret;
+	ret = s->ops->claim(s, id, flags, load_restart, load_rec, l, &l->claim, err);
+	if (ret) {
+		if (ret == -EBADMSG && err && !err->exit)
+			hf_fail(err, HF_DAMAGED, ret, "a record of %s cannot be understood", id->name);
+		hf_log_close(l);
+		return ret;
+	}
+	stage_drop(l);
+	l->slot = s->ops->slot(l->claim);
+	l->loaded_base = false;		/* none in this epoch */
+	for (size_t i = 0; i < l->items.cap; i++)
+		for (struct ent *e = l->items.slot[i]; e; e = e->next)
+			log_refs(l, e, 1, l->gen);
+	*out = l;
+	return 0;
+}
+
+int hf_log_read(struct hf_store *s, const struct hf_logid *id, uint64_t gen, struct hf_log **out,
+		struct hf_err *err)
+{
+	struct hf_log *l;
+	int ret = log_new(s, id, &l);
+
+	if (ret)
+		return ret;
+	l->stop_gen = gen;
+	ret = s->ops->read(s, id, gen, load_restart, load_rec, l, err);
+	if (ret == 1)
+		ret = 0;
+	if (!ret && gen && l->gen != gen)
+		ret = -ENOENT;
+	if (ret == -ENOENT)
+		hf_fail(err, HF_NOTFOUND, ret, gen ? "%s has no generation %llu (any more); holdfast history %s lists them" :
+			"%s has no generation yet", id->name, (unsigned long long)gen, id->name);
+	if (ret == -EBADMSG && err && !err->exit)
+		hf_fail(err, HF_DAMAGED, ret, "a record of %s cannot be understood", id->name);
+	if (ret) {
+		hf_log_close(l);
+		return ret;
+	}
+	stage_drop(l);
+	*out = l;
+	return 0;
+}
+
+void hf_log_close(struct hf_log *l)
+{
+	if (!l)
+		return;
+	hf_log_abort(l);
+	if (l->claim)
+		l->claim->ops->drop(l->claim);
+	stage_drop(l);
+	table_clear(&l->items);
+	dedup_clear(&l->dedup);
+	chunker_exit(&l->ck);
+	hf_buf_free(&l->tail);
+	free(l->pend);
+	free(l);
+}
+
+uint64_t hf_log_gen(const struct hf_log *l) { return l->gen; }
+uint64_t hf_log_epoch(const struct hf_log *l) { return l->claim ? l->claim->ops->epoch(l->claim) : 0; }
+bool hf_log_fuzzy(const struct hf_log *l) { return l->fuzzy; }
+uint64_t hf_log_when(const struct hf_log *l) { return l->when_ns; }
+
+static void item_of(struct ent *e, struct hf_item *out)
+{
+	*out = (struct hf_item){
+		.key = ent_key(e), .keylen = e->keylen, .attr = ent_attr(e), .attrlen = e->attrlen,
+		.size = e->size, .gen = e->gen, .mark = &e->mark,
+	};
+	memcpy(out->hash, e->hash, HF_HASH);
+}
+
+bool hf_log_get(struct hf_log *l, const void *key, uint32_t keylen, struct hf_item *out)
+{
+	struct ent *e = table_get(&l->items, key, keylen);
+
+	if (!e || (e->flags & ENT_DEAD))
+		return false;
+	item_of(e, out);
+	return true;
+}
+
+int hf_log_each(struct hf_log *l, const void *prefix, uint32_t plen,
+		int (*fn)(void *ctx, const struct hf_item *it), void *ctx)
+{
+	struct ent **v;
+	size_t n;
+	int ret = table_sorted(&l->items, prefix, plen, &v, &n);
+
+	if (ret)
+		return ret;
+	for (size_t i = 0; i < n; i++)
+		v[i]->users++;
+	for (size_t i = 0; i < n; i++) {
+		struct hf_item it;
+
+		/* the callback may have changed what comes later */
+		if (!ret && !(v[i]->flags & (ENT_DEAD | ENT_OUT))) {
+			item_of(v[i], &it);
+			ret = fn(ctx, &it);
+		}
+		ent_put(v[i]);
+	}
+	free(v);
+	return ret;
+}
+
+int log_fetch(struct hf_log *l, const struct hf_ref *r, struct hf_err *err)
+{
+	struct hf_ref plain = *r;
+	int ret = -EBADMSG;
+
+	plain.flags &= ~REF_TAIL;
+	if (r->flags & REF_TAIL) {
+		memcpy(l->ck.buf, l->tail.p + r->place, chunk_stored(r));
+		return chunk_open(&l->ck, &plain);
+	}
+	for (int fresh = 0; fresh < 2 && ret == -EBADMSG; fresh++) {
+		ret = l->store->ops->get_bytes(l->store, r->slot, r->place, l->ck.buf, chunk_stored(r),
+					       fresh, err);
+		if (!ret)
+			ret = chunk_open(&l->ck, &plain);
+	}
+	if (ret == -EBADMSG)
+		hf_fail(err, HF_DAMAGED, ret, "%s: contents at offset %llu are damaged or not authentic",
+			l->id.name, (unsigned long long)r->place);
+	return ret;
+}
+
+int hf_log_content(struct hf_log *l, const void *key, uint32_t keylen,
+		   int (*sink)(void *ctx, const void *p, size_t n), void *ctx, struct hf_err *err)
+{
+	struct ent *e = table_get(&l->items, key, keylen);
+	int ret = 0;
+
+	if (!e || (e->flags & ENT_DEAD))
+		return -ENOENT;
+	e->users++;
+	for (uint32_t i = 0; i < e->nref && !ret; i++) {
+		const struct hf_ref *r = &e->ref[i];
+
+		if (!(r->flags & REF_TAIL) && l->claim && r->slot == l->slot)
+			ret = l->claim->ops->flush(l->claim, err);	/* it may be of this transaction */
+		if (!ret)
+			ret = log_fetch(l, r, err);
+		if (!ret)
+			ret = sink(ctx, l->ck.plain, r->len);
+	}
+	ent_put(e);
+	return ret;
+}
+
+/* ---- transactions ---- */
+
+static struct pend *pend_of(struct hf_log *l, struct ent *cur)
+{
+	struct pend *p, **v;
+
+	if (l->npend == l->pend_cap) {
+		size_t cap = l->pend_cap ? l->pend_cap * 2 : 16;
+
+		v = realloc(l->pend, cap * sizeof(*v));
+		if (!v)
+			return NULL;
+		l->pend = v;
+		l->pend_cap = cap;
+	}
+	p = hf_alloc(sizeof(*p));
+	if (!p)
+		return NULL;
+	p->cur = cur;
+	p->idx = l->npend;
+	l->pend[l->npend++] = p;
+	return p;
+}
+
+static void pend_drop(struct hf_log *l, struct pend *p)
+{
+	l->pend[p->idx] = l->pend[--l->npend];
+	l->pend[p->idx]->idx = p->idx;
+	free(p);
+}
+
+/* @e takes the place of what has its key; takes over the caller's use of it */
+static int change(struct hf_log *l, struct ent *e)
+{
+	struct ent *now = table_get(&l->items, ent_key(e), e->keylen);
+	struct pend *p = now ? now->pend : NULL;
+	int ret;
+
+	if (!p) {
+		p = pend_of(l, e);
+		if (!p) {
+			ent_put(e);
+			return -ENOMEM;
+		}
+		if (now) {
+			p->old = now;
+			now->users++;
+		}
+	}
+	if (now)
+		table_del(&l->items, now);
+	ret = table_add(&l->items, e);	/* cannot fail when the table has room for one */
+	if (ret) {
+		ent_put(e);
+		return ret;
+	}
+	e->pend = p;
+	p->cur = e;
+	return 0;
+}
+
+static int put_chunk(struct hf_log *l, const void *p, uint32_t len, const uint8_t hash[HF_HASH],
+		     struct hf_ref *r, struct hf_err *err)
+{
+	const struct hf_ref *same = dedup_get(&l->dedup, hash);
+	int ret;
+
+	if (same && same->len == len) {
+		*r = *same;
+		return 0;
+	}
+	ret = chunk_seal(&l->ck, p, len, hash, r);
+	if (ret)
+		return ret;
+	r->slot = l->slot;
+	if (l->tail.len + chunk_stored(r) <= TAIL) {
+		r->flags |= REF_TAIL;
+		r->place = l->tail.len;
+		hf_buf_put(&l->tail, l->ck.buf, chunk_stored(r));
+		return l->tail.bad ? -ENOMEM : 0;
+	}
+	return l->claim->ops->put_bytes(l->claim, l->ck.buf, chunk_stored(r), &r->place, err);
+}
+
+static void hash_once(struct hf_log *l, const void *p, size_t n, uint8_t out[HF_HASH])
+{
+	uint8_t st[HF_HASH_STATE] __attribute__((aligned(64)));
+
+	hf_hash_init(l->ck.keys, st);
+	hf_hash_update(st, p, n);
+	hf_hash_final(st, out);
+}
+
+int hf_log_put(struct hf_log *l, const void *key, uint32_t keylen, const void *attr,
+	       uint32_t attrlen, const struct hf_source *src, uint8_t hash[HF_HASH],
+	       struct hf_err *err)
+{
+	uint8_t st[HF_HASH_STATE] __attribute__((aligned(64)));
+	struct hf_ref *ref = NULL;
+	uint32_t nref = 0;
+	uint64_t off = 0, size = src ? src->size : 0;
+	uint8_t sum[HF_HASH] = { 0 };
+	uint8_t *buf = NULL;
+	struct ent *e = NULL;
+	int ret = 0;
+
+	if (!l->claim || !keylen)
+		return -EINVAL;
+	if (size && !(buf = malloc(HF_CHUNK_MAX)))
+		return -ENOMEM;
+	hf_hash_init(l->ck.keys, st);
+	while (off < size) {
+		size_t n = 0, want = size - off < HF_CHUNK_MAX ? size - off : HF_CHUNK_MAX;
+		uint8_t h[HF_HASH];
+		struct hf_ref *v;
+
+		while (n < want) {
+			ssize_t r = src->read(src->arg, buf + n, want - n, off + n);
+
+			if (r < 0 && r != -EINTR) {
+				ret = r;
+				goto out;
+			}
+			if (!r)
+				break;
+			n += r > 0 ? r : 0;
+		}
+		if (!n)
+			break;		/* it got shorter; who reads looks again */
+		hash_once(l, buf, n, h);
+		if (size > HF_CHUNK_MAX)
+			hf_hash_update(st, buf, n);
+		else
+			memcpy(sum, h, HF_HASH);
+		v = realloc(ref, (nref + 1) * sizeof(*ref));
+		if (!v) {
+			ret = -ENOMEM;
+			goto out;
+		}
+		ref = v;
+		memset(&ref[nref], 0, sizeof(*ref));
+		ret = put_chunk(l, buf, n, h, &ref[nref], err);
+		if (ret)
+			goto out;
+		nref++;
+		off += n;
+		if (n < want)
+			break;
+	}
+	if (size > HF_CHUNK_MAX)
+		hf_hash_final(st, sum);
+	e = ent_new(key, keylen, attr, attrlen, 0);
+	if (!e) {
+		ret = -ENOMEM;
+		goto out;
+	}
+	e->ref = ref;
+	e->nref = nref;
+	ref = NULL;
+	e->size = off;
+	e->gen = l->gen + 1;
+	memcpy(e->hash, sum, HF_HASH);
+	if (hash)
+		memcpy(hash, sum, HF_HASH);
+	ret = change(l, e);
+out:
+	free(ref);
+	if (buf) {
+		explicit_bzero(buf, HF_CHUNK_MAX);
+		free(buf);
+	}
+	return ret;
+}
+
+int hf_log_del(struct hf_log *l, const void *key, uint32_t keylen)
+{
+	struct ent *now = table_get(&l->items, key, keylen), *e;
+
+	if (!l->claim)
+		return -EINVAL;
+	if (!now || (now->flags & ENT_DEAD))
+		return 0;
+	if (now->pend && !now->pend->old)
+		return hf_log_unput(l, key, keylen);	/* it never was */
+	e = ent_new(key, keylen, NULL, 0, 0);
+	if (!e)
+		return -ENOMEM;
+	e->flags = ENT_DEAD;
+	return change(l, e);
+}
+
+static void undo(struct hf_log *l, struct pend *p)
+{
+	table_del(&l->items, p->cur);
+	if (p->old) {
+		p->old->pend = NULL;
+		table_add(&l->items, p->old);	/* there was room for it */
+	}
+	pend_drop(l, p);
+}
+
+int hf_log_unput(struct hf_log *l, const void *key, uint32_t keylen)
+{
+	struct ent *now = table_get(&l->items, key, keylen);
+
+	if (now && now->pend)
+		undo(l, now->pend);
+	return 0;
+}
+
+bool hf_log_pending(const struct hf_log *l) { return l->npend; }
+
+void hf_log_pending_stat(struct hf_log *l, const void *prefix, uint32_t plen,
+			 uint64_t *puts, uint64_t *dels, uint64_t *before)
+{
+	*puts = *dels = *before = 0;
+	for (size_t i = 0; i < l->items.cap; i++)
+		for (struct ent *e = l->items.slot[i]; e; e = e->next) {
+			if (e->keylen < plen || memcmp(ent_key(e), prefix, plen))
+				continue;
+			*before += !e->pend || e->pend->old;
+			if (e->pend && (e->flags & ENT_DEAD))
+				++*dels;
+			else if (e->pend)
+				++*puts;
+		}
+}
+
+void hf_log_abort(struct hf_log *l)
+{
+	while (l->npend)
+		undo(l, l->pend[l->npend - 1]);
+	l->tail.len = 0;
+}
+
+/* What travels along must be in the same record as what refers to it: where a commit
+ * needs several records, it goes ahead into a pack instead. */
+static int tail_to_pack(struct hf_log *l, struct hf_err *err)
+{
+	uint64_t place;
+	int ret;
+
+	if (!l->tail.len)
+		return 0;
+	ret = l->claim->ops->put_bytes(l->claim, l->tail.p, l->tail.len, &place, err);
+	if (ret)
+		return ret;
+	for (size_t i = 0; i < l->npend; i++) {
+		struct ent *e = l->pend[i]->cur;
+
+		for (uint32_t k = 0; k < e->nref; k++)
+			if (e->ref[k].flags & REF_TAIL) {
+				e->ref[k].flags &= ~REF_TAIL;
+				e->ref[k].place += place;
+			}
+	}
+	l->tail.len = 0;
+	return 0;
+}
+
+int log_append(struct hf_log *l, struct hf_buf *b, enum hf_rec_kind kind, unsigned flags, uint64_t gen,
+	       uint64_t *tail_place, struct hf_err *err)
+{
+	size_t taillen = tail_place ? l->tail.len : 0;
+	struct hf_rec r = { .kind = kind, .gen = gen, .when_ns = hf_wall_ns() };
+	int ret = codec_pack(b, &flags);
+
+	if (ret)
+		return ret;
+	r.flags = flags;
+	r.payload = b->p;
+	r.len = b->len;
+	l->when_ns = r.when_ns;
+	ret = l->claim->ops->append(l->claim, &r, l->tail.p, taillen, tail_place, err);
+	if (!ret)
+		l->since += rec_sectors(b->len) * (uint64_t)HFD_SECTOR + taillen;
+	return ret;
+}
+
+static size_t weight(const struct ent *e) { return 64 + e->keylen + e->attrlen + (size_t)e->nref * 64; }
+
+int hf_log_commit(struct hf_log *l, unsigned flags, const char *note, uint64_t *gen, struct hf_err *err)
+{
+	struct hf_buf b = HF_BUF_INIT;
+	uint64_t next = l->gen + 1, tail_place = 0;
+	size_t total = 0;
+	int ret = 0;
+
+	if (!l->claim)
+		return -EINVAL;
+	if (!l->npend) {
+		*gen = l->gen;
+		return 0;
+	}
+	for (size_t i = 0; i < l->npend; i++)
+		total += weight(l->pend[i]->cur);
+	if (total > PART_MAX)
+		ret = tail_to_pack(l, err);
+	codec_begin(&b, note);
+	for (size_t i = 0; i < l->npend && !ret; i++) {
+		struct ent *e = l->pend[i]->cur;
+
+		if (b.len && b.len + weight(e) > PART_MAX) {
+			ret = log_append(l, &b, HF_REC_DELTA, flags | HF_REC_PART, next, NULL, err);
+			hf_buf_free(&b);
+			codec_begin(&b, NULL);
+		}
+		if (e->flags & ENT_DEAD)
+			codec_del(&b, e);
+		else
+			codec_put(&b, e);
+	}
+	if (!ret)
+		ret = hf_seam("commit.append");
+	if (!ret)
+		ret = log_append(l, &b, HF_REC_DELTA, flags, next, &tail_place, err);
+	hf_buf_free(&b);
+	if (ret)
+		return ret;
+
+	l->gen = next;
+	l->fuzzy = flags & HF_REC_FUZZY;
+	while (l->npend) {
+		struct pend *p = l->pend[l->npend - 1];
+		struct ent *e = p->cur;
+
+		for (uint32_t k = 0; k < e->nref; k++)
+			if (e->ref[k].flags & REF_TAIL) {
+				e->ref[k].flags &= ~REF_TAIL;
+				e->ref[k].place += tail_place;
+			}
+		e->pend = NULL;
+		log_refs(l, e, 1, next);	/* before what it replaces lets go of the same chunks */
+		if (p->old) {
+			log_refs(l, p->old, -1, next);
+			ent_put(p->old);
+		}
+		if (e->flags & ENT_DEAD)
+			table_del(&l->items, e);
+		pend_drop(l, p);
+	}
+	l->tail.len = 0;
+	*gen = next;
+	return 0;
+}
+
+int hf_log_confirm(struct hf_log *l, struct hf_err *err)
+{
+	return l->claim ? l->claim->ops->confirm(l->claim, err) : -EINVAL;
+}
+
+int hf_log_note(struct hf_log *l, struct hf_err *err)
+{
+	return l->claim ? l->claim->ops->note(l->claim, err) : -EINVAL;
+}
+
+int hf_log_release(struct hf_log *l, struct hf_err *err)
+{
+	struct hf_rec r = { .kind = HF_REC_RELEASE, .gen = l->gen, .when_ns = hf_wall_ns() };
+	int ret;
+
+	if (!l->claim)
+		return -EINVAL;
+	ret = hf_seam("release.append");
+	if (!ret)
+		ret = l->claim->ops->append(l->claim, &r, NULL, 0, NULL, err);
+	return ret ? ret : l->claim->ops->release(l->claim, err);
+}

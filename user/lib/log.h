@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A log of puts and deletes above a store: what trees, registrations and (later)
+ * jobs have in common. An item has a key, attributes that the log does not
+ * look into, and contents, which it keeps as chunks.
+ *
+ * A struct hf_log is used by one thread at a time, except hf_log_confirm().
+ */
+#ifndef HF_LOG_H
+#define HF_LOG_H
+
+#include "store.h"
+#include "tree.h"	/* struct hf_source, struct hf_mark */
+
+struct hf_log;
+
+/* An item of the newest generation; valid until the log changes. */
+struct hf_item {
+	const void *key;
+	uint32_t keylen;
+	const void *attr;
+	uint32_t attrlen;
+	uint64_t size;
+	uint8_t hash[HF_HASH];	/* of the contents; zero if size is 0 */
+	uint64_t gen;		/* that put it */
+	struct hf_mark *mark;	/* a local note for the user of the log; never stored */
+};
+
+struct hf_gen_info {
+	uint64_t gen, epoch, when_ns;
+	unsigned flags;		/* HF_REC_FUZZY */
+	enum hf_rec_kind kind;
+	uint32_t slot;
+	uint64_t puts, dels, bytes;
+	char note[128];		/* who and why, for people: "sync", "offline", "bob: vim" */
+};
+
+/** hf_log_claim() - become the owner. flags as for a store's claim. On success the
+ *  state is that of the last generation of the epochs before. */
+int hf_log_claim(struct hf_store *s, const struct hf_logid *id, unsigned flags,
+		 struct hf_log **out, struct hf_err *err);
+/** hf_log_read() - the newest state (@gen 0), or that at @gen, without claiming.
+ *  -ENOENT: nothing there, or that generation is not (any more). */
+int hf_log_read(struct hf_store *s, const struct hf_logid *id, uint64_t gen,
+		struct hf_log **out, struct hf_err *err);
+/** hf_log_close() - writes nothing; use hf_log_release() before to end in order */
+void hf_log_close(struct hf_log *l);
+
+uint64_t hf_log_gen(const struct hf_log *l);	/* 0: there is no generation yet */
+uint64_t hf_log_epoch(const struct hf_log *l);
+bool hf_log_fuzzy(const struct hf_log *l);	/* the newest generation */
+uint64_t hf_log_when(const struct hf_log *l);
+bool hf_log_get(struct hf_log *l, const void *key, uint32_t keylen, struct hf_item *out);
+/** hf_log_each() - items whose key begins with @prefix, sorted bytewise except that '/'
+ *  is lowest; the callback may call any function of the log */
+int hf_log_each(struct hf_log *l, const void *prefix, uint32_t plen,
+		int (*fn)(void *ctx, const struct hf_item *it), void *ctx);
+/** hf_log_content() - contents of an item of the newest committed generation, in order */
+int hf_log_content(struct hf_log *l, const void *key, uint32_t keylen,
+		   int (*sink)(void *ctx, const void *p, size_t n), void *ctx, struct hf_err *err);
+
+/*
+ * A transaction: puts and dels are visible to hf_log_get() and hf_log_each() at once
+ * and undone by hf_log_abort(). Committing an empty one makes no generation.
+ */
+int hf_log_put(struct hf_log *l, const void *key, uint32_t keylen, const void *attr,
+	       uint32_t attrlen, const struct hf_source *src, uint8_t hash[HF_HASH],
+	       struct hf_err *err);
+int hf_log_del(struct hf_log *l, const void *key, uint32_t keylen);
+int hf_log_unput(struct hf_log *l, const void *key, uint32_t keylen);
+bool hf_log_pending(const struct hf_log *l);
+/** hf_log_pending_stat() - what a commit would do to keys beginning with @prefix */
+void hf_log_pending_stat(struct hf_log *l, const void *prefix, uint32_t plen,
+			 uint64_t *puts, uint64_t *dels, uint64_t *total_before);
+void hf_log_abort(struct hf_log *l);
+/**
+ * hf_log_commit() - durable append; not yet confirmed
+ * @flags: HF_REC_FUZZY
+ * @note: for history, at most 127 bytes, NULL for none
+ * @gen: receives the number of the generation (that of the newest one when the
+ *       transaction was empty)
+ *
+ * On failure the transaction stays pending, except -ESTALE. After an I/O error
+ * the log must be claimed anew before anything else is appended (-EREMOTEIO until then).
+ */
+int hf_log_commit(struct hf_log *l, unsigned flags, const char *note, uint64_t *gen,
+		  struct hf_err *err);
+/** hf_log_confirm() - reads the row; 0 confirms all that was committed before */
+int hf_log_confirm(struct hf_log *l, struct hf_err *err);
+/** hf_log_note() - note in the row what is confirmed; for idle moments, at most once a beat */
+int hf_log_note(struct hf_log *l, struct hf_err *err);
+/** hf_log_wants_base() - whether the deltas since the last base outweigh it, or the epoch has none */
+bool hf_log_wants_base(const struct hf_log *l);
+/** hf_log_base() - append a base of the newest generation, confirm it, trim what is older than
+ *  @retain generations. Contents that lie in other nodes' areas are copied. */
+int hf_log_base(struct hf_log *l, uint64_t retain, struct hf_err *err);
+/** hf_log_release() - end the epoch in order */
+int hf_log_release(struct hf_log *l, struct hf_err *err);
+
+/** hf_log_history() - generations that can still be read, oldest first */
+int hf_log_history(struct hf_store *s, const struct hf_logid *id,
+		   int (*fn)(void *ctx, const struct hf_gen_info *g), void *ctx, struct hf_err *err);
+
+#endif

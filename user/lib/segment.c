@@ -1,0 +1,453 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The segments and packs of a claim: appending records, putting bytes, and
+ * which blocks of the own area the log stands on. All under claim.mu.
+ *
+ * A segment holds records, each with the bytes that travel with it, and ends
+ * with a NEXT record. A pack holds bytes alone. So that the area can be mapped again
+ * from the logs, a log tells of its packs (PINS) before a record refers to
+ * them, and a base is preceded by the list of all blocks that are in use.
+ */
+#include "disk_int.h"
+#include <stdlib.h>
+#include <unistd.h>
+
+#define PACK_BUF (256u << 10)
+
+static int no_space(struct claim *c, struct hf_err *err)
+{
+	return hf_fail(err, HF_UNAVAIL, -ENOSPC,
+		       "the area of node %s on %s is full; nothing is lost, and what fits is still taken. Make room with a smaller retain, or grow the disk",
+		       c->d->id.name, c->d->path);
+}
+
+static int take(struct claim *c, uint32_t want, uint32_t min, uint64_t *place, uint32_t *len,
+		struct hf_err *err)
+{
+	if (!area_take(c->d, want, min, place, len))
+		return 0;
+	area_collect(c->d);
+	return area_take(c->d, want, min, place, len) ? no_space(c, err) : 0;
+}
+
+static int push(struct seg **arr, size_t *n, const struct seg *s)
+{
+	struct seg *p = realloc(*arr, (*n + 1) * sizeof(**arr));
+
+	if (!p)
+		return -ENOMEM;
+	p[(*n)++] = *s;
+	*arr = p;
+	return 0;
+}
+
+static struct seg *last_seg(struct claim *c) { return c->nseg ? &c->seg[c->nseg - 1] : NULL; }
+
+/* a new segment that has room for @bytes and a NEXT record */
+static int seg_new(struct claim *c, uint64_t bytes, struct seg *s, struct hf_err *err)
+{
+	uint32_t min = (bytes + HFD_SECTOR + HFD_BLOCK - 1) / HFD_BLOCK;
+	uint32_t want = c->pub.id.row && c->d->nblk >= 256 ? 4 : 1;
+
+	*s = (struct seg){ .last_gen = c->gen };
+	return take(c, want > min ? want : min, min, &s->place, &s->len, err);
+}
+
+int seg_open(struct claim *c, struct hf_err *err)
+{
+	struct seg s;
+	int ret = seg_new(c, HFD_SECTOR, &s, err);
+
+	if (ret)
+		return ret;
+	ret = push(&c->seg, &c->nseg, &s);
+	if (ret) {
+		area_pin(c->d, s.place, s.len, -1);
+		return ret;
+	}
+	c->place = s.place;
+	return 0;
+}
+
+static int room_buf(struct claim *c, size_t n)
+{
+	if (c->bufcap < n) {
+		uint8_t *p = dio_alloc(n);
+
+		if (!p)
+			return -ENOMEM;
+		free(c->buf);
+		c->buf = p;
+		c->bufcap = n;
+	}
+	memset(c->buf, 0, n);
+	return 0;
+}
+
+/* one record into the open segment, which has room for it */
+static int put_rec(struct claim *c, const struct hf_rec *r, const void *tail, size_t taillen,
+		   uint64_t *tail_place, struct hf_err *err)
+{
+	uint32_t sectors = rec_sectors(r->len);
+	size_t n = ((size_t)sectors + (taillen + HFD_SECTOR - 1) / HFD_SECTOR) * HFD_SECTOR;
+	uint8_t tag[16];
+	int ret = room_buf(c, n);
+
+	if (ret)
+		return ret;
+	rec_out(r, c->seq, tail, taillen, &c->d->bind, &c->rb, c->buf, tag);
+	ret = disk_write(c->d, c->buf, n, c->place);
+	if (ret) {
+		/* some of it may have landed: nothing can follow it */
+		c->broken = true;
+		return hf_fail(err, HF_UNAVAIL, ret, "%s cannot be written: %s", c->d->path, strerror(-ret));
+	}
+	if (tail_place)
+		*tail_place = c->place + (uint64_t)sectors * HFD_SECTOR;
+	memcpy(c->rb.prev, tag, 16);
+	c->seq++;
+	c->place += n;
+	last_seg(c)->last_gen = r->gen;
+	return 0;
+}
+
+static int ensure_room(struct claim *c, size_t n, struct hf_err *err)
+{
+	struct hf_buf b = HF_BUF_INIT;
+	struct seg s;
+	int ret;
+
+	if (c->place + n + HFD_SECTOR <= last_seg(c)->place + last_seg(c)->len)
+		return 0;
+	ret = seg_new(c, n, &s, err);
+	if (ret)
+		return ret;
+	next_payload_out(s.place, s.len, &b);
+	struct hf_rec r = { .kind = HF_REC_NEXT, .gen = c->gen, .when_ns = hf_wall_ns(),
+			    .payload = b.p, .len = b.len };
+
+	ret = b.bad ? -ENOMEM : put_rec(c, &r, NULL, 0, NULL, err);
+	hf_buf_free(&b);
+	if (!ret)
+		ret = push(&c->seg, &c->nseg, &s);
+	if (ret) {
+		area_pin(c->d, s.place, s.len, -1);
+		c->broken = true;
+		return ret;
+	}
+	c->place = s.place;
+	return 0;
+}
+
+static int append_one(struct claim *c, const struct hf_rec *r, const void *tail, size_t taillen,
+		      uint64_t *tail_place, struct hf_err *err)
+{
+	size_t n = ((size_t)rec_sectors(r->len) + (taillen + HFD_SECTOR - 1) / HFD_SECTOR) * HFD_SECTOR;
+	int ret = ensure_room(c, n, err);
+
+	return ret ? ret : put_rec(c, r, tail, taillen, tail_place, err);
+}
+
+/* runs of blocks: offset in the own area and length, in blocks */
+static void runs_out(const struct blockset *s, struct hf_buf *b)
+{
+	for (uint32_t i = 0; i < s->d->nblk; i++) {
+		uint32_t k = i;
+
+		while (k < s->d->nblk && s->bits[k])
+			k++;
+		if (k > i) {
+			hf_buf_u32(b, i);
+			hf_buf_u32(b, k - i);
+			i = k;
+		}
+	}
+}
+
+static void all_blocks(struct claim *c, struct blockset *s)
+{
+	for (size_t i = 0; i < c->nseg; i++)
+		blockset_add(s, c->seg[i].place, c->seg[i].len);
+	for (size_t i = 0; i < c->npack; i++)
+		blockset_add(s, c->pack[i].place, c->pack[i].len);
+	for (size_t i = 0; i < c->chunk_cap; i++)
+		for (struct chunk *k = c->chunk[i]; k; k = k->next)
+			blockset_add(s, k->place, k->len);
+}
+
+static int put_pins(struct claim *c, bool all, struct pos *begin, struct hf_err *err)
+{
+	struct hf_buf b = HF_BUF_INIT;
+	struct blockset s;
+	int ret = blockset_init(&s, c->d);
+
+	if (ret)
+		return ret;
+	if (all)
+		all_blocks(c, &s);
+	for (size_t i = 0; i < c->npack; i++)
+		if (!c->pack[i].announced)
+			blockset_add(&s, c->pack[i].place, c->pack[i].len);
+	runs_out(&s, &b);
+	blockset_free(&s);
+	struct hf_rec r = { .kind = REC_PINS, .gen = c->gen, .when_ns = hf_wall_ns(),
+			    .payload = b.p, .len = b.len };
+
+	ret = b.bad ? -ENOMEM : ensure_room(c, (size_t)rec_sectors(r.len) * HFD_SECTOR, err);
+	if (!ret && begin) {
+		*begin = (struct pos){ .place = c->place, .seg = last_seg(c)->place,
+				       .seglen = last_seg(c)->len, .seq = c->seq, .gen = c->gen };
+		memcpy(begin->prev, c->rb.prev, 16);
+	}
+	if (!ret)
+		ret = put_rec(c, &r, NULL, 0, NULL, err);
+	hf_buf_free(&b);
+	for (size_t i = 0; i < c->npack && !ret; i++)
+		c->pack[i].announced = true;
+	return ret;
+}
+
+int seg_append(struct claim *c, const struct hf_rec *r, const void *tail, size_t taillen,
+	       uint64_t *tail_place, struct hf_err *err)
+{
+	int ret;
+
+	if (c->broken)
+		return hf_fail(err, HF_UNAVAIL, -EREMOTEIO,
+			       "an earlier write to %s failed: the log of %s must be claimed anew", c->d->path, c->pub.id.name);
+	if (r->len > HF_REC_MAX || taillen > HF_TAIL_MAX)
+		return -EMSGSIZE;
+	ret = pack_flush(c, err);
+	if (ret)
+		return ret;
+	if (r->kind == HF_REC_BASE && !c->begin.place) {
+		ret = put_pins(c, true, &c->begin, err);
+	} else {
+		bool news = false;
+
+		for (size_t i = 0; i < c->npack; i++)
+			news |= !c->pack[i].announced;
+		if (news)
+			ret = put_pins(c, false, NULL, err);
+	}
+	if (!ret)
+		ret = append_one(c, r, tail, taillen, tail_place, err);
+	if (ret || (r->flags & HF_REC_PART))
+		return ret;
+	c->gen = r->gen;
+	last_seg(c)->last_gen = r->gen;
+	if (r->kind == HF_REC_BASE) {
+		struct pos *p = realloc(c->base, (c->nbase + 1) * sizeof(*p));
+
+		if (!p)
+			return -ENOMEM;
+		c->base = p;
+		c->begin.gen = r->gen;
+		c->base[c->nbase++] = c->begin;
+		memset(&c->begin, 0, sizeof(c->begin));
+	}
+	return 0;
+}
+
+/* ---- packs ---- */
+
+static int pack_write(struct claim *c, struct hf_err *err)
+{
+	size_t n = (c->plen + HFD_SECTOR - 1) / HFD_SECTOR * HFD_SECTOR;
+	int ret;
+
+	if (!c->plen)
+		return 0;
+	memset(c->pbuf + c->plen, 0, n - c->plen);
+	ret = hf_seam("disk.pack");
+	if (!ret)
+		ret = hf_pwrite_full(c->d->pack_fd, c->pbuf, n, c->poff);
+	if (ret) {
+		c->broken = true;
+		return hf_fail(err, HF_UNAVAIL, ret, "%s cannot be written: %s", c->d->path, strerror(-ret));
+	}
+	c->dirty_pack = true;
+	c->poff += n;
+	c->plen = 0;
+	return 0;
+}
+
+int pack_put(struct claim *c, const void *p, size_t n, uint64_t *place, struct hf_err *err)
+{
+	struct seg *s = c->npack ? &c->pack[c->npack - 1] : NULL, fresh = { 0 };
+	int ret = 0;
+
+	if (c->broken)
+		return -EREMOTEIO;
+	if (n > PACK_BUF)
+		return -EMSGSIZE;
+	if (!c->pbuf && !(c->pbuf = dio_alloc(PACK_BUF + HFD_SECTOR)))
+		return -ENOMEM;
+	if (c->plen + n > PACK_BUF)
+		ret = pack_write(c, err);
+	if (!ret && (!s || c->poff + c->plen + n > s->place + s->len)) {
+		uint32_t min = (n + HFD_BLOCK - 1) / HFD_BLOCK;
+
+		ret = pack_write(c, err);
+		if (!ret)
+			ret = take(c, c->d->nblk >= 256 ? 16 : 4, min, &fresh.place, &fresh.len, err);
+		if (!ret) {
+			ret = push(&c->pack, &c->npack, &fresh);
+			if (ret)
+				area_pin(c->d, fresh.place, fresh.len, -1);
+		}
+		c->poff = fresh.place;
+	}
+	if (ret)
+		return ret;
+	memcpy(c->pbuf + c->plen, p, n);
+	*place = c->poff + c->plen;
+	c->plen += n;
+	return 0;
+}
+
+int pack_flush(struct claim *c, struct hf_err *err)
+{
+	int ret = pack_write(c, err);
+
+	if (ret || !c->dirty_pack)
+		return ret;
+	if (fdatasync(c->d->pack_fd)) {
+		ret = -errno;
+		c->broken = true;
+		return hf_fail(err, HF_UNAVAIL, ret, "%s cannot be flushed: %s", c->d->path, strerror(-ret));
+	}
+	c->dirty_pack = false;
+	return 0;
+}
+
+/* ---- what the log stands on ---- */
+
+static struct chunk **chunk_slot(struct claim *c, uint64_t place)
+{
+	return &c->chunk[(place * 0x9e3779b97f4a7c15ull >> 20) & (c->chunk_cap - 1)];
+}
+
+static int chunk_grow(struct claim *c)
+{
+	size_t cap = c->chunk_cap ? c->chunk_cap * 4 : 256;
+	struct chunk **old = c->chunk, **arr = hf_alloc(cap * sizeof(*arr));
+	size_t n = c->chunk_cap;
+
+	if (!arr)
+		return -ENOMEM;
+	c->chunk = arr;
+	c->chunk_cap = cap;
+	for (size_t i = 0; i < n; i++)
+		while (old[i]) {
+			struct chunk *k = old[i], **s = chunk_slot(c, k->place);
+
+			old[i] = k->next;
+			k->next = *s;
+			*s = k;
+		}
+	free(old);
+	return 0;
+}
+
+void claim_use(struct claim *c, uint64_t place, uint32_t len, int delta, uint64_t gen)
+{
+	struct chunk *k = NULL, **s;
+
+	if (c->nchunk >= c->chunk_cap && chunk_grow(c) && !c->chunk_cap)
+		goto lost;
+	s = chunk_slot(c, place);
+	for (k = *s; k && k->place != place; k = k->next)
+		;
+	if (!k) {
+		if (delta < 0)
+			return;
+		k = hf_alloc(sizeof(*k));
+		if (!k)
+			goto lost;
+		k->place = place;
+		k->len = len;
+		k->next = *s;
+		*s = k;
+		c->nchunk++;
+		area_chunk(c->d, place, len, 1);
+	}
+	k->count += delta;
+	if (!k->count)
+		k->dead_gen = gen;
+	return;
+lost:
+	/* it cannot be noted: never let its blocks be used again while we run */
+	area_pin(c->d, place, len, 1);
+}
+
+/* What only generations before @base needed is free. */
+void claim_free_before(struct claim *c, const struct pos *base)
+{
+	size_t n = 0, keep = 0;
+
+	while (n < c->nseg && !(base->place >= c->seg[n].place && base->place < c->seg[n].place + c->seg[n].len))
+		n++;
+	if (n == c->nseg)
+		return;		/* not ours: nothing before it is */
+	for (size_t i = 0; i < n; i++)
+		area_pin(c->d, c->seg[i].place, c->seg[i].len, -1);
+	memmove(c->seg, c->seg + n, (c->nseg - n) * sizeof(*c->seg));
+	c->nseg -= n;
+	/* closed packs are held by their chunks from now on */
+	for (size_t i = 0; i + 1 < c->npack; i++)
+		area_pin(c->d, c->pack[i].place, c->pack[i].len, -1);
+	if (c->npack > 1) {
+		c->pack[0] = c->pack[c->npack - 1];
+		c->npack = 1;
+	}
+	for (size_t i = 0; i < c->chunk_cap; i++)
+		for (struct chunk **s = &c->chunk[i], *k; (k = *s); ) {
+			if (k->count || k->dead_gen > base->gen) {
+				s = &k->next;
+				continue;
+			}
+			area_chunk(c->d, k->place, k->len, -1);
+			*s = k->next;
+			free(k);
+			c->nchunk--;
+		}
+	while (keep < c->nbase && c->base[keep].place != base->place)
+		keep++;
+	memmove(c->base, c->base + keep, (c->nbase - keep) * sizeof(*c->base));
+	c->nbase -= keep;
+}
+
+/* The claim ends, its log does not: pin what it stands on. */
+void claim_space_drop(struct claim *c)
+{
+	struct blockset s;
+	struct pin *kept = NULL;
+
+	if (c->nseg && !blockset_init(&s, c->d)) {
+		all_blocks(c, &s);
+		kept = blockset_pin(&s, c->pub.id.row, c->rb.log, c->epoch, c->gen);
+	}
+	if (kept) {
+		pin_add(c->d, kept);
+		for (size_t i = 0; i < c->nseg; i++)
+			area_pin(c->d, c->seg[i].place, c->seg[i].len, -1);
+		for (size_t i = 0; i < c->npack; i++)
+			area_pin(c->d, c->pack[i].place, c->pack[i].len, -1);
+	}
+	for (size_t i = 0; i < c->chunk_cap; i++)
+		while (c->chunk[i]) {
+			struct chunk *k = c->chunk[i];
+
+			c->chunk[i] = k->next;
+			if (kept)
+				area_chunk(c->d, k->place, k->len, -1);
+			free(k);
+		}
+	free(c->chunk);
+	free(c->seg);
+	free(c->pack);
+	free(c->base);
+	free(c->pbuf);
+	free(c->buf);
+}

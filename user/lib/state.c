@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* A hash table of items. An entry lives while the table, a transaction or somebody
+ * who goes through it uses it. */
+#include "state.h"
+#include <stdlib.h>
+
+struct ent *ent_new(const void *key, uint32_t keylen, const void *attr, uint32_t attrlen, uint32_t nref)
+{
+	struct ent *e = calloc(1, sizeof(*e) + keylen + attrlen);
+
+	if (!e)
+		return NULL;
+	if (nref && !(e->ref = calloc(nref, sizeof(*e->ref)))) {
+		free(e);
+		return NULL;
+	}
+	e->nref = nref;
+	e->keylen = keylen;
+	e->attrlen = attrlen;
+	e->users = 1;
+	memcpy(e->data, key, keylen);
+	if (attrlen)
+		memcpy(e->data + keylen, attr, attrlen);
+	return e;
+}
+
+void ent_put(struct ent *e)
+{
+	if (!e || --e->users)
+		return;
+	free(e->ref);
+	free(e);
+}
+
+static size_t hash_of(const void *key, uint32_t n)
+{
+	const uint8_t *p = key;
+	uint64_t h = 0xcbf29ce484222325ull;	/* FNV-1a */
+
+	for (uint32_t i = 0; i < n; i++)
+		h = (h ^ p[i]) * 0x100000001b3ull;
+	return h ^ h >> 32;
+}
+
+struct ent *table_get(const struct table *t, const void *key, uint32_t keylen)
+{
+	struct ent *e;
+
+	if (!t->cap)
+		return NULL;
+	for (e = t->slot[hash_of(key, keylen) & (t->cap - 1)]; e; e = e->next)
+		if (e->keylen == keylen && !memcmp(ent_key(e), key, keylen))
+			break;
+	return e;
+}
+
+static int grow(struct table *t)
+{
+	size_t cap = t->cap ? t->cap * 2 : 64;
+	struct ent **s = calloc(cap, sizeof(*s));
+
+	if (!s)
+		return -ENOMEM;
+	for (size_t i = 0; i < t->cap; i++)
+		while (t->slot[i]) {
+			struct ent *e = t->slot[i];
+			size_t h = hash_of(ent_key(e), e->keylen) & (cap - 1);
+
+			t->slot[i] = e->next;
+			e->next = s[h];
+			s[h] = e;
+		}
+	free(t->slot);
+	t->slot = s;
+	t->cap = cap;
+	return 0;
+}
+
+int table_add(struct table *t, struct ent *e)
+{
+	size_t h;
+
+	if (t->n >= t->cap && grow(t) && !t->cap)
+		return -ENOMEM;
+	h = hash_of(ent_key(e), e->keylen) & (t->cap - 1);
+	e->next = t->slot[h];
+	e->flags &= ~ENT_OUT;
+	t->slot[h] = e;
+	t->n++;
+	return 0;
+}
+
+void table_del(struct table *t, struct ent *e)
+{
+	struct ent **p = &t->slot[hash_of(ent_key(e), e->keylen) & (t->cap - 1)];
+
+	while (*p != e)
+		p = &(*p)->next;
+	*p = e->next;
+	t->n--;
+	e->flags |= ENT_OUT;
+	ent_put(e);
+}
+
+void table_clear(struct table *t)
+{
+	for (size_t i = 0; i < t->cap; i++)
+		while (t->slot[i]) {
+			struct ent *e = t->slot[i];
+
+			t->slot[i] = e->next;
+			e->flags |= ENT_OUT;
+			ent_put(e);
+		}
+	free(t->slot);
+	*t = (struct table){ 0 };
+}
+
+/* bytewise, but '/' sorts before all else, so that a directory's entries follow it */
+static int key_cmp(const void *a, const void *b)
+{
+	const struct ent *x = *(struct ent *const *)a, *y = *(struct ent *const *)b;
+	const uint8_t *p = ent_key(x), *q = ent_key(y);
+	uint32_t n = x->keylen < y->keylen ? x->keylen : y->keylen;
+
+	for (uint32_t i = 0; i < n; i++)
+		if (p[i] != q[i])
+			return (p[i] == '/' ? -1 : p[i]) - (q[i] == '/' ? -1 : q[i]);
+	return (x->keylen > y->keylen) - (x->keylen < y->keylen);
+}
+
+int table_sorted(const struct table *t, const void *prefix, uint32_t plen, struct ent ***out, size_t *n)
+{
+	struct ent **v = malloc((t->n ? t->n : 1) * sizeof(*v));
+	size_t k = 0;
+
+	if (!v)
+		return -ENOMEM;
+	for (size_t i = 0; i < t->cap; i++)
+		for (struct ent *e = t->slot[i]; e; e = e->next)
+			if (e->keylen >= plen && !memcmp(ent_key(e), prefix, plen))
+				v[k++] = e;
+	qsort(v, k, sizeof(*v), key_cmp);
+	*out = v;
+	*n = k;
+	return 0;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The items of a log in memory, and how they are written in records. Private to log.c, state.c and codec.c. */
+#ifndef HF_STATE_H
+#define HF_STATE_H
+
+#include "log.h"
+
+enum {
+	ENT_DEAD = 1,		/* deleted by the transaction */
+	ENT_OUT = 2,		/* not in the table any more */
+};
+
+#define HF_CHUNK_MAX (64u << 10)	/* plain bytes in a chunk */
+
+/* Where a chunk lies. */
+struct hf_ref {
+	uint32_t slot;
+	uint32_t len, clen;	/* plain bytes; as stored, without nonce and tag */
+	uint32_t flags;		/* HF_REC_ZSTD, REF_TAIL */
+	uint64_t place;
+	uint8_t hash[HF_HASH];	/* keyed, of the plain bytes */
+};
+
+#define REF_TAIL 0x100		/* flags of a ref: place is an offset in what travels along */
+
+struct pend;
+struct ent {
+	struct ent *next;
+	struct pend *pend;	/* of the transaction that changed it */
+	struct hf_ref *ref;
+	uint32_t nref, keylen, attrlen;
+	uint32_t users;
+	unsigned flags;
+	uint64_t size, gen;
+	uint8_t hash[HF_HASH];
+	struct hf_mark mark;
+	uint8_t data[];		/* key, attributes */
+};
+#define ent_key(e) ((e)->data)
+#define ent_attr(e) ((e)->data + (e)->keylen)
+
+struct pend {			/* one key that a transaction touched */
+	struct ent *cur, *old;	/* in the table now; what was there before, NULL nothing */
+	size_t idx;
+};
+
+struct table { struct ent **slot; size_t cap, n; };
+
+struct ent *ent_new(const void *key, uint32_t keylen, const void *attr, uint32_t attrlen, uint32_t nref);
+void ent_put(struct ent *e);
+struct ent *table_get(const struct table *t, const void *key, uint32_t keylen);
+int table_add(struct table *t, struct ent *e);	/* takes over the caller's use */
+void table_del(struct table *t, struct ent *e);	/* drops it */
+void table_clear(struct table *t);
+int table_sorted(const struct table *t, const void *prefix, uint32_t plen, struct ent ***out, size_t *n);
+
+/* codec.c */
+void codec_begin(struct hf_buf *b, const char *note);
+void codec_put(struct hf_buf *b, const struct ent *e);
+void codec_del(struct hf_buf *b, const struct ent *e);
+int codec_pack(struct hf_buf *b, unsigned *flags);	/* compress if it pays */
+/** codec_unpack() - the ops of a record; @out is filled */
+int codec_unpack(const struct hf_rec *r, struct hf_buf *out);
+struct codec_fn {
+	void (*note)(void *ctx, const char *s);
+	int (*put)(void *ctx, struct ent *e);	/* takes over the entry */
+	int (*del)(void *ctx, const void *key, uint32_t keylen);
+	void *ctx;
+};
+int codec_each(const void *p, size_t n, uint32_t slot, uint64_t tail, uint64_t gen, const struct codec_fn *fn);
+
+#endif
