@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* P7: what a restore overwrites is kept aside: whole, dated, encrypted, bounded. */
+#include "tree_test.h"
+#include <pthread.h>
+#include <sys/stat.h>
+
+static uint8_t key[32] = { 1, 2, 3 };
+
+struct seen {
+	unsigned sets, entries;
+	char id[64], rels[4096], reason[64], resource[64], checkpoint[64];
+	uint64_t sizes, when;
+	int stop;
+};
+
+static int see(void *ctx, const char *id, uint64_t when_ns, const char *reason,
+	       const char *resource, const char *checkpoint, const char *rel, const struct hf_attr *a)
+{
+	struct seen *s = ctx;
+
+	if (!rel) {
+		s->sets++;
+		s->when = when_ns;
+		snprintf(s->id, sizeof(s->id), "%s", id);
+		snprintf(s->reason, sizeof(s->reason), "%s", reason);
+		snprintf(s->resource, sizeof(s->resource), "%s", resource);
+		snprintf(s->checkpoint, sizeof(s->checkpoint), "%s", checkpoint);
+		return s->stop;
+	}
+	s->entries++;
+	s->sizes += a->size;
+	strncat(s->rels, rel, sizeof(s->rels) - strlen(s->rels) - 2);
+	strcat(s->rels, " ");
+	return 0;
+}
+
+static struct seen list(const char *resource, int want, const uint8_t *k)
+{
+	struct seen s = { 0 };
+	struct hf_err err = { 0 };
+	int ret = hf_displaced_list(path_of("state"), k, resource, see, &s, &err);
+
+	if (ret != want)
+		printf("# list: %d %s\n", ret, err.msg);
+	is(ret, want, "list");
+	return s;
+}
+
+static struct hf_displaced *begin(const char *resource)
+{
+	struct hf_displaced *d = NULL;
+	struct hf_err err = { 0 };
+
+	is(hf_displaced_begin(path_of("state"), key, resource, "/etc/app", "offline-change", &d, &err), 0, "begin");
+	return d;
+}
+
+struct text { char p[1 << 20]; size_t n; };
+
+static int to_text(void *ctx, const void *p, size_t n)
+{
+	struct text *t = ctx;
+
+	if (t->n + n > sizeof(t->p))
+		return -E2BIG;
+	memcpy(t->p + t->n, p, n);
+	t->n += n;
+	return 0;
+}
+
+static void kept_by_restore(void)
+{
+	struct hf_restore_opts o = { 0 };
+	struct hf_restore_stat rst = { 0 };
+	struct hf_tree *src, *dst;
+	struct hf_err err = { 0 };
+	struct memdb m;
+	static struct text text;
+	char id[64], id2[64];
+	uint64_t n;
+
+	mem_init(&m);
+	sh("mkdir -p src/d; echo new >src/f; echo same >src/same; ln -s a src/l; echo m >src/m; touch -d 2001-01-01 src/f src/same src/m src/d");
+	src = opent("src", 0, false);
+	scan(src, &m, false);
+	sh("cp -a src dst; head -c 200000 /dev/urandom >big; cp big dst/f; echo SECRET-marker >dst/extra; ln -sfn b dst/l; chmod 600 dst/m; mkdir dst/gone; echo x >dst/gone/x");
+	dst = opent("dst", 0, false);
+	o.keep = begin("app/../1 %n");
+	is(hf_restore(dst, &m.db, &o, &rst, &err), 0, "restore");
+	is(rst.displaced, 6, "what it overwrites is counted");
+	is(hf_displaced_end(o.keep, id, &n, &err), 0, "end");
+	is(n, 6, "six entries");
+	ok(*id, "the set is %s", id);
+	struct seen s = list(NULL, 0, key);
+
+	is(s.sets, 1, "one set");
+	is(s.entries, 6, "six entries");
+	ok(!strcmp(s.rels, "extra f gone gone/x l m "), "which are: %s", s.rels);
+	is(s.sizes, 200000 + 14 + 2 + 2, "with their sizes");
+	ok(!strcmp(s.id, id) && !strcmp(s.reason, "offline-change") && !strcmp(s.resource, "app/../1 %n") &&
+	   !strcmp(s.checkpoint, "/etc/app"), "the set says whose it is and why");
+	ok(hf_wall_ns() - s.when < 100000000000ull, "and when");
+	is(hf_displaced_read(path_of("state"), key, "app/../1 %n", id, "f", to_text, &text, &err), 0, "an entry is read back");
+	FILE *f = fopen(path_of("big"), "r");
+	static char big[200000];
+
+	ok(fread(big, 1, sizeof(big), f) == sizeof(big) && text.n == sizeof(big) && !memcmp(big, text.p, sizeof(big)),
+	   "byte for byte");
+	fclose(f);
+	is(hf_displaced_read(path_of("state"), key, "app/../1 %n", id, "none", to_text, &text, &err), -ENOENT, "one that is not there is not");
+	is(hf_displaced_read(path_of("state"), key, "app/../1 %n", "../../x", "f", to_text, &text, &err), -ENOENT, "nor is a set elsewhere");
+	ok(sh("grep -rq SECRET-marker state"), "nothing is in the clear");
+	ok(sh("grep -rq gone/x state"), "names neither");
+	is(strtol(shout("find state -mindepth 1 -maxdepth 1 | wc -l"), NULL, 10), 1, "one directory for the resource");
+	ok(!strcmp(shout("find state -type f -printf %%m"), "600"), "readable by root alone");
+	is(list("other", 0, key).sets, 0, "another resource has none");
+	is(list("app/../1 %n", 0, key).sets, 1, "the resource has one");
+
+	o.keep = begin("app/../1 %n");
+	memset(&rst, 0, sizeof(rst));
+	is(hf_restore(dst, &m.db, &o, &rst, &err), 0, "restore again");
+	is(hf_displaced_end(o.keep, id2, &n, &err), 0, "end");
+	ok(!*id2 && !n, "nothing was kept: no set");
+	is(list(NULL, 0, key).sets, 1, "still one set");
+
+	uint8_t other[32] = { 9 };
+
+	is(list(NULL, -EBADMSG, other).sets, 0, "with another key nothing is listed");
+	hf_tree_close(src);
+	hf_tree_close(dst);
+	mem_free(&m);
+}
+
+static void cut_and_flipped(void)
+{
+	struct hf_displaced *d;
+	struct hf_tree *t;
+	struct hf_err err = { 0 };
+	char id[64], *path = strdup(path_of("state/r")), file[PATH_MAX], *raw;
+	unsigned bad = 0, last = 0, wrong = 0, shrunk = 0;
+	size_t n;
+	uint64_t count;
+
+	sh("rm -rf state; mkdir t; echo one >t/1; echo two >t/2; ln -s x t/3");
+	t = opent("t", 0, false);
+	d = begin("r");
+	is(hf_displaced_add(d, t, "1", &err), 0, "add");
+	is(hf_displaced_add(d, t, "2", &err), 0, "add");
+	is(hf_displaced_add(d, t, "3", &err), 0, "add a link");
+	is(hf_displaced_add(d, t, "none", &err), 0, "what is not there needs no copy");
+	is(hf_displaced_end(d, id, &count, &err), 0, "end");
+	is(count, 3, "three");
+	snprintf(file, sizeof(file), "%.1000s/%s", path, id);
+	is(hf_read_file(file, 1 << 20, &raw, &n), 0, "read it");
+	for (size_t cut = 0; cut <= n; cut++) {
+		struct seen s = { 0 };
+
+		hf_write_file(file, raw, cut, 0600);
+		bad += hf_displaced_list(path_of("state"), key, "r", see, &s, &err) != 0;
+		shrunk += s.entries < last;
+		last = s.entries;
+	}
+	is(bad, 0, "a set that was cut short anywhere is listed");
+	is(shrunk, 0, "and gives what it holds");
+	is(last, 3, "all of it in the end");
+	for (size_t at = 0; at < n; at++) {
+		struct seen s = { 0 };
+		int ret;
+
+		raw[at] ^= 0x10;
+		hf_write_file(file, raw, n, 0600);
+		ret = hf_displaced_list(path_of("state"), key, "r", see, &s, &err);
+		/* a longer length looks like a cut; anything else is damage; neither gives more */
+		wrong += (ret != -EBADMSG && ret != 0) || s.entries > 3 || (!ret && s.entries == 3 && at < n - 40);
+		raw[at] ^= 0x10;
+	}
+	is(wrong, 0, "a flipped bit is found, wherever it is");
+	free(raw);
+	free(path);
+	hf_tree_close(t);
+}
+
+static void pruning(void)
+{
+	struct hf_tree *t = opent("t", 0, false);
+	struct hf_err err = { 0 };
+	char ids[5][64];
+	uint64_t n;
+
+	sh("rm -rf state; head -c 10000 /dev/urandom >t/k");
+	for (int i = 0; i < 5; i++) {
+		struct hf_displaced *d = begin(i % 2 ? "odd" : "even");
+
+		hf_displaced_add(d, t, "k", &err);
+		hf_displaced_end(d, ids[i], &n, &err);
+		usleep(2000);
+	}
+	is(hf_displaced_prune(path_of("state"), 1 << 20, 86400), 0, "prune within bounds");
+	is(list(NULL, 0, key).sets, 5, "removes nothing");
+	is(hf_displaced_prune(path_of("state"), 35000, 86400), 0, "prune to a size");
+	is(list(NULL, 0, key).sets, 3, "removes the oldest");
+	struct seen s = list("odd", 0, key);
+
+	is(s.sets, 1, "of all resources");
+	ok(!strcmp(s.id, ids[3]), "and keeps the newest");
+	sh("cd state/odd && mv %s 20010101T000000.000Z-00000000 && touch notaset", ids[3]);
+	is(hf_displaced_prune(path_of("state"), 1 << 30, 86400), 0, "prune to an age");
+	is(list(NULL, 0, key).sets, 2, "removes what is too old");
+	ok(!access(path_of("state/odd/notaset"), F_OK), "and no foreign file");
+	is(hf_displaced_prune(path_of("nowhere"), 1, 1), 0, "nothing there is nothing to prune");
+	hf_tree_close(t);
+}
+
+static int edit_late(void *ctx, uint64_t done, uint64_t total)
+{
+	/* called before the first change: what was kept is not what is there now */
+	if (!done)
+		sh("echo late >late/f");
+	return 0;
+}
+
+static void late(void)
+{
+	struct hf_restore_opts o = { .progress = edit_late };
+	struct hf_restore_stat rst = { 0 };
+	struct hf_tree *src, *dst;
+	struct hf_err err = { 0 };
+	static struct text text;
+	struct memdb m;
+	char id[64];
+	uint64_t n;
+
+	mem_init(&m);
+	sh("rm -rf state; mkdir lsrc late; echo new >lsrc/f; echo early >late/f");
+	src = opent("lsrc", 0, false);
+	scan(src, &m, false);
+	dst = opent("late", 0, false);
+	o.keep = begin("late");
+	is(hf_restore(dst, &m.db, &o, &rst, &err), 0, "a file that changes after it was kept aside");
+	is(hf_displaced_end(o.keep, id, &n, &err), 0, "end");
+	is(n, 2, "is kept aside again");
+	is(hf_displaced_read(path_of("state"), key, "late", id, "f", to_text, &text, &err), 0, "read");
+	ok(text.n == 6 && !memcmp(text.p, "early\n", 6), "the first is there");
+	hf_tree_close(src);
+	hf_tree_close(dst);
+	mem_free(&m);
+}
+
+int main(void)
+{
+	scratch_begin();
+	kept_by_restore();
+	cut_and_flipped();
+	pruning();
+	late();
+	return scratch_end();
+}

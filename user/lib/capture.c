@@ -1,0 +1,493 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Bringing a generation up to date with the tree.
+ *
+ * Each regular file that is put was, as a whole, in the tree at one moment: it
+ * is cleaned, looked at, read, and looked at again. Cleaning comes first
+ * because only a store into a clean page changes ctime.
+ */
+#include "tree_int.h"
+#include <stdlib.h>
+#include <unistd.h>
+
+struct capture {
+	struct hf_tree *t;
+	const struct hf_tree_db *db;
+	struct hf_capture_stat *st;
+	struct hf_err *err;
+	bool full;
+	uint8_t *buf;		/* HF_SMALL and one more: a file that grew is noticed */
+	int db_err;		/* what the generation said; never taken for the file's own errno */
+};
+
+static int capture_begin(struct capture *c, struct hf_tree *t, const struct hf_tree_db *db,
+			 struct hf_capture_stat *st, struct hf_err *err)
+{
+	int ret = hf_tree_check_root(t, err);
+
+	memset(c, 0, sizeof(*c));
+	c->t = t;
+	c->db = db;
+	c->st = st;
+	c->err = err;
+	if (ret)
+		return ret;
+	c->buf = malloc(HF_SMALL + 1);
+	return c->buf ? 0 : hf_fail(err, HF_OK, -ENOMEM, "out of memory");
+}
+
+static void capture_end(struct capture *c)
+{
+	hf_scratch_free(c->t, c->buf, HF_SMALL + 1);
+}
+
+static int del(struct capture *c, const char *rel)
+{
+	int ret = c->db->del(c->db->arg, rel);
+
+	if (ret)
+		return hf_tree_fail(c->t, c->err, ret, "cannot record the removal of", rel);
+	c->st->deleted++;
+	return 0;
+}
+
+/* whether local attributes are those that are known; damage counts as a difference */
+static bool attr_is_known(struct capture *c, const struct hf_attr *have, const struct hf_known *k)
+{
+	struct hf_attr want;
+	bool same;
+
+	if (!k || hf_attr_decode(k->attr, k->attrlen, &want))
+		return false;
+	same = hf_attr_equal(c->t, have, &want, false);
+	hf_attr_free(&want);
+	return same;
+}
+
+static int put(struct capture *c, const char *rel, const struct hf_attr *a,
+	       const struct hf_source *src, const struct hf_mark *mark)
+{
+	struct hf_buf b = HF_BUF_INIT;
+	uint8_t hash[32];
+	int ret = hf_attr_encode(a, &b);
+
+	if (!ret)
+		ret = c->db_err = c->db->put(c->db->arg, rel, b.p, b.len, src, mark, hash);
+	hf_buf_free(&b);
+	return ret;
+}
+
+/* a file too big to hold is read twice at most: a writer may cut it short meanwhile */
+struct big {
+	int fd;
+	uint64_t size;
+	bool moved;
+};
+
+static ssize_t big_read(void *arg, void *buf, size_t len, uint64_t off)
+{
+	struct big *b = arg;
+	size_t got = 0;
+
+	if (off >= b->size)
+		return 0;
+	if (len > b->size - off)
+		len = b->size - off;
+	while (got < len) {
+		ssize_t n = pread(b->fd, (char *)buf + got, len - got, off + got);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (!n) {
+			/* the reader was promised this many; it is taken back anyway */
+			memset((char *)buf + got, 0, len - got);
+			b->moved = true;
+			break;
+		}
+		got += n;
+	}
+	return len;
+}
+
+static ssize_t small_read(void *arg, void *buf, size_t len, uint64_t off)
+{
+	const struct hf_source *s = arg;
+
+	if (off >= s->size)
+		return 0;
+	if (len > s->size - off)
+		len = s->size - off;
+	memcpy(buf, (const uint8_t *)s->arg + off, len);
+	return len;
+}
+
+/* one try; 1: it moved */
+static int try_regular(struct capture *c, const struct hf_pair *p, int fd)
+{
+	struct hf_attr have = { 0 };
+	struct statx s1, s2;
+	struct hf_mark mark;
+	struct big big = { .fd = fd };
+	struct hf_source bytes = { .arg = c->buf };
+	struct hf_source src = { .read = small_read, .arg = &bytes };
+	bool same, stored = false;
+	uint64_t now;
+	int ret;
+
+	ret = hf_clean(fd);
+	if (ret)
+		return ret;
+	now = hf_wall_ns();
+	ret = hf_fd_statx(fd, &s1);
+	if (ret)
+		return ret;
+	if (!S_ISREG(s1.stx_mode))
+		return -ESTALE;
+	hf_mark_set(&mark, &s1, now);
+	ret = hf_attr_read(c->t, fd, p->dirfd, p->name, &s1, &have);
+	if (ret)
+		return ret;
+	same = attr_is_known(c, &have, p->known);
+	src.size = bytes.size = big.size = s1.stx_size;
+	if (s1.stx_size <= HF_SMALL) {
+		ssize_t n = hf_read_small(fd, c->buf, HF_SMALL + 1);
+
+		ret = n < 0 ? n : (uint64_t)n != s1.stx_size;
+		if (ret)
+			goto out;
+		same = same && hf_hash_is(c->db, c->buf, n, p->known);
+	} else {
+		src.read = big_read;
+		src.arg = &big;
+		if (same) {
+			ret = hf_content_is(c->db, fd, c->buf, s1.stx_size, p->known);
+			if (ret < 0)
+				goto out;
+			same = ret;
+		}
+		if (!same) {
+			ret = put(c, p->rel, &have, &src, &mark);
+			if (ret)
+				goto out;
+			stored = true;
+		}
+	}
+	ret = hf_fd_statx(fd, &s2);
+	if (ret)
+		goto out;
+	if (big.moved || !hf_stx_same(&s1, &s2)) {
+		ret = c->db_err = stored ? c->db->unput(c->db->arg, p->rel) : 0;
+		if (!ret)
+			ret = 1;
+		goto out;
+	}
+	if (same) {
+		if (memcmp(&mark, &p->known->mark, sizeof(mark)))
+			c->db->mark(c->db->arg, p->rel, &mark);
+		goto out;
+	}
+	if (!stored)
+		ret = put(c, p->rel, &have, &src, &mark);
+	if (!ret) {
+		c->st->put++;
+		c->st->bytes += s1.stx_size;
+	}
+out:
+	hf_attr_free(&have);
+	return ret;
+}
+
+static int try_other(struct capture *c, const struct hf_pair *p)
+{
+	mode_t type = p->stx->stx_mode & S_IFMT;
+	struct hf_attr have = { 0 };
+	struct hf_mark mark;
+	struct statx s1, s2;
+	uint64_t now;
+	int fd = -1, ret;
+
+	if (type == S_IFDIR) {
+		fd = hf_open_dir(p->dirfd, p->name);
+		if (fd < 0)
+			return fd;
+	}
+	now = hf_wall_ns();
+	ret = fd >= 0 ? hf_fd_statx(fd, &s1) : hf_tree_statx(p->dirfd, p->name, &s1);
+	if (!ret && (s1.stx_mode & S_IFMT) != type)
+		ret = -ESTALE;
+	if (!ret)
+		ret = hf_attr_read(c->t, fd, p->dirfd, p->name, &s1, &have);
+	if (!ret)
+		ret = fd >= 0 ? hf_fd_statx(fd, &s2) : hf_tree_statx(p->dirfd, p->name, &s2);
+	if (ret)
+		goto out;
+	hf_mark_set(&mark, &s1, now);
+	if (!hf_stx_same(&s1, &s2)) {
+		/* a directory always changes while names come and go in it */
+		if (type != S_IFDIR) {
+			ret = 1;
+			goto out;
+		}
+		memset(&mark, 0, sizeof(mark));
+	}
+	if (attr_is_known(c, &have, p->known)) {
+		if (memcmp(&mark, &p->known->mark, sizeof(mark)))
+			c->db->mark(c->db->arg, p->rel, &mark);
+		goto out;
+	}
+	ret = put(c, p->rel, &have, NULL, &mark);
+	if (!ret)
+		c->st->put++;
+out:
+	hf_attr_free(&have);
+	if (fd >= 0)
+		close(fd);
+	return ret;
+}
+
+/* what @p says is in the tree; it may be something else by now, or gone */
+static int capture_entry(struct capture *c, const struct hf_pair *pair)
+{
+	struct hf_pair p = *pair;
+	struct statx stx = *pair->stx;
+	int ret;
+
+	p.stx = &stx;
+	c->st->looked++;
+	if (!c->full && p.known && hf_mark_same(&p.known->mark, &stx))
+		return 0;
+	for (int i = 0; i < HF_TRIES; i++) {
+		if (i) {
+			hf_sleep_ms(1u << (i - 1));
+			ret = *p.name ? hf_tree_statx(p.dirfd, p.name, &stx) : hf_fd_statx(p.dirfd, &stx);
+			if (ret)
+				break;
+		}
+		if (S_ISSOCK(stx.stx_mode)) {
+			return p.known ? del(c, p.rel) : 0;
+		} else if (S_ISREG(stx.stx_mode)) {
+			int fd = hf_open_regular(p.dirfd, p.name);
+
+			ret = fd;
+			if (fd >= 0) {
+				ret = try_regular(c, &p, fd);
+				close(fd);
+			}
+		} else {
+			ret = try_other(c, &p);
+		}
+		if (c->db_err)
+			return hf_tree_fail(c->t, c->err, c->db_err, "cannot record", p.rel);
+		if (ret != 1 && ret != -ESTALE && ret != -EAGAIN)
+			break;
+	}
+	if (ret == -ENOENT)
+		return p.known ? del(c, p.rel) : 0;
+	if (ret == 1 || ret == -ESTALE || ret == -EAGAIN) {
+		c->st->unstable++;
+		return 0;
+	}
+	return ret ? hf_tree_fail(c->t, c->err, ret, "cannot capture", p.rel) : 0;
+}
+
+static int capture_pair(void *ctx, const struct hf_pair *p)
+{
+	struct capture *c = ctx;
+
+	if (p->kind != HF_WALK_ENTRY)
+		return 0;
+	return p->name ? capture_entry(c, p) : del(c, p->rel);
+}
+
+int hf_capture_scan(struct hf_tree *t, const struct hf_tree_db *db, const char *rel,
+		    bool full, struct hf_capture_stat *st, struct hf_err *err)
+{
+	struct capture c;
+	int ret;
+
+	if (t->name && !*rel)
+		rel = t->name;
+	if (!hf_tree_mine(t, rel))
+		return t->name ? 0 : hf_fail(err, HF_USAGE, -EINVAL, "%s: not a name in a tree", t->path);
+	ret = capture_begin(&c, t, db, st, err);
+	if (ret)
+		return ret;
+	hf_ids_begin(t, full);
+	c.full = full;
+	ret = hf_merge(t, db, rel, false, capture_pair, &c, err);
+	/* a root that went away in the middle looks empty */
+	if (!ret)
+		ret = hf_tree_check_root(t, err);
+	capture_end(&c);
+	return ret;
+}
+
+struct gone {
+	struct capture *c;
+	const char *top;
+	bool spare_top;
+};
+
+static int gone_one(void *ctx, const char *rel, const struct hf_known *k)
+{
+	struct gone *g = ctx;
+
+	if (!hf_rel_below(rel, g->top) || hf_tree_excluded(g->c->t, rel) ||
+	    (g->spare_top && !strcmp(rel, g->top)))
+		return 0;
+	return del(g->c, rel);
+}
+
+/* @rel is not there (any more), or with @spare_top is no directory any more */
+static int gone(struct capture *c, const char *rel, bool spare_top)
+{
+	struct gone g = { c, rel, spare_top };
+
+	return c->db->each(c->db->arg, rel, gone_one, &g);
+}
+
+/* the directory @rel[0..len) itself; @must: although it is known */
+static int capture_dir(struct capture *c, struct hf_dircur *cur, const char *rel, size_t len, bool must)
+{
+	struct hf_pair p = { .kind = HF_WALK_ENTRY };
+	struct hf_buf attr = HF_BUF_INIT;
+	struct hf_known k;
+	struct statx stx;
+	char *dir = strndup(rel, len);
+	int ret = 0;
+
+	if (!dir)
+		return -ENOMEM;
+	if (c->db->get(c->db->arg, dir, &k)) {
+		if (!must && S_ISDIR(hf_attr_mode(k.attr, k.attrlen)))
+			goto out;
+		hf_buf_put(&attr, k.attr, k.attrlen);
+		if (attr.bad) {
+			ret = -ENOMEM;
+			goto out;
+		}
+		k.attr = attr.p;
+		p.known = &k;
+	}
+	p.rel = dir;
+	p.name = "";
+	p.dirfd = hf_dircur_get(cur, dir, len);
+	p.stx = &stx;
+	ret = p.dirfd < 0 ? p.dirfd : hf_fd_statx(p.dirfd, &stx);
+	if (!ret)
+		ret = capture_entry(c, &p);
+	if (ret == -ENOENT || ret == -ENOTDIR || ret == -ELOOP)
+		ret = 0;	/* another event tells of that */
+out:
+	hf_buf_free(&attr);
+	free(dir);
+	return ret;
+}
+
+static int capture_found(struct capture *c, struct hf_dircur *cur, int dirfd, const char *name, const char *rel)
+{
+	struct hf_pair p = { .rel = rel, .name = name, .dirfd = dirfd, .kind = HF_WALK_ENTRY };
+	struct hf_buf attr = HF_BUF_INIT;
+	bool was_dir = false, is_dir;
+	struct hf_known k;
+	struct statx stx;
+	int ret;
+
+	ret = *name ? hf_tree_statx(dirfd, name, &stx) : hf_fd_statx(dirfd, &stx);
+	if (ret == -ENOENT)
+		return gone(c, rel, false);
+	if (ret)
+		return hf_tree_fail(c->t, c->err, ret, "cannot capture", rel);
+	if (*name && (stx.stx_mnt_id != c->t->mnt || (stx.stx_attributes & STATX_ATTR_MOUNT_ROOT)))
+		return 0;
+	is_dir = S_ISDIR(stx.stx_mode);
+	if (c->db->get(c->db->arg, rel, &k)) {
+		was_dir = S_ISDIR(hf_attr_mode(k.attr, k.attrlen));
+		hf_buf_put(&attr, k.attr, k.attrlen);
+		if (attr.bad)
+			return -ENOMEM;
+		k.attr = attr.p;
+		p.known = &k;
+	}
+	p.stx = &stx;
+	if (is_dir && !was_dir)
+		ret = hf_merge(c->t, c->db, rel, false, capture_pair, c, c->err);
+	else
+		ret = capture_entry(c, &p);
+	if (!ret && was_dir && !is_dir)
+		ret = gone(c, rel, true);
+	hf_buf_free(&attr);
+	return ret;
+}
+
+int hf_capture_name(struct hf_tree *t, const struct hf_tree_db *db, const char *rel,
+		    struct hf_capture_stat *st, struct hf_err *err)
+{
+	struct hf_dircur cur;
+	struct capture c;
+	const char *name;
+	char *up = NULL;
+	int fd, ret;
+
+	if (t->name && !*rel)
+		rel = t->name;
+	if (!hf_tree_mine(t, rel))
+		return t->name ? 0 : hf_fail(err, HF_USAGE, -EINVAL, "%s: not a name in a tree", t->path);
+	if (hf_tree_excluded(t, rel))
+		return 0;
+	ret = capture_begin(&c, t, db, st, err);
+	if (ret)
+		return ret;
+	hf_ids_begin(t, false);
+	ret = hf_dircur_init(&cur, t);
+	if (ret)
+		goto out;
+	while ((fd = hf_dircur_parent(&cur, rel, &name)) < 0) {
+		/* something above is no directory (any more): that is what changed */
+		if (fd != -ENOENT && fd != -ENOTDIR && fd != -ELOOP) {
+			/* below a mount nothing is ours */
+			ret = fd == -EXDEV ? 0 : hf_tree_fail(t, err, fd, "cannot capture", rel);
+			goto out;
+		}
+		size_t n = cur.len ? cur.len + 1 : 0;
+
+		n += strcspn(rel + n, "/");
+		char *shorter = strndup(rel, n);
+
+		free(up);
+		rel = up = shorter;
+		if (!up) {
+			ret = -ENOMEM;
+			goto out;
+		}
+	}
+	if (!*rel) {
+		ret = capture_found(&c, &cur, fd, "", rel);
+		goto out;
+	}
+	if (!t->name) {
+		ret = capture_dir(&c, &cur, rel, 0, false);
+		for (const char *s = strchr(rel, '/'); !ret && s; s = strchr(s + 1, '/'))
+			ret = capture_dir(&c, &cur, rel, s - rel, false);
+		if (ret)
+			goto out;
+		fd = hf_dircur_parent(&cur, rel, &name);
+		if (fd < 0) {
+			ret = fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP ? 0 : fd;
+			goto out;
+		}
+	}
+	ret = capture_found(&c, &cur, fd, name, rel);
+	/* a name that came or went changed its directory's times, which nobody reports */
+	if (!ret && !t->name)
+		ret = capture_dir(&c, &cur, rel, name > rel ? name - rel - 1 : 0, true);
+out:
+	if (ret == -ENOMEM)
+		hf_fail(err, HF_OK, ret, "out of memory");
+	hf_dircur_free(&cur);
+	free(up);
+	capture_end(&c);
+	return ret;
+}

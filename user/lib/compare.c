@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Whether a local entry is what the generation says, and how the tree differs. */
+#include "tree_int.h"
+#include <sodium.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+int hf_clean(int fd)
+{
+	if (!sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+			     SYNC_FILE_RANGE_WAIT_AFTER))
+		return 0;
+	/* filesystems that have no such thing; reading works all the same */
+	return errno == EINVAL || errno == ESPIPE || errno == ENOSYS || errno == EOPNOTSUPP ? 0 : -errno;
+}
+
+int hf_open_regular(int dirfd, const char *name)
+{
+	int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY;
+	int fd = hf_tree_openat(dirfd, name, flags | O_NOATIME);
+
+	if (fd == -EPERM)
+		fd = hf_tree_openat(dirfd, name, flags);
+	return fd == -ELOOP || fd == -ENXIO || fd == -ENODEV ? -ESTALE : fd;
+}
+
+int hf_open_dir(int dirfd, const char *name)
+{
+	int flags = O_RDONLY | O_DIRECTORY;
+	int fd;
+
+	if (!*name)
+		name = ".";
+	fd = hf_tree_openat(dirfd, name, flags | O_NOATIME);
+	if (fd == -EPERM)
+		fd = hf_tree_openat(dirfd, name, flags);
+	return fd == -ELOOP || fd == -ENOTDIR ? -ESTALE : fd;
+}
+
+ssize_t hf_read_small(int fd, uint8_t *buf, size_t cap)
+{
+	size_t len = 0;
+
+	while (len < cap) {
+		ssize_t n = pread(fd, buf + len, cap - len, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (!n)
+			break;
+		len += n;
+	}
+	return len;
+}
+
+bool hf_hash_is(const struct hf_tree_db *db, const void *buf, uint64_t size, const struct hf_known *k)
+{
+	uint8_t st[HF_HASH_STATE] __attribute__((aligned(64)));
+	uint8_t h[32];
+
+	if (size != k->size)
+		return false;
+	if (!size)
+		return true;
+	db->hash_init(db->arg, st);
+	db->hash_update(db->arg, st, buf, size);
+	db->hash_final(db->arg, st, h);
+	sodium_memzero(st, sizeof(st));
+	return !memcmp(h, k->hash, sizeof(h));
+}
+
+int hf_content_is(const struct hf_tree_db *db, int fd, uint8_t *buf, uint64_t size, const struct hf_known *k)
+{
+	uint8_t st[HF_HASH_STATE] __attribute__((aligned(64)));
+	uint8_t h[32];
+	uint64_t off = 0;
+
+	if (size != k->size)
+		return 0;
+	if (!size)
+		return 1;
+	db->hash_init(db->arg, st);
+	while (off < size) {
+		size_t want = size - off < HF_SMALL ? size - off : HF_SMALL;
+		ssize_t n = pread(fd, buf, want, off);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (!n)
+			return 0;	/* it shrank */
+		db->hash_update(db->arg, st, buf, n);
+		off += n;
+	}
+	db->hash_final(db->arg, st, h);
+	sodium_memzero(st, sizeof(st));
+	return !memcmp(h, k->hash, sizeof(h));
+}
+
+void hf_scratch_free(struct hf_tree *t, uint8_t *buf, size_t n)
+{
+	if (buf && (t->flags & HF_TREE_CRYPTO))
+		sodium_memzero(buf, n);
+	free(buf);
+}
+
+int hf_same(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_pair *p,
+	    const struct hf_attr *want, uint8_t *buf, struct hf_diff *d)
+{
+	const struct statx *stx = p->stx;
+	mode_t type = stx->stx_mode & S_IFMT;
+	struct hf_attr have = { 0 };
+	struct statx s1, s2;
+	uint64_t now;
+	int fd = -1, ret;
+
+	memset(d, 0, sizeof(*d));
+	if (type != (want->mode & S_IFMT)) {
+		d->type = true;
+		return 0;
+	}
+	if (hf_mark_same(&p->known->mark, stx)) {
+		d->mark = p->known->mark;
+		return 0;
+	}
+	if (type == S_IFREG || type == S_IFDIR) {
+		fd = type == S_IFREG ? hf_open_regular(p->dirfd, p->name) : hf_open_dir(p->dirfd, p->name);
+		if (fd < 0)
+			return fd;
+		if (type == S_IFREG && stx->stx_size == p->known->size) {
+			ret = hf_clean(fd);
+			if (ret)
+				goto out;
+		}
+		now = hf_wall_ns();
+		ret = hf_fd_statx(fd, &s1);
+	} else {
+		now = hf_wall_ns();
+		ret = hf_tree_statx(p->dirfd, p->name, &s1);
+	}
+	if (ret)
+		goto out;
+	if ((s1.stx_mode & S_IFMT) != type) {
+		ret = -ESTALE;
+		goto out;
+	}
+	if (type == S_IFREG) {
+		ret = hf_content_is(db, fd, buf, s1.stx_size, p->known);
+		if (ret < 0)
+			goto out;
+		d->content = !ret;
+	}
+	ret = hf_attr_read(t, fd, p->dirfd, p->name, &s1, &have);
+	if (ret)
+		goto out;
+	if (d->content)
+		have.size = want->size;
+	/* the target is a symbolic link's content */
+	if (S_ISLNK(type) && strcmp(have.target, want->target)) {
+		d->content = true;
+		free(have.target);
+		have.target = strdup(want->target);
+		if (!have.target) {
+			ret = -ENOMEM;
+			goto out;
+		}
+	}
+	d->meta = !hf_attr_equal(t, &have, want, false);
+	d->only_mtime = d->meta && hf_attr_equal(t, &have, want, true);
+	ret = fd >= 0 ? hf_fd_statx(fd, &s2) : hf_tree_statx(p->dirfd, p->name, &s2);
+	if (ret)
+		goto out;
+	if (!hf_stx_same(&s1, &s2) && type != S_IFDIR)
+		d->content = true;
+	else if (!d->content && !d->meta && hf_stx_same(&s1, &s2))
+		hf_mark_set(&d->mark, &s1, now);
+out:
+	hf_attr_free(&have);
+	if (fd >= 0)
+		close(fd);
+	return ret;
+}
+
+struct compare {
+	struct hf_tree *t;
+	const struct hf_tree_db *db;
+	int (*fn)(void *ctx, enum hf_change ch, const char *rel);
+	void *ctx;
+	uint8_t *buf;
+	struct hf_err *err;
+};
+
+static int compare_pair(void *ctx, const struct hf_pair *p)
+{
+	struct compare *c = ctx;
+	struct hf_attr want;
+	struct hf_diff d;
+	int ret;
+
+	if (p->kind == HF_WALK_MOUNT) {
+		if (!p->known)
+			return 0;
+		return hf_tree_fail(c->t, c->err, -EXDEV, "cannot compare", p->rel);
+	}
+	if (p->name && S_ISSOCK(p->stx->stx_mode) && !p->known)
+		return 0;
+	if (!p->name)
+		return c->fn(c->ctx, HF_CH_REMOVED, p->rel);
+	if (!p->known) {
+		/* a directory that stays because of what it holds is no difference */
+		if (S_ISDIR(p->stx->stx_mode)) {
+			ret = hf_tree_holds(c->t, p->rel);
+			if (ret)
+				return ret > 0 ? 0 : ret;
+		}
+		return c->fn(c->ctx, HF_CH_ADDED, p->rel);
+	}
+	ret = hf_attr_decode(p->known->attr, p->known->attrlen, &want);
+	if (ret)
+		return hf_tree_fail(c->t, c->err, ret, "the generation's entry for", p->rel);
+	ret = hf_same(c->t, c->db, p, &want, c->buf, &d);
+	hf_attr_free(&want);
+	if (ret == -ENOENT)
+		return c->fn(c->ctx, HF_CH_REMOVED, p->rel);
+	if (ret == -ESTALE)
+		return c->fn(c->ctx, HF_CH_TYPE, p->rel);
+	if (ret)
+		return hf_tree_fail(c->t, c->err, ret, "cannot compare", p->rel);
+	if (d.type)
+		return c->fn(c->ctx, HF_CH_TYPE, p->rel);
+	if (d.content)
+		return c->fn(c->ctx, HF_CH_CONTENT, p->rel);
+	if (d.meta)
+		return c->fn(c->ctx, HF_CH_META, p->rel);
+	if (memcmp(&d.mark, &p->known->mark, sizeof(d.mark)))
+		c->db->mark(c->db->arg, p->rel, &d.mark);
+	return 0;
+}
+
+int hf_compare(struct hf_tree *t, const struct hf_tree_db *db,
+	       int (*fn)(void *ctx, enum hf_change ch, const char *rel), void *ctx, struct hf_err *err)
+{
+	struct compare c = { t, db, fn, ctx, NULL, err };
+	int ret = hf_tree_check_root(t, err);
+
+	if (ret)
+		return ret;
+	hf_ids_begin(t, true);
+	c.buf = malloc(HF_SMALL);
+	if (!c.buf)
+		return hf_fail(err, HF_OK, -ENOMEM, "out of memory");
+	ret = hf_merge(t, db, "", false, compare_pair, &c, err);
+	hf_scratch_free(t, c.buf, HF_SMALL);
+	return ret;
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Trees: attributes, scan, capture, compare, restore, kept-aside copies.
+ * Knows no store: it sees the newest generation through struct hf_tree_db,
+ * which the daemon implements above the log, and the tests above a map.
+ *
+ * A path inside a tree ("rel") is relative to the root, without a leading or
+ * trailing slash, any bytes but NUL; the root itself is "". For a checkpoint
+ * of a single file the root is its parent directory and the only rel is the
+ * file's name.
+ */
+#ifndef HF_TREE_H
+#define HF_TREE_H
+
+#include "base.h"
+#include <sys/stat.h>
+
+/* What makes a file that file, besides its contents. */
+struct hf_xattr { char *name; void *value; uint32_t len; };
+struct hf_attr {
+	uint32_t mode;			/* type and permissions */
+	uint32_t uid, gid;
+	char *user, *group;		/* names; "" where the number has none */
+	int64_t mtime_s, atime_s;
+	uint32_t mtime_ns, atime_ns;
+	uint32_t rdev_major, rdev_minor;
+	uint64_t size;			/* of contents; 0 unless a regular file */
+	char *target;			/* of a symlink, else NULL */
+	struct hf_xattr *xattr;		/* sorted by name */
+	uint32_t nxattr;
+};
+void hf_attr_free(struct hf_attr *a);
+/** hf_attr_encode() - versioned, little-endian, canonical: equal attributes give equal
+ *  bytes. atime is stored but does not count for equality (hf_attr_same()). */
+int hf_attr_encode(const struct hf_attr *a, struct hf_buf *b);
+/** hf_attr_decode() - from hostile bytes; -EBADMSG when malformed */
+int hf_attr_decode(const void *p, size_t n, struct hf_attr *a);
+/** hf_attr_same() - all but atime is equal */
+bool hf_attr_same(const struct hf_attr *a, const struct hf_attr *b);
+
+/* Where a content comes from. read() is like pread on it. */
+struct hf_source {
+	uint64_t size;
+	ssize_t (*read)(void *arg, void *buf, size_t len, uint64_t off);
+	void *arg;
+};
+
+/* What identifies a local file's state; all zero: not known, compare contents. */
+struct hf_mark {
+	uint64_t dev, ino;
+	uint64_t size;
+	uint64_t ctime_ns;		/* CLOCK_REALTIME of the filesystem */
+};
+
+/* An entry of the newest generation as the tree code sees it. Valid until the
+ * next put or del. */
+struct hf_known {
+	const void *attr;
+	size_t attrlen;
+	uint64_t size;
+	uint8_t hash[32];		/* hf_tree_db.hash of the contents */
+	struct hf_mark mark;		/* as last given to put() or mark() */
+};
+
+/**
+ * struct hf_tree_db - the generation a tree is compared with, and where its
+ * next one is written to
+ * @get: the entry of @rel; false if there is none
+ * @each: all entries at or below @prefix ("" for all), in bytewise order of
+ *        rel with '/' lowest (a directory comes before what is in it); the
+ *        callback may call put, del, mark and read for any rel; nonzero stops
+ * @put: the next generation holds @rel so; @src NULL without contents. Reads
+ *        @src to its end before it returns; the later put of a rel wins.
+ *        @hash (32 bytes, keyed) is filled with the hash of the contents that were read.
+ * @unput: take back what this transaction put or deleted for @rel: the entry
+ *        stays as it was in the generation before
+ * @del: the next generation does not hold @rel
+ * @mark: remember how the local file looked that is known to equal the entry
+ * @read: the contents of @rel, to @sink in order; -EBADMSG when damaged
+ * @hash_init: keyed hash of contents, streamed (begin, any number of updates, final)
+ *
+ * All return 0 or -errno. Calls come from one thread at a time.
+ */
+struct hf_tree_db {
+	void *arg;
+	bool (*get)(void *arg, const char *rel, struct hf_known *out);
+	int (*each)(void *arg, const char *prefix,
+		    int (*fn)(void *ctx, const char *rel, const struct hf_known *k), void *ctx);
+	int (*put)(void *arg, const char *rel, const void *attr, size_t attrlen,
+		   const struct hf_source *src, const struct hf_mark *mark, uint8_t hash[32]);
+	int (*unput)(void *arg, const char *rel);
+	int (*del)(void *arg, const char *rel);
+	void (*mark)(void *arg, const char *rel, const struct hf_mark *mark);
+	int (*read)(void *arg, const char *rel,
+		    int (*sink)(void *ctx, const void *p, size_t n), void *ctx);
+	void (*hash_init)(void *arg, void *st);		/* st: HF_HASH_STATE bytes, 64-aligned */
+	void (*hash_update)(void *arg, void *st, const void *p, size_t n);
+	void (*hash_final)(void *arg, void *st, uint8_t out[32]);
+};
+#define HF_HASH_STATE 512
+
+struct hf_tree;
+
+enum {
+	HF_TREE_CRYPTO = 1,		/* stricter rules; contents and names never logged */
+	HF_TREE_NUMBERS = 2,		/* owners = number: restore by number */
+	HF_TREE_FILE = 4,		/* the path is (or will be) a single file */
+};
+
+/**
+ * hf_tree_open() - open the root of a tree
+ * @node_root: the node's root directory (`root =`), "/" normally
+ * @path: absolute path of the tree below @node_root; resolved there and never
+ *        out of it
+ * @flags: HF_TREE_*
+ * @create: make a missing root directory (0700, root) for a restore; for
+ *        HF_TREE_FILE its parent must exist
+ * @exclude, @nexclude: names that are left alone (fnmatch with FNM_PATHNAME on
+ *        rel; without a slash, on the last component), as are the directories
+ *        that hold them when the tree has lost them
+ *
+ * A root that is a symbolic link is refused. Errors: -ENOENT, -ENOTDIR,
+ * -ELOOP, each with @err.
+ */
+int hf_tree_open(const char *node_root, const char *path, unsigned flags, bool create,
+		 const char *const *exclude, unsigned nexclude,
+		 struct hf_tree **out, struct hf_err *err);
+void hf_tree_close(struct hf_tree *t);
+int hf_tree_fd(const struct hf_tree *t);		/* of the root, O_PATH or O_RDONLY directory */
+const char *hf_tree_name(const struct hf_tree *t);	/* of the single file, else NULL */
+/** hf_tree_alive() - 0 while the root is still what its path leads to;
+ *  -ENOENT gone or replaced, -EXDEV it is on another mount than when opened */
+int hf_tree_alive(const struct hf_tree *t);
+/** hf_tree_mounted() - whether the root is, or lies below, a mount of its own
+ *  other than that of @node_root; what a registration remembers so that a lost mount is noticed
+ *  (exit 5). @id receives a text that names the mount point relative to node_root. */
+int hf_tree_mounted(const struct hf_tree *t, char *id, size_t n);
+
+struct hf_tree_stat { uint64_t dirs, files, others, bytes; };
+/** hf_tree_measure() - count a tree; -EFBIG as soon as bytes exceed @max (0: no bound) */
+int hf_tree_measure(struct hf_tree *t, uint64_t max, struct hf_tree_stat *st, struct hf_err *err);
+
+struct hf_capture_stat { uint64_t looked, put, deleted, unstable, bytes; };
+/**
+ * hf_capture_name() - bring one name up to date in @db
+ * @rel: what changed; missing there: it and all below it is deleted in @db
+ *
+ * A regular file is cleaned first (sync_file_range, all three flags), read,
+ * and looked at again; one that moved meanwhile is tried 4 times, then put back
+ * (unput) and counted as unstable. A directory: its own attributes only;
+ * one that @db does not know is scanned (hf_capture_scan()). An excluded name is ignored.
+ * Parents that @db does not know are put as well.
+ */
+int hf_capture_name(struct hf_tree *t, const struct hf_tree_db *db, const char *rel,
+		    struct hf_capture_stat *st, struct hf_err *err);
+/**
+ * hf_capture_scan() - bring everything at and below @rel up to date
+ * @full: compare contents even where the mark says that nothing changed
+ *
+ * Mark equal (dev, ino, size, ctime) and older than two clock ticks: unchanged.
+ * Never crosses a mount. What @db holds and the tree does not is deleted.
+ */
+int hf_capture_scan(struct hf_tree *t, const struct hf_tree_db *db, const char *rel,
+		    bool full, struct hf_capture_stat *st, struct hf_err *err);
+
+enum hf_change { HF_CH_ADDED, HF_CH_REMOVED, HF_CH_CONTENT, HF_CH_META, HF_CH_TYPE };
+/**
+ * hf_compare() - how the tree differs from @db
+ * @fn: called for each difference (ADDED: only the tree has it); nonzero stops.
+ *
+ * Sets marks (db->mark) of what is equal. Writes nothing.
+ */
+int hf_compare(struct hf_tree *t, const struct hf_tree_db *db,
+	       int (*fn)(void *ctx, enum hf_change ch, const char *rel), void *ctx, struct hf_err *err);
+
+struct hf_displaced;
+struct hf_restore_stat { uint64_t looked, written, meta, removed, displaced, bytes; };
+struct hf_restore_opts {
+	struct hf_displaced *keep;	/* where overwritten state goes; NULL: nowhere */
+	/* called now and then, for progress; non-zero stops with -ECANCELED */
+	int (*progress)(void *ctx, uint64_t done, uint64_t total);
+	void *ctx;
+};
+/**
+ * hf_restore() - make the tree equal to @db, writing only what differs
+ *
+ * Files: temporary file (0600, `.holdfast-` and random), contents, owner, xattrs,
+ * mode, times, rename; directories' attributes last, deepest first. All lookups
+ * with openat2 RESOLVE_BENEATH|NO_SYMLINKS|NO_XDEV. What is overwritten or removed goes
+ * to @o->keep before that. Excluded names, and directories holding them, stay. Durable
+ * when it returns 0 (syncfs). Leftover temporary files of an interrupted
+ * restore are removed. Running it twice changes nothing the second time.
+ * A missing user or group name is an error (-ENOENT with path and name) unless
+ * HF_TREE_NUMBERS. Steps call hf_seam("restore.write"), hf_seam("restore.rename"),
+ * hf_seam("restore.remove"), hf_seam("restore.meta").
+ */
+int hf_restore(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_restore_opts *o,
+	       struct hf_restore_stat *st, struct hf_err *err);
+
+/*
+ * Kept-aside copies: one encrypted file for each restore that overwrote
+ * something, under state_dir/displaced/RESOURCE/. crypto_secretstream; a file
+ * that was cut short still gives what it holds.
+ */
+/** hf_displaced_begin() - nothing is created until the first hf_displaced_add()
+ *  @key: 32 bytes, of this node (hf_keys.local)
+ *  @reason: "offline-change", "unconfirmed", "takeover", … */
+int hf_displaced_begin(const char *dir, const uint8_t key[32], const char *resource,
+		       const char *checkpoint, const char *reason, struct hf_displaced **out,
+		       struct hf_err *err);
+int hf_displaced_add(struct hf_displaced *d, struct hf_tree *t, const char *rel, struct hf_err *err);
+/** hf_displaced_end() - make it durable; @id (64 bytes) receives its name, "" when nothing was kept */
+int hf_displaced_end(struct hf_displaced *d, char id[64], uint64_t *count, struct hf_err *err);
+/** hf_displaced_list() - for each kept-aside set of @resource (NULL: all): id, when, reason,
+ *  checkpoint, and for each entry path, size, mode (fn gets rel NULL at the start of a set) */
+int hf_displaced_list(const char *dir, const uint8_t key[32], const char *resource,
+		      int (*fn)(void *ctx, const char *id, uint64_t when_ns, const char *reason,
+				const char *resource, const char *checkpoint, const char *rel,
+				const struct hf_attr *a), void *ctx, struct hf_err *err);
+/** hf_displaced_read() - contents of one entry, to @sink in order; -ENOENT when it is
+ *  not there or was cut short (what @sink was given then is to be thrown away) */
+int hf_displaced_read(const char *dir, const uint8_t key[32], const char *resource, const char *id,
+		      const char *rel, int (*sink)(void *ctx, const void *p, size_t n), void *ctx,
+		      struct hf_err *err);
+/** hf_displaced_prune() - oldest go first, until total size and age are within bounds */
+int hf_displaced_prune(const char *dir, uint64_t max_bytes, uint64_t keep_s);
+
+#endif

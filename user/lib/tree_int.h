@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the files of the tree library share: the open root, a cursor over its
+ * directories, a walker over its names, attributes of local files.
+ *
+ * Nothing here ever resolves more than one component at a time below the root:
+ * a directory is opened from its parent's descriptor (beneath, no symbolic
+ * link, no other mount), so paths may be longer than PATH_MAX, and a symbolic
+ * link that is swapped in meets an error instead of being followed.
+ */
+#ifndef HF_TREE_INT_H
+#define HF_TREE_INT_H
+
+#include "tree.h"
+#include <fcntl.h>
+#include <linux/openat2.h>
+
+#define HF_TMP_PREFIX ".holdfast-"
+#define HF_TMP_LEN (sizeof(HF_TMP_PREFIX) - 1 + 8)
+#define HF_SETTLE_NS 20000000ull	/* two ticks of the slowest clock */
+#define HF_TRIES 4			/* for what moves while it is read */
+#define HF_SMALL (256u << 10)		/* contents up to this are read once, into memory */
+
+/* owners by number and by name, as this node's databases have them */
+struct hf_idname {
+	uint32_t id;
+	bool by_id;		/* the answer to "who is this number": of several names, the first */
+	bool known;		/* false: the database had no answer */
+	char *name;
+};
+struct hf_idcache {
+	struct hf_idname *e;
+	unsigned n, cap;
+};
+
+struct hf_tree {
+	int root;		/* O_RDONLY directory; of a single file its parent */
+	char *node_root;
+	char *path;		/* below node_root, normalised, begins with '/' */
+	char *dirpath;		/* what @root was opened as: path, or its parent */
+	char *name;		/* the single file, or NULL */
+	unsigned flags;
+	char **exclude;
+	unsigned nexclude;
+	uint64_t dev, ino, mnt;
+	char own_tmp[5];	/* of a single file: which temporary files are its own */
+	struct hf_idcache users, groups;
+	uint64_t ids_ns;	/* when the caches were emptied */
+};
+
+/* tree.c */
+int hf_openat2(int dirfd, const char *name, uint64_t flags, uint64_t resolve);
+/** hf_tree_openat() - one component below an open directory of the tree */
+int hf_tree_openat(int dirfd, const char *name, int flags);
+int hf_tree_statx(int dirfd, const char *name, struct statx *stx);
+int hf_fd_statx(int fd, struct statx *stx);
+/** hf_tree_excluded() - @rel or one of its parents is left alone, or no name for a checkpoint */
+bool hf_tree_excluded(const struct hf_tree *t, const char *rel);
+/** hf_tree_mine() - whether @rel can be in the tree at all (single files), and is well formed */
+bool hf_tree_mine(const struct hf_tree *t, const char *rel);
+bool hf_tmp_name(const struct hf_tree *t, const char *name);	/* a restore's leftover */
+/** hf_tree_text() - @rel for a person: absolute, printable; of a crypto tree only its path.
+ *  malloc'ed, never NULL-checked by the callers: "?" constants are duplicated */
+char *hf_tree_text(const struct hf_tree *t, const char *rel);
+/** hf_tree_fail() - "WHAT PATH: why" into @e */
+int hf_tree_fail(const struct hf_tree *t, struct hf_err *e, int ret, const char *what, const char *rel);
+int hf_tree_check_root(const struct hf_tree *t, struct hf_err *e);
+/** hf_rel_cmp() - the order of hf_tree_db.each */
+int hf_rel_cmp(const char *a, const char *b);
+bool hf_rel_below(const char *rel, const char *top);	/* at or below */
+void hf_mark_set(struct hf_mark *m, const struct statx *stx, uint64_t now_wall);
+bool hf_mark_same(const struct hf_mark *m, const struct statx *stx);
+static inline uint64_t hf_ctime_ns(const struct statx *s)
+{
+	return (uint64_t)s->stx_ctime.tv_sec * 1000000000ull + s->stx_ctime.tv_nsec;
+}
+static inline bool hf_stx_same(const struct statx *a, const struct statx *b)
+{
+	return a->stx_ino == b->stx_ino && a->stx_size == b->stx_size &&
+	       hf_ctime_ns(a) == hf_ctime_ns(b) && a->stx_mode == b->stx_mode;
+}
+
+/* walk.c: a cursor keeps the directories above the last one that was asked for open */
+struct hf_dircur {
+	struct hf_tree *t;
+	char *path;			/* of the deepest level */
+	size_t len, cap;
+	struct { size_t len; int fd; } *lv;	/* [0] is the root */
+	unsigned depth, lvcap;
+};
+int hf_dircur_init(struct hf_dircur *c, struct hf_tree *t);
+void hf_dircur_free(struct hf_dircur *c);
+void hf_dircur_reset(struct hf_dircur *c);
+/** hf_dircur_get() - descriptor of directory @rel[0..len), borrowed until the next call.
+ *  On failure c->len is how far it came. */
+int hf_dircur_get(struct hf_dircur *c, const char *rel, size_t len);
+/** hf_dircur_parent() - of @rel's parent; *name points into @rel */
+int hf_dircur_parent(struct hf_dircur *c, const char *rel, const char **name);
+
+enum hf_walk_kind {
+	HF_WALK_ENTRY,
+	HF_WALK_MOUNT,		/* a mount point: left alone with all below it */
+	HF_WALK_LEFTOVER,	/* a temporary file of an interrupted restore */
+};
+struct hf_walk {
+	struct hf_tree *t;
+	struct hf_dircur cur;
+	struct hf_walk_level *lv;
+	unsigned depth, lvcap;
+	bool started, descend, leftovers;
+	char *rel;			/* the entry */
+	size_t len, cap;
+	const char *name;		/* its last component; of the root "" */
+	int dirfd;			/* of its parent; of the root: the root */
+	enum hf_walk_kind kind;
+	struct statx stx;
+};
+int hf_walk_init(struct hf_walk *w, struct hf_tree *t, const char *rel, bool leftovers);
+/** hf_walk_next() - 1 with an entry, 0 at the end; order of hf_rel_cmp() */
+int hf_walk_next(struct hf_walk *w);
+void hf_walk_free(struct hf_walk *w);
+
+/* tree and generation side by side, in order; either may be missing */
+struct hf_pair {
+	const char *rel;
+	const char *name;		/* of the local entry, with @dirfd; NULL: none */
+	int dirfd;
+	enum hf_walk_kind kind;
+	const struct statx *stx;
+	const struct hf_known *known;	/* a copy: stays valid */
+};
+int hf_merge(struct hf_tree *t, const struct hf_tree_db *db, const char *rel, bool leftovers,
+	     int (*fn)(void *ctx, const struct hf_pair *p), void *ctx, struct hf_err *err);
+/** hf_tree_holds() - 1 if the directory has something below that is left alone
+ *  (excluded name, mount point, socket) */
+int hf_tree_holds(struct hf_tree *t, const char *rel);
+
+/* attr.c */
+uint32_t hf_attr_mode(const void *p, size_t n);
+void hf_ids_begin(struct hf_tree *t, bool fresh);
+void hf_ids_free(struct hf_tree *t);
+/** hf_attr_owner() - the numbers that @a's owner has here; -ENOENT with @err */
+int hf_attr_owner(struct hf_tree *t, const struct hf_attr *a, uint32_t *uid, uint32_t *gid,
+		  const char *rel, struct hf_err *err);
+/** hf_attr_read() - of a local file: @fd (regular file or directory) or, if @fd is
+ *  negative, @name in @dirfd */
+int hf_attr_read(struct hf_tree *t, int fd, int dirfd, const char *name,
+		 const struct statx *stx, struct hf_attr *a);
+/** hf_attr_equal() - whether local attributes @have are what @want asks for on this node;
+ *  @but_mtime: times do not count */
+bool hf_attr_equal(struct hf_tree *t, const struct hf_attr *have, const struct hf_attr *want,
+		   bool but_mtime);
+/**
+ * hf_attr_apply() - make the open file @fd what @want asks for
+ * @opath: @fd was opened with O_PATH (anything but regular files and directories)
+ * @fresh: this process made the file and nobody reads it yet
+ */
+int hf_attr_apply(struct hf_tree *t, int fd, bool opath, bool fresh, const struct hf_attr *want,
+		  const char *rel, struct hf_err *err);
+
+/* compare.c */
+int hf_clean(int fd);		/* so that a later store through a mapping changes ctime again */
+/** hf_open_regular() - for reading; -ESTALE when it is no regular file (any more) */
+int hf_open_regular(int dirfd, const char *name);
+/** hf_open_dir() - @name in @dirfd, "" is @dirfd itself; -ESTALE when it is none */
+int hf_open_dir(int dirfd, const char *name);
+/** hf_read_small() - up to @cap bytes from the start; returns their number */
+ssize_t hf_read_small(int fd, uint8_t *buf, size_t cap);
+/** hf_content_is() - whether @size bytes of @fd hash to what @k says: 1, 0, -errno */
+int hf_content_is(const struct hf_tree_db *db, int fd, uint8_t *buf, uint64_t size,
+		  const struct hf_known *k);
+/** hf_hash_is() - the same for a buffer */
+bool hf_hash_is(const struct hf_tree_db *db, const void *buf, uint64_t size, const struct hf_known *k);
+struct hf_diff {
+	bool type, content, meta;
+	bool only_mtime;	/* @meta, and nothing but mtime */
+	struct hf_mark mark;	/* where nothing differs; zero where none may be noted */
+};
+/**
+ * hf_same() - how a local entry differs from the known one
+ * @want: the known attributes
+ * @buf: HF_SMALL bytes
+ *
+ * Return: 0, -ENOENT when it vanished, -ESTALE when it became something else,
+ * -errno. What moves while it is read counts as different.
+ */
+int hf_same(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_pair *p,
+	    const struct hf_attr *want, uint8_t *buf, struct hf_diff *d);
+void hf_scratch_free(struct hf_tree *t, uint8_t *buf, size_t n);	/* wiped, of a crypto tree */
+
+/* displaced.c */
+int hf_displaced_flush(struct hf_displaced *d);	/* durable so far */
+uint64_t hf_displaced_count(const struct hf_displaced *d);
+
+#endif

@@ -1,0 +1,587 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Going through a tree: a cursor over open directories, a walker over names in
+ * the order of a generation, and the two side by side.
+ */
+#include "tree_int.h"
+#include <dirent.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define KEEP_OPEN 48	/* directories of one path; those above are opened again when needed */
+
+/* the cursor */
+
+int hf_dircur_init(struct hf_dircur *c, struct hf_tree *t)
+{
+	memset(c, 0, sizeof(*c));
+	c->t = t;
+	c->cap = 256;
+	c->lvcap = 16;
+	c->path = malloc(c->cap);
+	c->lv = malloc(c->lvcap * sizeof(*c->lv));
+	if (!c->path || !c->lv)
+		return -ENOMEM;
+	c->path[0] = 0;
+	c->lv[0].len = 0;
+	c->lv[0].fd = t->root;
+	return 0;
+}
+
+static void pop_to(struct hf_dircur *c, unsigned depth)
+{
+	for (; c->depth > depth; c->depth--)
+		if (c->lv[c->depth].fd >= 0)
+			close(c->lv[c->depth].fd);
+	c->len = c->lv[c->depth].len;
+	c->path[c->len] = 0;
+}
+
+void hf_dircur_reset(struct hf_dircur *c)
+{
+	if (c->lv && c->path)
+		pop_to(c, 0);
+}
+
+void hf_dircur_free(struct hf_dircur *c)
+{
+	hf_dircur_reset(c);
+	free(c->lv);
+	free(c->path);
+	c->lv = NULL;
+	c->path = NULL;
+}
+
+static int open_level(struct hf_dircur *c, int up, const char *name)
+{
+	int fd = hf_tree_openat(up, name, O_RDONLY | O_DIRECTORY | O_NOATIME);
+
+	return fd == -EPERM ? hf_tree_openat(up, name, O_RDONLY | O_DIRECTORY) : fd;
+}
+
+static int push(struct hf_dircur *c, const char *comp, size_t n)
+{
+	int fd;
+
+	if (c->len + n + 2 > c->cap) {
+		size_t cap = 2 * (c->len + n + 2);
+		char *p = realloc(c->path, cap);
+
+		if (!p)
+			return -ENOMEM;
+		c->path = p;
+		c->cap = cap;
+	}
+	if (c->depth + 1 == c->lvcap) {
+		void *p = realloc(c->lv, 2 * c->lvcap * sizeof(*c->lv));
+
+		if (!p)
+			return -ENOMEM;
+		c->lv = p;
+		c->lvcap *= 2;
+	}
+	size_t at = c->len ? c->len + 1 : 0;
+
+	memcpy(c->path + at, comp, n);
+	c->path[at + n] = 0;
+	fd = open_level(c, c->lv[c->depth].fd, c->path + at);
+	if (fd < 0) {
+		c->path[c->len] = 0;
+		return fd;
+	}
+	if (c->len)
+		c->path[c->len] = '/';
+	c->len = at + n;
+	c->depth++;
+	c->lv[c->depth].len = c->len;
+	c->lv[c->depth].fd = fd;
+	if (c->depth > KEEP_OPEN) {
+		int *old = &c->lv[c->depth - KEEP_OPEN].fd;
+
+		if (*old >= 0)
+			close(*old);
+		*old = -1;
+	}
+	return 0;
+}
+
+/* the deepest level may have been closed while the cursor was deeper */
+static int reopen_top(struct hf_dircur *c)
+{
+	unsigned want = c->depth, d = want;
+	char *path;
+	int ret = 0;
+
+	while (c->lv[d].fd < 0)
+		d--;		/* the root stays open */
+	if (d == want)
+		return 0;
+	path = strdup(c->path);
+	if (!path)
+		return -ENOMEM;
+	size_t *ends = malloc((want + 1) * sizeof(*ends));
+
+	if (!ends) {
+		free(path);
+		return -ENOMEM;
+	}
+	for (unsigned i = 0; i <= want; i++)
+		ends[i] = c->lv[i].len;
+	pop_to(c, d);
+	for (unsigned i = d + 1; !ret && i <= want; i++) {
+		size_t at = ends[i - 1] ? ends[i - 1] + 1 : 0;
+
+		ret = push(c, path + at, ends[i] - at);
+	}
+	free(ends);
+	free(path);
+	return ret;
+}
+
+int hf_dircur_get(struct hf_dircur *c, const char *rel, size_t len)
+{
+	unsigned d = 0;
+	int ret;
+
+	if (len == c->len && !memcmp(c->path, rel, len))
+		d = c->depth;
+	else
+		for (; d < c->depth; d++) {
+			size_t n = c->lv[d + 1].len;
+
+			if (n > len || memcmp(c->path, rel, n) || (n < len && rel[n] != '/'))
+				break;
+		}
+	pop_to(c, d);
+	ret = reopen_top(c);
+	while (!ret && c->len < len) {
+		const char *comp = rel + (c->len ? c->len + 1 : 0);
+		size_t n = 0;
+
+		while (comp + n < rel + len && comp[n] != '/')
+			n++;
+		ret = push(c, comp, n);
+	}
+	return ret ? ret : c->lv[c->depth].fd;
+}
+
+int hf_dircur_parent(struct hf_dircur *c, const char *rel, const char **name)
+{
+	const char *s = strrchr(rel, '/');
+
+	*name = s ? s + 1 : rel;
+	return hf_dircur_get(c, rel, s ? s - rel : 0);
+}
+
+/* the walker */
+
+struct hf_walk_level {
+	char *arena;		/* the names, each with its NUL */
+	char **name;
+	unsigned n, i;
+	size_t rel_len;		/* of the directory's own rel */
+};
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+struct dent64 {
+	uint64_t ino;
+	int64_t off;
+	uint16_t reclen;
+	uint8_t type;
+	char name[];
+};
+
+/* every name of the directory, sorted, except those that are never looked at */
+static int read_names(struct hf_walk *w, int fd, struct hf_walk_level *lv)
+{
+	const size_t chunk = 32768;
+	uint8_t *buf = malloc(chunk);
+	size_t len = 0, cap = 0;
+	unsigned n = 0;
+	int ret = 0;
+
+	if (!buf)
+		return -ENOMEM;
+	if (lseek(fd, 0, SEEK_SET) < 0) {
+		ret = -errno;
+		goto out;
+	}
+	for (;;) {
+		long got = syscall(SYS_getdents64, fd, buf, chunk);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			ret = errno == ENOENT ? 0 : -errno;	/* removed while open: empty */
+		if (got <= 0)
+			break;
+		for (long at = 0; at < got; ) {
+			const struct dent64 *d = (const void *)(buf + at);
+			size_t l = strlen(d->name) + 1;
+
+			at += d->reclen;
+			if (d->name[0] == '.' && (l == 2 || (l == 3 && d->name[1] == '.')))
+				continue;
+			/* beside a single file only its own leftovers matter */
+			if (w->t->name && strcmp(d->name, w->t->name) && !hf_tmp_name(w->t, d->name))
+				continue;
+			if (len + l > cap) {
+				char *p = realloc(lv->arena, cap = 2 * (len + l) + 1024);
+
+				if (!p) {
+					ret = -ENOMEM;
+					goto out;
+				}
+				lv->arena = p;
+			}
+			memcpy(lv->arena + len, d->name, l);
+			len += l;
+			n++;
+		}
+	}
+	if (ret || !n)
+		goto out;
+	lv->name = malloc(n * sizeof(char *));
+	if (!lv->name) {
+		ret = -ENOMEM;
+		goto out;
+	}
+	for (char *p = lv->arena; lv->n < n; p += strlen(p) + 1)
+		lv->name[lv->n++] = p;
+	qsort(lv->name, n, sizeof(char *), by_name);
+out:
+	free(buf);
+	return ret;
+}
+
+static void drop_level(struct hf_walk *w)
+{
+	struct hf_walk_level *lv = &w->lv[--w->depth];
+
+	free(lv->arena);
+	free(lv->name);
+}
+
+/* into the directory that w->rel names */
+static int enter(struct hf_walk *w)
+{
+	struct hf_walk_level *lv;
+	int fd, ret;
+
+	fd = hf_dircur_get(&w->cur, w->rel, w->len);
+	if (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP)
+		return 0;	/* gone, or something else by now */
+	if (fd < 0)
+		return fd;
+	if (w->depth == w->lvcap) {
+		unsigned cap = w->lvcap ? 2 * w->lvcap : 16;
+		void *p = realloc(w->lv, cap * sizeof(*w->lv));
+
+		if (!p)
+			return -ENOMEM;
+		w->lv = p;
+		w->lvcap = cap;
+	}
+	lv = &w->lv[w->depth++];
+	memset(lv, 0, sizeof(*lv));
+	lv->rel_len = w->len;
+	ret = read_names(w, fd, lv);
+	if (ret)
+		drop_level(w);
+	return ret;
+}
+
+static int set_rel(struct hf_walk *w, size_t dirlen, const char *name)
+{
+	size_t n = strlen(name), at = dirlen ? dirlen + 1 : 0;
+
+	if (at + n + 1 > w->cap) {
+		size_t cap = 2 * (at + n + 1);
+		char *p = realloc(w->rel, cap);
+
+		if (!p)
+			return -ENOMEM;
+		w->rel = p;
+		w->cap = cap;
+	}
+	if (dirlen)
+		w->rel[dirlen] = '/';
+	memcpy(w->rel + at, name, n + 1);
+	w->len = at + n;
+	w->name = w->rel + at;
+	return 0;
+}
+
+int hf_walk_init(struct hf_walk *w, struct hf_tree *t, const char *rel, bool leftovers)
+{
+	memset(w, 0, sizeof(*w));
+	w->t = t;
+	w->leftovers = leftovers;
+	w->cap = 256 + strlen(rel);
+	w->rel = malloc(w->cap);
+	if (!w->rel)
+		return -ENOMEM;
+	strcpy(w->rel, rel);
+	w->len = strlen(rel);
+	return hf_dircur_init(&w->cur, t);
+}
+
+void hf_walk_free(struct hf_walk *w)
+{
+	while (w->depth)
+		drop_level(w);
+	free(w->lv);
+	free(w->rel);
+	w->rel = NULL;
+	hf_dircur_free(&w->cur);
+}
+
+/* what w->rel is; 1 if it is to be given out */
+static int classify(struct hf_walk *w)
+{
+	int ret = hf_tree_statx(w->dirfd, w->name, &w->stx);
+
+	if (ret == -ENOENT)
+		return 0;
+	if (ret)
+		return ret;
+	w->kind = HF_WALK_ENTRY;
+	if (w->stx.stx_mnt_id != w->t->mnt || (w->stx.stx_attributes & STATX_ATTR_MOUNT_ROOT)) {
+		w->kind = HF_WALK_MOUNT;
+		return 1;
+	}
+	w->descend = S_ISDIR(w->stx.stx_mode);
+	return 1;
+}
+
+/* the entry that the walk begins with */
+static int start(struct hf_walk *w)
+{
+	const char *name;
+	int fd, ret;
+
+	w->started = true;
+	if (w->t->name && !w->len) {
+		/* a single file: its directory is no entry */
+		if (w->leftovers)
+			return enter(w);
+		if ((ret = set_rel(w, 0, w->t->name)))
+			return ret;
+	}
+	if (!w->len) {
+		w->name = w->rel;
+		w->dirfd = w->t->root;
+		w->kind = HF_WALK_ENTRY;
+		w->descend = true;
+		ret = hf_fd_statx(w->t->root, &w->stx);
+		return ret ? ret : 1;
+	}
+	if (hf_tree_excluded(w->t, w->rel))
+		return 0;
+	fd = hf_dircur_parent(&w->cur, w->rel, &name);
+	if (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP)
+		return 0;
+	if (fd < 0)
+		return fd;
+	w->dirfd = fd;
+	w->name = name;
+	return classify(w);
+}
+
+int hf_walk_next(struct hf_walk *w)
+{
+	int ret;
+
+	if (!w->started) {
+		ret = start(w);
+		if (ret)
+			return ret;
+	} else if (w->descend) {
+		w->descend = false;
+		ret = enter(w);
+		if (ret)
+			return ret;
+	}
+	while (w->depth) {
+		struct hf_walk_level *lv = &w->lv[w->depth - 1];
+
+		if (lv->i == lv->n) {
+			drop_level(w);
+			continue;
+		}
+		const char *name = lv->name[lv->i++];
+		bool tmp = !strncmp(name, HF_TMP_PREFIX, sizeof(HF_TMP_PREFIX) - 1);
+
+		if (tmp && !(w->leftovers && hf_tmp_name(w->t, name)))
+			continue;
+		ret = set_rel(w, lv->rel_len, name);
+		if (ret)
+			return ret;
+		if (!tmp && w->t->nexclude && hf_tree_excluded(w->t, w->rel))
+			continue;
+		w->dirfd = hf_dircur_get(&w->cur, w->rel, lv->rel_len);
+		if (w->dirfd == -ENOENT || w->dirfd == -ENOTDIR || w->dirfd == -ELOOP) {
+			lv->i = lv->n;	/* the directory went away */
+			continue;
+		}
+		if (w->dirfd < 0)
+			return w->dirfd;
+		ret = classify(w);
+		if (ret < 0)
+			return ret;
+		if (!ret)
+			continue;
+		if (tmp) {
+			w->descend = false;
+			w->kind = HF_WALK_LEFTOVER;
+		}
+		return 1;
+	}
+	return 0;
+}
+
+int hf_tree_holds(struct hf_tree *t, const char *rel)
+{
+	struct hf_walk w;
+	int ret;
+
+	/* excluded names are not given out: look at every name, without exclusion */
+	unsigned nex = t->nexclude;
+
+	t->nexclude = 0;
+	ret = hf_walk_init(&w, t, rel, false);
+	while (!ret && (ret = hf_walk_next(&w)) == 1) {
+		ret = 0;
+		t->nexclude = nex;
+		bool alone = w.kind == HF_WALK_MOUNT || S_ISSOCK(w.stx.stx_mode) ||
+			     (nex && hf_tree_excluded(t, w.rel));
+		t->nexclude = 0;
+		if (alone) {
+			ret = 1;
+			break;
+		}
+	}
+	t->nexclude = nex;
+	hf_walk_free(&w);
+	return ret;
+}
+
+/* tree and generation side by side */
+
+struct merge {
+	struct hf_tree *t;
+	struct hf_walk w;
+	bool have, end;
+	const char *top;
+	char *alone;		/* a mount point: what is known below it is not there, nor missing */
+	struct hf_buf copy;
+	int (*fn)(void *ctx, const struct hf_pair *p);
+	void *ctx;
+	int walk_err;
+};
+
+static int peek(struct merge *m)
+{
+	int ret;
+
+	if (m->have || m->end)
+		return 0;
+	ret = hf_walk_next(&m->w);
+	if (ret < 0) {
+		m->walk_err = ret;
+		return ret;
+	}
+	m->have = ret;
+	m->end = !ret;
+	return 0;
+}
+
+static int give(struct merge *m, const char *rel, bool local, const struct hf_known *k)
+{
+	struct hf_pair p = { .rel = rel, .known = k, .dirfd = -1, .kind = HF_WALK_ENTRY };
+
+	if (local) {
+		p.name = m->w.name;
+		p.dirfd = m->w.dirfd;
+		p.kind = m->w.kind;
+		p.stx = &m->w.stx;
+		m->have = false;
+		if (p.kind == HF_WALK_MOUNT) {
+			free(m->alone);
+			m->alone = strdup(rel);
+			if (!m->alone)
+				return -ENOMEM;
+		}
+	} else if (m->alone && hf_rel_below(rel, m->alone)) {
+		p.kind = HF_WALK_MOUNT;
+	}
+	return m->fn(m->ctx, &p);
+}
+
+static int on_known(void *ctx, const char *rel, const struct hf_known *known)
+{
+	struct merge *m = ctx;
+	struct hf_known k = *known;
+	size_t n;
+	int ret;
+
+	if (!hf_tree_mine(m->t, rel))
+		return m->t->name ? 0 : -EBADMSG;
+	if (!hf_rel_below(rel, m->top) || hf_tree_excluded(m->t, rel))
+		return 0;
+	ret = peek(m);
+	if (ret)
+		return ret;
+	/* puts for what comes before would invalidate it */
+	n = strlen(rel) + 1;
+	m->copy.len = 0;
+	hf_buf_put(&m->copy, rel, n);
+	hf_buf_put(&m->copy, known->attr, known->attrlen);
+	if (m->copy.bad)
+		return -ENOMEM;
+	rel = (const char *)m->copy.p;
+	k.attr = m->copy.p + n;
+	while (m->have) {
+		int c = hf_rel_cmp(m->w.rel, rel);
+
+		if (c > 0)
+			break;
+		ret = c ? give(m, m->w.rel, true, NULL) : give(m, rel, true, &k);
+		if (ret || !c)
+			return ret;
+		ret = peek(m);
+		if (ret)
+			return ret;
+	}
+	return give(m, rel, false, &k);
+}
+
+int hf_merge(struct hf_tree *t, const struct hf_tree_db *db, const char *rel, bool leftovers,
+	     int (*fn)(void *ctx, const struct hf_pair *p), void *ctx, struct hf_err *err)
+{
+	struct merge m = { .t = t, .top = rel, .fn = fn, .ctx = ctx };
+	int ret;
+
+	ret = hf_walk_init(&m.w, t, rel, leftovers);
+	if (!ret)
+		ret = db->each(db->arg, rel, on_known, &m);
+	while (!ret) {
+		ret = peek(&m);
+		if (ret || !m.have)
+			break;
+		ret = give(&m, m.w.rel, true, NULL);
+	}
+	if (m.walk_err)
+		hf_tree_fail(t, err, m.walk_err, "cannot read", m.w.rel ? m.w.rel : "");
+	else if (ret == -EBADMSG && err && err->exit == HF_OK)
+		hf_fail(err, HF_OK, ret, "%s: the generation has a malformed name or is damaged", t->path);
+	free(m.alone);
+	hf_buf_free(&m.copy);
+	hf_walk_free(&m.w);
+	return ret;
+}
