@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The heartbeat thread: the only one that writes this node's heartbeat, and
+ * the one that looks at the rows of claims, so that everybody else answers
+ * from memory. When the store hangs, this thread hangs, and nothing else.
+ *
+ * Lock: beat_lock, a leaf, protects what is remembered; never held while the
+ * store is used.
+ */
+#include "resource.h"
+#include <stdlib.h>
+
+static pthread_mutex_t beat_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t beat_cond;
+static pthread_t thread;
+static bool started, stop, lost;
+static uint64_t last_ok, nodes_at;
+static char last_err[512];
+static struct hf_node_info nodes[HF_MAX_NODES];
+static unsigned nnodes;
+
+static void exit_stale(void *arg)
+{
+	sd_event_exit(hfd.event, HF_STALE);
+}
+
+static void remember(int ret, const struct hf_err *e)
+{
+	struct hf_node_info *n = NULL;
+	int count = 0;
+
+	if (!ret) {
+		n = calloc(HF_MAX_NODES, sizeof(*n));
+		count = n ? hfd.store->ops->nodes(hfd.store, n, HF_MAX_NODES) : 0;
+	}
+	pthread_mutex_lock(&beat_lock);
+	if (!ret) {
+		last_ok = hf_now_ms();
+		last_err[0] = '\0';
+		if (count > 0) {
+			nnodes = count;
+			nodes_at = last_ok;
+			memcpy(nodes, n, count * sizeof(*n));
+		}
+	} else {
+		snprintf(last_err, sizeof(last_err), "%.500s", e->msg[0] ? e->msg : strerror(-ret));
+	}
+	pthread_mutex_unlock(&beat_lock);
+	free(n);
+}
+
+static void look_at(struct resource *r, void *arg)
+{
+	struct hf_log_stat st;
+	struct regs *pin;
+	const struct hf_resource *def = resource_def(r, &pin);
+	int ret;
+
+	if (!def) {
+		regs_put(pin);
+		return;
+	}
+	ret = hfd.store->ops->stat(hfd.store, &def->id, &st, NULL);
+	regs_put(pin);
+	if (ret && ret != -ENOENT)
+		return;
+	if (ret)
+		memset(&st, 0, sizeof(st));
+	pthread_mutex_lock(&r->lock);
+	r->st = st;
+	r->st_valid = true;
+	pthread_mutex_unlock(&r->lock);
+}
+
+/* Has anybody changed the registrations since they were read last? */
+static void look_at_regs(uint64_t seen[3])
+{
+	struct hf_log_stat st;
+	struct hf_logid id;
+	struct hf_err e = { 0 };
+
+	hf_reg_logid(&id);
+	if (hfd.store->ops->stat(hfd.store, &id, &st, &e))
+		return;
+	if (seen[0] == st.epoch && seen[1] == st.gen && seen[2] == st.ballot)
+		return;
+	/* a change may become visible after its row did: look again while its owner is at it */
+	if (!regs_reload(&e) && st.released) {
+		seen[0] = st.epoch;
+		seen[1] = st.gen;
+		seen[2] = st.ballot;
+	} else if (e.exit) {
+		hf_logf(HF_LOG_WARN, "registrations: %s", e.msg);
+	}
+}
+
+static void *run(void *arg)
+{
+	uint64_t seen[3] = { UINT64_MAX, 0, 0 };
+	struct timespec ts;
+
+	pthread_mutex_lock(&beat_lock);
+	while (!stop) {
+		struct hf_err e = { 0 };
+		uint64_t t0 = hf_now_ms(), took;
+		int ret;
+
+		pthread_mutex_unlock(&beat_lock);
+		ret = hfd.store->ops->beat(hfd.store, &e);
+		remember(ret, &e);
+		if (ret == -ESTALE) {
+			hf_logf(HF_LOG_ERR, "another incarnation holds this node's identity; stopping: %s", e.msg);
+			pthread_mutex_lock(&beat_lock);
+			lost = true;
+			pthread_mutex_unlock(&beat_lock);
+			post(exit_stale, NULL);
+			return NULL;
+		}
+		if (ret)
+			hf_logf(HF_LOG_WARN, "heartbeat: %s", e.msg);
+		else {
+			look_at_regs(seen);
+			resources_each(look_at, NULL);
+		}
+		took = hf_now_ms() - t0;
+		pthread_mutex_lock(&beat_lock);
+		if (stop || took >= hfd.beat_ms)
+			continue;
+		clock_gettime(CLOCK_MONOTONIC, &ts);
+		ts.tv_sec += (hfd.beat_ms - took) / 1000;
+		ts.tv_nsec += (hfd.beat_ms - took) % 1000 * 1000000;
+		if (ts.tv_nsec >= 1000000000) {
+			ts.tv_sec++;
+			ts.tv_nsec -= 1000000000;
+		}
+		pthread_cond_timedwait(&beat_cond, &beat_lock, &ts);
+	}
+	pthread_mutex_unlock(&beat_lock);
+	return NULL;
+}
+
+int beat_start(struct hf_err *err)
+{
+	pthread_condattr_t a;
+	int ret;
+
+	pthread_condattr_init(&a);
+	pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
+	pthread_cond_init(&beat_cond, &a);
+	pthread_condattr_destroy(&a);
+	last_ok = hf_now_ms();
+	ret = pthread_create(&thread, NULL, run, NULL);
+	if (ret)
+		return hf_fail(err, HF_FAILED, -ret, "cannot start a thread: %s", strerror(ret));
+	started = true;
+	return 0;
+}
+
+/* Bounded: a thread that hangs in the store is left behind. */
+void beat_stop(void)
+{
+	struct timespec ts;
+
+	if (!started)
+		return;
+	pthread_mutex_lock(&beat_lock);
+	stop = true;
+	pthread_cond_signal(&beat_cond);
+	pthread_mutex_unlock(&beat_lock);
+	clock_gettime(CLOCK_REALTIME, &ts);
+	ts.tv_sec += 2;
+	if (!pthread_timedjoin_np(thread, NULL, &ts))
+		started = false;
+}
+
+bool beat_lost(void)
+{
+	bool l;
+
+	pthread_mutex_lock(&beat_lock);
+	l = lost;
+	pthread_mutex_unlock(&beat_lock);
+	return l;
+}
+
+char *beat_store_text(void)
+{
+	uint64_t age;
+	char *s;
+
+	pthread_mutex_lock(&beat_lock);
+	age = hf_now_ms() - last_ok;
+	if (age <= 3ull * hfd.beat_ms + 500)
+		s = strdup("ok");
+	else
+		s = hf_strf("the store has been silent for %llu.%llu s%s%s", (unsigned long long)age / 1000,
+			    (unsigned long long)age % 1000 / 100, last_err[0] ? ": " : "", last_err);
+	pthread_mutex_unlock(&beat_lock);
+	return s;
+}
+
+unsigned beat_nodes(struct hf_node_info *arr, unsigned max)
+{
+	uint64_t now = hf_now_ms();
+	unsigned n;
+
+	pthread_mutex_lock(&beat_lock);
+	n = nnodes < max ? nnodes : max;
+	memcpy(arr, nodes, n * sizeof(*arr));
+	for (unsigned i = 0; i < n; i++)
+		arr[i].age_ms += now - nodes_at;
+	pthread_mutex_unlock(&beat_lock);
+	return n;
+}

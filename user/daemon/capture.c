@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A cut through the trees of a resource while others write to them: note the
+ * sequence, capture what is dirty, look at the sequence again, and capture what
+ * moved meanwhile, until nothing did.
+ *
+ * Why that is a cut: each name was captured after its last noted change, and
+ * between the last two readings of the sequence nothing changed; so the
+ * transaction equals the trees at the moment of the former of the two.
+ *
+ * Runs in the worker, without locks.
+ */
+#include "replicator.h"
+#include "server.h"
+#include "treedb.h"
+#include <stdlib.h>
+
+static int noted_cmp(const void *a, const void *b)
+{
+	const struct noted *x = a, *y = b;
+
+	if (x->cp != y->cp)
+		return x->cp < y->cp ? -1 : 1;
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+struct collect { struct cut *c; unsigned cp; };
+
+static int collect(void *ctx, const struct hf_dirty *d)
+{
+	struct collect *k = ctx;
+	struct cut *c = k->c;
+	struct noted key = { .cp = k->cp, .id = d->id }, *e;
+
+	e = bsearch(&key, c->v, c->sorted, sizeof(*c->v), noted_cmp);
+	if (e) {
+		if (e->seq != d->seq || e->flags != d->flags) {
+			e->seq = d->seq;
+			e->flags = d->flags;
+			e->todo = true;
+		}
+		return 0;
+	}
+	if (c->n == c->cap) {
+		size_t cap = c->cap ? c->cap * 2 : 64;
+		struct noted *v = realloc(c->v, cap * sizeof(*v));
+
+		if (!v)
+			goto oom;
+		c->v = v;
+		c->cap = cap;
+	}
+	e = &c->v[c->n];
+	*e = (struct noted){ .cp = k->cp, .id = d->id, .seq = d->seq, .flags = d->flags, .todo = true };
+	memcpy(e->comm, d->comm, sizeof(e->comm));
+	e->rel = strdup(d->rel);
+	if (!e->rel)
+		goto oom;
+	c->n++;
+	return 0;
+oom:
+	c->oom = true;
+	return -ENOMEM;
+}
+
+static void tell(struct resource *r, const struct ckpt *cp, const struct noted *e)
+{
+	struct json_object *o;
+
+	if (!server_watched())
+		return;
+	o = jobj();
+	jstr(o, "event", "change");
+	jstr(o, "resource", r->name);
+	jbytes(o, "path", cp->path);
+	/* names inside a crypto checkpoint are not told */
+	jbytes(o, "rel", cp->crypto ? "" : e->rel);
+	if (e->comm[0])
+		jbytes(o, "who", e->comm);
+	server_broadcast(r->name, o);
+}
+
+/* A tree whose root is gone is lost, never empty: it is not captured. When its path
+ * leads to a directory again, that is taken up instead. */
+static bool tree_there(struct resource *r, unsigned i, struct cut *cut, bool *fresh)
+{
+	struct ckpt *c = r->cp[i];
+	struct regs *pin;
+	const struct hf_resource *def;
+	struct hf_tree *old = c->tree;
+	struct hf_watch *w = NULL, *oldw;
+	struct hf_err e = { 0 };
+	int ret;
+
+	ret = hf_tree_alive(c->tree);
+	if (!ret && !hf_watch_lost(c->watch)) {
+		c->lost = false;
+		return true;
+	}
+	def = resource_def(r, &pin);
+	c->tree = NULL;
+	ret = def ? ckpt_open(c, def, false, &e) : -ENOENT;
+	if (!ret)
+		ret = ckpt_mount_check(c, r->name, &e);
+	if (!ret)
+		ret = hf_track_add(hfd.track, hf_tree_fd(c->tree), hf_tree_name(c->tree),
+				   resource_notify, r, &w, &e);
+	regs_put(pin);
+	if (ret) {
+		if (c->tree)
+			hf_tree_close(c->tree);
+		c->tree = old;
+		if (!c->lost)
+			hf_logf(HF_LOG_ERR, "%s: %s is lost (%s); nothing of it is captured until it is back",
+				r->name, c->path, e.msg[0] ? e.msg : strerror(-ret));
+		c->lost = true;
+		if (!cut->tree_ret)
+			cut->tree_ret = hf_fail(&cut->tree_err, HF_FAILED, -ENXIO,
+						"%s: %s is gone or not the tree it was; bring it back, or delete the checkpoint",
+						r->name, c->path);
+		return false;
+	}
+	hf_logf(HF_LOG_NOTE, "%s: %s was replaced; tracking the new one", r->name, c->path);
+	pthread_mutex_lock(&r->lock);
+	oldw = c->watch;
+	c->watch = w;
+	pthread_mutex_unlock(&r->lock);
+	if (oldw)
+		hf_track_del(oldw);
+	hf_tree_close(old);
+	c->lost = false;
+	*fresh = true;
+	return true;
+}
+
+static int capture_one(struct resource *r, struct ckpt *c, struct noted *e, struct cut *cut,
+		       struct hf_err *err)
+{
+	struct hf_capture_stat st = { 0 };
+	struct hf_err te = { 0 };
+	struct treedb db;
+	int ret;
+
+	treedb_init(&db, r->log, hfd.keys, c->id, &r->busy);
+	if (e->flags & HF_DIRTY_SUBTREE)
+		ret = hf_capture_scan(c->tree, &db.db, e->rel, false, &st, &te);
+	else
+		ret = hf_capture_name(c->tree, &db.db, e->rel, &st, &te);
+	e->todo = false;
+	e->stuck = st.unstable || ret;
+	cut->unstable += st.unstable;
+	if (ret && db.ret) {
+		*err = db.err;
+		ret = db.ret;
+	} else if (ret) {
+		if (!cut->tree_ret) {
+			cut->tree_ret = ret;
+			hf_fail(&cut->tree_err, te.exit, ret, "%s: %s: %s", r->name, c->path,
+				te.msg[0] ? te.msg : strerror(-ret));
+		}
+		ret = 0;
+	}
+	treedb_exit(&db);
+	return ret;
+}
+
+static int scan_one(struct resource *r, struct ckpt *c, bool full, struct cut *cut,
+		    struct hf_err *err)
+{
+	struct noted root = { .rel = (char *)"", .flags = HF_DIRTY_SUBTREE };
+	struct hf_capture_stat st = { 0 };
+	struct hf_err te = { 0 };
+	struct treedb db;
+	int ret;
+
+	if (!full)
+		return capture_one(r, c, &root, cut, err);
+	treedb_init(&db, r->log, hfd.keys, c->id, &r->busy);
+	ret = hf_capture_scan(c->tree, &db.db, "", true, &st, &te);
+	cut->unstable += st.unstable;
+	if (ret)
+		*err = db.ret ? db.err : te;
+	ret = db.ret ? db.ret : ret;
+	treedb_exit(&db);
+	return ret;
+}
+
+static void read_seq(struct resource *r, uint64_t *seq)
+{
+	for (unsigned i = 0; i < r->ncp; i++)
+		seq[i] = r->cp[i]->watch ? hf_watch_seq(r->cp[i]->watch) : 0;
+}
+
+/* What did not hold still or failed is tried again: the next round may be luckier. */
+static void retry_stuck(struct cut *c)
+{
+	for (size_t i = 0; i < c->n; i++)
+		if (c->v[i].stuck)
+			c->v[i].todo = true;
+}
+
+int capture_cut(struct resource *r, struct rep *a, struct cut *c, struct hf_err *err)
+{
+	uint64_t *s0, *s1, until = hf_now_ms() + a->patience_ms;
+	bool *there, *scan;	/* scan: still to be compared as a whole */
+	int ret = 0;
+
+	memset(c, 0, sizeof(*c));
+	s0 = calloc(2 * r->ncp + 1, sizeof(*s0));
+	s1 = s0 ? s0 + r->ncp : NULL;
+	there = calloc(2 * r->ncp + 1, sizeof(*there));
+	scan = there ? there + r->ncp : NULL;
+	if (!s0 || !there) {
+		ret = hf_fail(err, HF_FAILED, -ENOMEM, "%s: out of memory", r->name);
+		goto out;
+	}
+	pthread_mutex_lock(&r->lock);
+	r->soiled = r->urgent = false;
+	pthread_mutex_unlock(&r->lock);
+	for (unsigned i = 0; i < r->ncp; i++) {
+		scan[i] = a->scan || r->need_scan;
+		there[i] = tree_there(r, i, c, &scan[i]);
+	}
+	for (unsigned round = 0;; round++) {
+		bool work = false;
+
+		hf_track_drain(hfd.track);
+		read_seq(r, s1);
+		/* the first round always collects; afterwards only what moved */
+		if (round && !memcmp(s0, s1, r->ncp * sizeof(*s0)) && !c->unstable) {
+			c->settled = true;
+			break;
+		}
+		if (round >= 5 && hf_now_ms() >= until)
+			break;
+		if (round >= 5)
+			hf_sleep_ms(round < 20 ? 1 : 10);
+		memcpy(s0, s1, r->ncp * sizeof(*s0));
+		retry_stuck(c);
+		c->unstable = 0;
+		for (unsigned i = 0; i < r->ncp && !c->oom; i++) {
+			struct collect k = { .c = c, .cp = i };
+
+			if (there[i] && r->cp[i]->watch)
+				hf_watch_dirty(r->cp[i]->watch, collect, &k);
+		}
+		if (c->oom) {
+			ret = hf_fail(err, HF_FAILED, -ENOMEM, "%s: out of memory", r->name);
+			goto out;
+		}
+		for (size_t i = 0; i < c->n && !ret; i++) {
+			struct noted *e = &c->v[i];
+
+			if (!e->todo)
+				continue;
+			work = true;
+			if (i >= c->sorted)
+				tell(r, r->cp[e->cp], e);
+			ret = capture_one(r, r->cp[e->cp], e, c, err);
+		}
+		for (unsigned i = 0; i < r->ncp && !ret; i++) {
+			uint64_t before = c->unstable;
+
+			if (!there[i] || !scan[i])
+				continue;
+			work = true;
+			ret = scan_one(r, r->cp[i], a->full, c, err);
+			scan[i] = c->unstable > before;
+		}
+		if (ret)
+			goto out;
+		if (c->n)
+			qsort(c->v, c->n, sizeof(*c->v), noted_cmp);
+		c->sorted = c->n;
+		/* clean, and nobody asked for more: the reading above is the cut */
+		if (!round && !work) {
+			c->settled = true;
+			break;
+		}
+	}
+out:
+	free(there);
+	free(s0);
+	return ret;
+}
+
+void cut_ack(struct resource *r, struct cut *c)
+{
+	for (size_t i = 0; i < c->n; i++) {
+		struct noted *e = &c->v[i];
+
+		if (!e->stuck && e->cp < r->ncp && r->cp[e->cp]->watch)
+			hf_watch_ack(r->cp[e->cp]->watch, e->id, e->seq);
+	}
+}
+
+void cut_free(struct cut *c)
+{
+	for (size_t i = 0; i < c->n; i++)
+		free(c->v[i].rel);
+	free(c->v);
+	memset(c, 0, sizeof(*c));
+}

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A checkpoint that is open on this node: where it lies, its tree, its watch.
+ * No lock of its own: the worker owns it; see resource.c for r->cp.
+ */
+#include "resource.h"
+#include "treedb.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+char *node_root(const char *view, struct hf_err *err)
+{
+	const char *base = hfd.conf->root ? hfd.conf->root : "/", *v = hf_conf_view(hfd.conf, view);
+	size_t n = strlen(base);
+	char *s;
+
+	if (!v) {
+		hf_fail(err, HF_USAGE, -EINVAL, "this node knows no view '%s'; add it to [view] in %s", view,
+			hfd.conf->path);
+		return NULL;
+	}
+	while (n > 1 && base[n - 1] == '/')
+		n--;
+	if (!strcmp(v, "/"))
+		s = hf_strf("%.*s", (int)n, base);
+	else
+		s = hf_strf("%.*s%s", n == 1 && *base == '/' ? 0 : (int)n, base, v);
+	if (!s)
+		hf_fail(err, HF_FAILED, -ENOMEM, "out of memory");
+	return s;
+}
+
+int ckpt_make(const struct hf_resource *def, const struct hf_checkpoint *cp, struct ckpt **out,
+	      struct hf_err *err)
+{
+	struct ckpt *c = hf_alloc(sizeof(*c));
+	const char *view = cp->view && *cp->view ? cp->view : "native";
+	int ret = -ENOMEM;
+
+	if (!c)
+		goto oom;
+	c->id = cp->id;
+	c->crypto = cp->crypto;
+	c->flags = (cp->crypto ? HF_TREE_CRYPTO : 0) | (def->policy.owners_number ? HF_TREE_NUMBERS : 0);
+	c->root = node_root(view, err);
+	if (!c->root) {
+		ret = -EINVAL;
+		goto fail;
+	}
+	c->path = strdup(cp->path);
+	c->local = hf_path_expand(cp->path, hfd.conf->node_name, def->name);
+	c->mount = strdup(cp->mount ? cp->mount : "");
+	c->exclude = calloc(cp->nexclude + 1, sizeof(*c->exclude));
+	if (!c->path || !c->local || !c->mount || !c->exclude)
+		goto oom;
+	for (; c->nexclude < cp->nexclude; c->nexclude++) {
+		c->exclude[c->nexclude] = strdup(cp->exclude[c->nexclude]);
+		if (!c->exclude[c->nexclude])
+			goto oom;
+	}
+	*out = c;
+	return 0;
+oom:
+	hf_fail(err, HF_FAILED, -ENOMEM, "out of memory");
+fail:
+	ckpt_free(c);
+	return ret;
+}
+
+int ckpt_stat(const struct ckpt *c, struct stat *st)
+{
+	struct open_how how = { .flags = O_PATH | O_NOFOLLOW | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT };
+	int root = open(c->root, O_PATH | O_DIRECTORY | O_CLOEXEC), fd, ret = 0;
+
+	if (root < 0)
+		return -errno;
+	fd = syscall(SYS_openat2, root, c->local, &how, sizeof(how));
+	if (fd < 0)
+		ret = -errno;
+	else if (fstat(fd, st))
+		ret = -errno;
+	if (fd >= 0)
+		close(fd);
+	close(root);
+	return ret;
+}
+
+bool ckpt_is_file(const struct ckpt *c, bool registered, struct hf_log *log)
+{
+	struct stat st;
+
+	if (registered)
+		return true;
+	if (log && treedb_has_any(log, c->id))
+		return !treedb_has_root(log, c->id);
+	return !ckpt_stat(c, &st) && !S_ISDIR(st.st_mode);
+}
+
+int ckpt_open(struct ckpt *c, const struct hf_resource *def, bool create, struct hf_err *err)
+{
+	return hf_tree_open(c->root, c->local, c->flags | (c->file ? HF_TREE_FILE : 0), create,
+			    (const char *const *)c->exclude, c->nexclude, &c->tree, err);
+}
+
+void ckpt_untrack(struct ckpt *c)
+{
+	if (c->watch)
+		hf_track_del(c->watch);
+	c->watch = NULL;
+}
+
+void ckpt_free(struct ckpt *c)
+{
+	if (!c)
+		return;
+	ckpt_untrack(c);
+	place_release(c->place);
+	if (c->tree)
+		hf_tree_close(c->tree);
+	for (unsigned i = 0; i < c->nexclude; i++)
+		free(c->exclude[i]);
+	free(c->exclude);
+	free(c->path);
+	free(c->root);
+	free(c->local);
+	free(c->mount);
+	free(c);
+}
+
+/* Nothing in it that a generation would hold; a file that is not there. */
+bool ckpt_empty(struct ckpt *c)
+{
+	const char *name = hf_tree_name(c->tree);
+	struct stat st;
+	struct dirent *d;
+	bool empty = true;
+	DIR *dir;
+	int fd;
+
+	if (name)
+		return fstatat(hf_tree_fd(c->tree), name, &st, AT_SYMLINK_NOFOLLOW) != 0;
+	fd = openat(hf_tree_fd(c->tree), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir = fd >= 0 ? fdopendir(fd) : NULL;
+	if (!dir) {
+		if (fd >= 0)
+			close(fd);
+		return true;
+	}
+	while (empty && (d = readdir(dir)))
+		empty = !strcmp(d->d_name, ".") || !strcmp(d->d_name, "..") ||
+			!strcmp(d->d_name, "lost+found");
+	closedir(dir);
+	return empty;
+}
+
+/* A path that lay on a mount of its own and now does not is not the same tree. */
+int ckpt_mount_check(struct ckpt *c, const char *resource, struct hf_err *err)
+{
+	char id[1024];
+
+	if (!*c->mount)
+		return 0;
+	if (c->tree && hf_tree_mounted(c->tree, id, sizeof(id)) > 0 && !strcmp(id, c->mount))
+		return 0;
+	return hf_fail(err, HF_REFUSED, -EBUSY,
+		       "%s: %s lay on a filesystem mounted at %s, and that is not mounted; mount it, then try again",
+		       resource, c->path, c->mount);
+}
+
+int ckpts_add(struct resource *r, struct ckpt *c)
+{
+	struct ckpt **v = calloc(r->ncp + 1, sizeof(*v)), **old;
+
+	if (!v)
+		return -ENOMEM;
+	if (r->ncp)
+		memcpy(v, r->cp, r->ncp * sizeof(*v));
+	v[r->ncp] = c;
+	pthread_mutex_lock(&r->lock);
+	old = r->cp;
+	r->cp = v;
+	r->ncp++;
+	pthread_mutex_unlock(&r->lock);
+	free(old);
+	return 0;
+}
+
+void ckpts_drop(struct resource *r, unsigned i)
+{
+	struct ckpt *c = r->cp[i];
+
+	pthread_mutex_lock(&r->lock);
+	memmove(r->cp + i, r->cp + i + 1, (r->ncp - i - 1) * sizeof(*r->cp));
+	r->ncp--;
+	pthread_mutex_unlock(&r->lock);
+	/* not under r->lock: it waits for resource_notify() to be over */
+	ckpt_free(c);
+}
+
+void ckpts_drop_all(struct resource *r)
+{
+	while (r->ncp)
+		ckpts_drop(r, r->ncp - 1);
+	pthread_mutex_lock(&r->lock);
+	free(r->cp);
+	r->cp = NULL;
+	pthread_mutex_unlock(&r->lock);
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Jobs: what a request asks of a resource's worker. The one who asked waits
+ * here; when the store does not answer it stops waiting, and the worker
+ * goes on. Locking: see resource.c; a job's results are the worker's until done is
+ * set under r->lock.
+ */
+#include "resource.h"
+#include "server.h"
+#include <stdlib.h>
+
+struct job *job_new(int (*fn)(struct resource *r, struct job *j))
+{
+	struct job *j = hf_alloc(sizeof(*j));
+
+	if (!j)
+		return NULL;
+	j->fn = fn;
+	j->refs = 1;
+	return j;
+}
+
+void job_put(struct job *j)
+{
+	if (!j || __atomic_sub_fetch(&j->refs, 1, __ATOMIC_ACQ_REL))
+		return;
+	json_object_put(j->displaced);
+	json_object_put(j->changes);
+	free(j);
+}
+
+void job_finish(struct resource *r, struct job *j, int ret)
+{
+	j->ret = ret;
+	if (ret && !j->err.exit)
+		hf_fail(&j->err, HF_OK, ret, "%s: %s", r->name, strerror(-ret));
+	j->done = true;
+	pthread_cond_broadcast(&r->done);
+}
+
+int job_post(struct resource *r, struct job *j, struct hf_err *err)
+{
+	int ret;
+
+	pthread_mutex_lock(&r->lock);
+	ret = resource_start(r, err);
+	if (!ret) {
+		*r->jobs_tail = j;
+		r->jobs_tail = &j->next;
+		pthread_cond_signal(&r->wake);
+	}
+	pthread_mutex_unlock(&r->lock);
+	if (ret)
+		job_put(j);
+	return ret;
+}
+
+static void wait_slice(struct resource *r)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	ts.tv_nsec += 200000000;
+	if (ts.tv_nsec >= 1000000000) {
+		ts.tv_sec++;
+		ts.tv_nsec -= 1000000000;
+	}
+	pthread_cond_timedwait(&r->done, &r->lock, &ts);
+}
+
+int job_run(struct resource *r, struct job *j, struct hf_err *err)
+{
+	struct hf_policy pol;
+	uint64_t patience, busy, now;
+	int ret;
+
+	resource_policy(r, &pol);
+	/* a claim may wait for a lease by right, and longer than a commit */
+	patience = pol.commit_timeout_ms > 3ull * hfd.lease_ms ? pol.commit_timeout_ms : 3ull * hfd.lease_ms;
+	__atomic_add_fetch(&j->refs, 1, __ATOMIC_RELAXED);
+	ret = job_post(r, j, err);
+	if (ret)
+		return ret;
+	pthread_mutex_lock(&r->lock);
+	while (!j->done) {
+		wait_slice(r);
+		if (j->done)
+			break;
+		now = hf_now_ms();
+		busy = atomic_load(&r->busy);
+		if (busy && now > busy && now - busy > patience) {
+			ret = hf_fail(err, HF_UNAVAIL, -ETIMEDOUT,
+				      "%s: the store has not answered for %llu s; the work goes on as soon as it does",
+				      r->name, (unsigned long long)(now - busy) / 1000);
+			break;
+		}
+		/* the worker knows the deadline too, and may have the better reason */
+		if (j->deadline_ms && now > j->deadline_ms + 500) {
+			ret = hf_fail(err, HF_FAILED, -ETIMEDOUT,
+				      "%s: not done within the time given; the work goes on", r->name);
+			break;
+		}
+	}
+	pthread_mutex_unlock(&r->lock);
+	return ret;
+}
+
+void job_progress(struct job *j, const char *what, uint64_t done, uint64_t total)
+{
+	uint64_t now = hf_now_ms();
+	struct json_object *o;
+
+	if (!j->conn || (done != total && now - j->progress_ms < 100))
+		return;
+	j->progress_ms = now;
+	o = jobj();
+	jstr(o, "event", "progress");
+	jstr(o, "what", what);
+	ju64(o, "done", done);
+	ju64(o, "total", total);
+	server_event(j->conn, o);
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What this node is doing with a resource, as it must be known after a crash. */
+#ifndef HFD_JOURNAL_H
+#define HFD_JOURNAL_H
+
+#include "base.h"
+
+enum journal_state {
+	JR_NONE,		/* nothing: offline here */
+	JR_CLAIMING,		/* a claim may be ours; if it is, restore */
+	JR_RESTORING,		/* the claim is ours, the trees are between two states */
+	JR_ONLINE,		/* the local trees are the truth */
+	JR_UNRELEASED,		/* stopped while the store was out of reach */
+	JR_STALE,		/* fenced out; what is here was not compared yet */
+};
+
+struct journal {
+	enum journal_state state;
+	uint8_t uuid[16];	/* of the resource's log */
+	uint64_t epoch;
+	uint64_t generation;	/* confirmed, or being restored */
+	bool without_store;
+	/* what a fenced-out owner held, for status; count 0 and no id: nothing */
+	bool has_unconfirmed;
+	uint64_t unc_generation, unc_count;
+	char unc_displaced[64];
+};
+
+int journal_write(const char *resource, const struct journal *j);
+/** journal_read() - -ENOENT: nothing; -EBADMSG: not readable as a journal */
+int journal_read(const char *resource, struct journal *j);
+int journal_remove(const char *resource);
+/** journal_each() - names of all resources that have one */
+int journal_each(void (*fn)(const char *resource));
+
+#endif

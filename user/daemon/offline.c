@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Going offline: last capture with a full comparison, commit, confirm, release, untrack. */
+#include "replicator.h"
+
+static void ended(struct resource *r, const char *why)
+{
+	pthread_mutex_lock(&r->lock);
+	r->live = false;
+	pthread_mutex_unlock(&r->lock);
+	ckpts_drop_all(r);
+	hf_log_close(r->log);
+	r->log = NULL;
+	replicator_reset(r);
+	resource_set_state(r, RS_OFFLINE, why);
+}
+
+static int release(struct resource *r, struct hf_err *err)
+{
+	int ret;
+
+	atomic_store(&r->busy, hf_now_ms());
+	ret = hf_log_release(r->log, err);
+	atomic_store(&r->busy, 0);
+	return ret;
+}
+
+/* The store cannot be reached: the trees themselves are the spool, and the
+ * journal says that their last state was not committed. */
+static void spool(struct resource *r, struct job *j)
+{
+	uint64_t epoch = r->epoch, gen = r->confirmed;
+
+	hf_logf(HF_LOG_WARN, "%s: stopped without the store (%s); its last changes are committed when it is back",
+		r->name, j->err.msg);
+	pthread_mutex_lock(&r->lock);
+	r->unreleased = true;
+	pthread_mutex_unlock(&r->lock);
+	ended(r, "without the store");
+	resource_journal(r, JR_UNRELEASED, epoch, gen);
+	j->spooled = true;
+	memset(&j->err, 0, sizeof(j->err));
+}
+
+int job_offline(struct resource *r, struct job *j)
+{
+	struct rep a = { .scan = true, .confirm = true, .strict = true, .patience_ms = 2000,
+			 .note = "offline" };
+	struct hf_policy pol;
+	struct hf_err e = { 0 };
+	int ret;
+
+	j->gen = r->confirmed;
+	if (!r->live) {
+		j->already = true;
+		if (r->state == RS_FAILED) {
+			/* a resume that failed still has something to commit */
+			if (r->j.state == JR_NONE)
+				resource_journal(r, JR_NONE, 0, 0);
+			resource_set_state(r, RS_OFFLINE, "stopped");
+		}
+		return 0;
+	}
+	resource_policy(r, &pol);
+	resource_set_state(r, RS_OFFLINE_PENDING, NULL);
+	ret = replicate(r, &a, &j->err);
+	if (ret == -EREMOTEIO || ret == -EIO) {
+		memset(&j->err, 0, sizeof(j->err));
+		ret = replicate(r, &a, &j->err);
+	}
+	if (ret && ret != -ESTALE && j->err.exit != HF_UNAVAIL && r->log && !r->log_broken) {
+		/* the guard, a tree that is gone, a file that never holds still: what is
+		 * confirmed stands, and a failed stop would mean fencing */
+		hf_logf(HF_LOG_WARN, "%s: stopped at generation %llu: %s", r->name,
+			(unsigned long long)r->confirmed, j->err.msg);
+		snprintf(j->note, sizeof(j->note), "%.250s", j->err.msg);
+		memset(&j->err, 0, sizeof(j->err));
+		atomic_store(&r->busy, hf_now_ms());
+		ret = hf_log_confirm(r->log, &j->err);
+		atomic_store(&r->busy, 0);
+	}
+	if (!ret)
+		ret = release(r, &j->err);
+	if (ret == -ESTALE) {
+		/* somebody else has it: a stop of what is not ours succeeds */
+		step_down(r, j->err.msg);
+		snprintf(j->note, sizeof(j->note), "stale: %.240s", j->err.msg);
+		memset(&j->err, 0, sizeof(j->err));
+		return 0;
+	}
+	if (ret && (pol.strict_stop || j->strict)) {
+		e = j->err;
+		resource_set_state(r, RS_ONLINE, "the stop failed");
+		return hf_fail(&j->err, HF_UNAVAIL, ret, "%s: not stopped, because strict-stop is set: %s",
+			       r->name, e.msg);
+	}
+	if (ret) {
+		spool(r, j);
+		return 0;
+	}
+	j->gen = r->confirmed;
+	j->epoch = r->epoch;
+	ended(r, NULL);
+	resource_journal(r, JR_NONE, 0, 0);
+	return 0;
+}
+
+int job_reset(struct resource *r, struct job *j)
+{
+	if (r->state == RS_FAILED && r->live)
+		resource_set_state(r, RS_ONLINE, "reset");
+	else if (r->state == RS_FAILED)
+		resource_set_state(r, RS_OFFLINE, "reset");
+	r->failures = 0;
+	r->retry_ms = 0;
+	return 0;
+}

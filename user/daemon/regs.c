@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The registrations as this node last read them. A reader takes a reference
+ * and keeps what it saw for as long as it needs it; a reload publishes another.
+ *
+ * Locks: load_lock serialises loads (held while the store is read, so that an
+ * older reading cannot replace a newer one); cur_lock, a leaf, protects the
+ * pointer. load_lock before cur_lock, and before those of resource.c.
+ */
+#include "daemon.h"
+#include "resource.h"
+#include <pthread.h>
+#include <stdlib.h>
+
+static pthread_mutex_t load_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t cur_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct regs *cur;
+
+struct regs *regs_get(void)
+{
+	struct regs *r;
+
+	pthread_mutex_lock(&cur_lock);
+	r = cur;
+	if (r)
+		__atomic_add_fetch(&r->refs, 1, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&cur_lock);
+	return r;
+}
+
+void regs_put(struct regs *r)
+{
+	if (!r || __atomic_sub_fetch(&r->refs, 1, __ATOMIC_ACQ_REL))
+		return;
+	hf_reg_free(r->reg);
+	free(r);
+}
+
+const struct hf_resource *regs_find(const struct regs *r, const char *name)
+{
+	return r ? hf_reg_find(r->reg, name) : NULL;
+}
+
+int regs_reload(struct hf_err *err)
+{
+	struct regs *n, *old;
+	int ret;
+
+	n = hf_alloc(sizeof(*n));
+	if (!n)
+		return hf_fail(err, HF_FAILED, -ENOMEM, "out of memory");
+	n->refs = 1;
+	pthread_mutex_lock(&load_lock);
+	ret = hf_reg_load(hfd.store, &n->reg, err);
+	if (ret) {
+		pthread_mutex_unlock(&load_lock);
+		free(n);
+		return ret;
+	}
+	pthread_mutex_lock(&cur_lock);
+	old = cur;
+	cur = n;
+	pthread_mutex_unlock(&cur_lock);
+	resources_publish(n);
+	pthread_mutex_unlock(&load_lock);
+	regs_put(old);
+	return 0;
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Checkpoints that come and go while their resource is online here. Runs in the worker. */
+#include "replicator.h"
+#include "treedb.h"
+#include <stdlib.h>
+
+static bool registered(const struct hf_resource *def, uint32_t id)
+{
+	for (unsigned i = 0; i < def->ncp; i++)
+		if (def->cp[i].id == id)
+			return true;
+	return false;
+}
+
+struct forget {
+	struct hf_log *log;
+	const struct hf_resource *def;
+};
+
+static int forget_item(void *ctx, const struct hf_item *it)
+{
+	struct forget *f = ctx;
+	uint32_t id;
+
+	if (treedb_key_id(it->key, it->keylen, &id) && !registered(f->def, id))
+		return hf_log_del(f->log, it->key, it->keylen);
+	return 0;
+}
+
+/* A deleted checkpoint's entries leave the log with its owner's next commit. */
+void forget_unregistered(struct resource *r, const struct hf_resource *def)
+{
+	struct forget f = { .log = r->log, .def = def };
+
+	hf_log_each(r->log, "", 0, forget_item, &f);
+}
+
+/* Remember that a tree lies on a mount of its own, so that a lost one is noticed. */
+void note_mounts(struct resource *r)
+{
+	for (unsigned i = 0; i < r->ncp; i++) {
+		struct ckpt *c = r->cp[i];
+		struct hf_err e = { 0 };
+		char id[1024];
+		int ret;
+
+		if (*c->mount || hf_tree_mounted(c->tree, id, sizeof(id)) <= 0)
+			continue;
+		ret = hf_reg_checkpoint_mount(hfd.store, r->name, c->id, id, &e);
+		if (ret) {
+			hf_logf(HF_LOG_WARN, "%s: that %s lies on a mount could not be registered: %s",
+				r->name, c->path, e.msg);
+			continue;
+		}
+		free(c->mount);
+		c->mount = strdup(id);
+		if (!c->mount)
+			c->mount = calloc(1, 1);
+	}
+}
+
+static int add_one(struct resource *r, const struct hf_resource *def, const struct hf_checkpoint *cp,
+		   struct hf_err *err)
+{
+	struct hf_watch *w;
+	struct ckpt *c;
+	int ret = ckpt_make(def, cp, &c, err);
+
+	if (ret)
+		return ret;
+	c->file = ckpt_is_file(c, cp->file, r->log);
+	ret = ckpt_open(c, def, false, err);
+	if (!ret)
+		ret = ckpt_mount_check(c, r->name, err);
+	if (!ret)
+		ret = place_reserve(c, r->name, err);
+	if (!ret)
+		ret = hf_track_add(hfd.track, hf_tree_fd(c->tree), hf_tree_name(c->tree),
+				   resource_notify, r, &w, err);
+	if (!ret) {
+		c->watch = w;
+		ret = ckpts_add(r, c);
+	}
+	if (ret)
+		ckpt_free(c);
+	return ret;
+}
+
+int checkpoints_reload(struct resource *r, struct hf_err *err)
+{
+	struct rep a = { .scan = true, .confirm = true, .strict = true, .note = "checkpoints changed" };
+	struct regs *pin;
+	const struct hf_resource *def = resource_def(r, &pin);
+	bool added = false, dropped = false;
+	int ret = 0, first = 0;
+	struct hf_err e = { 0 };
+
+	pthread_mutex_lock(&r->lock);
+	r->warn_other[0] = '\0';
+	pthread_mutex_unlock(&r->lock);
+	if (!def) {
+		ret = hf_fail(err, HF_STALE, -ESTALE, "the resource was deleted");
+		goto out;
+	}
+	for (unsigned i = r->ncp; i-- > 0;)
+		if (!registered(def, r->cp[i]->id)) {
+			hf_logf(HF_LOG_NOTE, "%s: %s is no longer a checkpoint", r->name, r->cp[i]->path);
+			ckpts_drop(r, i);
+			dropped = true;
+		}
+	for (unsigned i = 0; i < def->ncp; i++) {
+		bool have = false;
+
+		for (unsigned k = 0; k < r->ncp; k++)
+			have |= r->cp[k]->id == def->cp[i].id;
+		if (have)
+			continue;
+		memset(&e, 0, sizeof(e));
+		ret = add_one(r, def, &def->cp[i], &e);
+		if (ret) {
+			hf_logf(HF_LOG_WARN, "%s: %s cannot be captured: %s", r->name, def->cp[i].path, e.msg);
+			pthread_mutex_lock(&r->lock);
+			snprintf(r->warn_other, sizeof(r->warn_other), "checkpoint: %.200s", e.msg);
+			pthread_mutex_unlock(&r->lock);
+			if (!first) {
+				first = ret;
+				hf_fail(err, e.exit, ret, "%s", e.msg);
+			}
+			continue;
+		}
+		added = true;
+	}
+	ret = 0;
+	if ((added || dropped) && !r->without_store) {
+		if (r->log_broken || !r->log)
+			ret = reclaim(r, err);
+		if (!ret)
+			forget_unregistered(r, def);
+		if (!ret)
+			ret = replicate(r, &a, err);
+	}
+	if (!ret && added)
+		note_mounts(r);
+out:
+	regs_put(pin);
+	return ret ? ret : first;
+}
+
+int job_reload(struct resource *r, struct job *j)
+{
+	int ret;
+
+	if (!r->live)
+		return 0;
+	pthread_mutex_lock(&r->lock);
+	r->reload = false;
+	pthread_mutex_unlock(&r->lock);
+	ret = checkpoints_reload(r, &j->err);
+	j->gen = r->confirmed;
+	j->epoch = r->epoch;
+	if (ret == -ESTALE)
+		step_down(r, j->err.msg);
+	return ret;
+}

@@ -1,0 +1,423 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The replicator: capture, commit, confirm, acknowledge, in this order and
+ * never another (Documentation/claims.rst). Runs in the resource's worker; what
+ * it shares with others it writes under r->lock.
+ */
+#include "replicator.h"
+#include "server.h"
+#include "treedb.h"
+#include <stdlib.h>
+
+#define GUARD_FREE 8		/* a handful of files may always go */
+
+void replicator_reset(struct resource *r)
+{
+	pthread_mutex_lock(&r->lock);
+	r->degraded = false;
+	r->warn_guard[0] = r->warn_commit[0] = r->warn_other[0] = '\0';
+	pthread_mutex_unlock(&r->lock);
+	r->failures = 0;
+	r->retry_ms = r->base_ms = r->base_retry_ms = 0;
+	r->last_commit_ms = r->last_dur_ms = 0;
+	r->scrub_ms = hf_now_ms();
+	r->log_broken = r->need_scan = false;
+}
+
+static int count_item(void *ctx, const struct hf_item *it)
+{
+	++*(uint64_t *)ctx;
+	return 0;
+}
+
+/* Would this commit take away more of a tree than an accident should? */
+static int guard(struct resource *r, struct hf_err *err)
+{
+	struct hf_policy pol;
+	char prefix[TREEDB_PREFIX + 1];
+
+	resource_policy(r, &pol);
+	for (unsigned i = 0; pol.delete_guard_pct && i < r->ncp; i++) {
+		uint64_t puts, dels, before, after = 0;
+
+		treedb_prefix(r->cp[i]->id, prefix);
+		hf_log_pending_stat(r->log, prefix, TREEDB_PREFIX, &puts, &dels, &before);
+		if (dels <= GUARD_FREE || dels * 100 <= before * pol.delete_guard_pct)
+			continue;
+		/* what only moved is not gone */
+		hf_log_each(r->log, prefix, TREEDB_PREFIX, count_item, &after);
+		if (after >= before || before - after <= GUARD_FREE ||
+		    (before - after) * 100 <= before * pol.delete_guard_pct)
+			continue;
+		return hf_fail(err, HF_REFUSED, -EBUSY,
+			       "%s: %llu of %llu entries of %s would be deleted, more than delete-guard (%u%%) allows at once; if that is meant, `holdfast sync %s --allow-delete`",
+			       r->name, (unsigned long long)(before - after), (unsigned long long)before,
+			       r->cp[i]->path, pol.delete_guard_pct, r->name);
+	}
+	return 0;
+}
+
+int reclaim(struct resource *r, struct hf_err *err)
+{
+	struct regs *pin;
+	const struct hf_resource *def = resource_def(r, &pin);
+	struct hf_log_stat st;
+	struct hf_log *log = NULL;
+	int ret;
+
+	if (!def) {
+		ret = hf_fail(err, HF_STALE, -ESTALE, "%s was deleted", r->name);
+		goto out;
+	}
+	atomic_store(&r->busy, hf_now_ms());
+	ret = hfd.store->ops->stat(hfd.store, &def->id, &st, err);
+	if (!ret && !st.mine)
+		ret = hf_fail(err, HF_STALE, -ESTALE, "%s: %s owns it now (epoch %llu)", r->name, st.node,
+			      (unsigned long long)st.epoch);
+	if (ret)
+		goto out;
+	hf_log_close(r->log);
+	r->log = NULL;
+	ret = hf_log_claim(hfd.store, &def->id, 0, &log, err);
+	if (ret == -EBUSY)
+		ret = -ESTALE;
+	if (ret)
+		goto out;
+	/* what others committed in between means that they owned it in between */
+	if (hf_log_gen(log) > r->log_tried_gen) {
+		hf_log_close(log);
+		ret = hf_fail(err, HF_STALE, -ESTALE, "%s: another node has owned it meanwhile", r->name);
+		goto out;
+	}
+	r->log = log;
+	r->log_broken = false;
+	r->need_scan = true;
+	pthread_mutex_lock(&r->lock);
+	r->epoch = hf_log_epoch(log);
+	r->gen = hf_log_gen(log);
+	pthread_mutex_unlock(&r->lock);
+	resource_journal(r, JR_ONLINE, r->epoch, r->gen);
+	hf_logf(HF_LOG_NOTE, "%s: claimed anew, epoch %llu", r->name, (unsigned long long)r->epoch);
+out:
+	atomic_store(&r->busy, 0);
+	regs_put(pin);
+	return ret;
+}
+
+static void published(struct resource *r, uint64_t gen, bool consistent, bool committed,
+		      uint64_t puts, uint64_t dels, uint64_t ms)
+{
+	struct json_object *ev;
+
+	pthread_mutex_lock(&r->lock);
+	r->gen = r->confirmed = gen;
+	r->consistent = consistent;
+	r->degraded = false;
+	r->warn_guard[0] = r->warn_commit[0] = '\0';
+	pthread_mutex_unlock(&r->lock);
+	r->failures = 0;
+	r->retry_ms = 0;
+	if (!committed)
+		return;
+	r->last_commit_ms = hf_now_ms();
+	r->last_dur_ms = ms;
+	if (!server_watched())
+		return;
+	ev = jobj();
+	jstr(ev, "event", "commit");
+	jstr(ev, "resource", r->name);
+	ju64(ev, "generation", gen);
+	jbool(ev, "consistent", consistent);
+	ju64(ev, "puts", puts);
+	ju64(ev, "dels", dels);
+	ju64(ev, "ms", ms);
+	server_broadcast(r->name, ev);
+}
+
+/* Which failures of the store leave the log unfit for another append. */
+static bool breaks_log(int ret)
+{
+	return ret != -ENOSPC && ret != -ENOMEM && ret != -ESTALE && ret != -E2BIG;
+}
+
+int replicate(struct resource *r, struct rep *a, struct hf_err *err)
+{
+	uint64_t t0 = hf_now_ms(), puts = 0, dels = 0, before, gen;
+	struct cut c = { 0 };
+	bool pending;
+	int ret;
+
+	a->committed = a->unsettled = false;
+	if (r->without_store)
+		return hf_fail(err, HF_UNAVAIL, -ENODEV,
+			       "%s was brought online without the store; nothing is committed", r->name);
+	if (r->log_broken || !r->log) {
+		ret = reclaim(r, err);
+		if (ret)
+			return ret;
+	}
+	ret = capture_cut(r, a, &c, err);
+	if (ret) {
+		r->log_broken |= breaks_log(ret);
+		goto fail;
+	}
+	pending = hf_log_pending(r->log);
+	if (pending && !a->allow_delete) {
+		ret = guard(r, err);
+		if (ret) {
+			pthread_mutex_lock(&r->lock);
+			snprintf(r->warn_guard, sizeof(r->warn_guard), "delete-guard: %.230s", err->msg);
+			pthread_mutex_unlock(&r->lock);
+			goto fail;
+		}
+	}
+	a->consistent = c.settled && !c.tree_ret;
+	if (pending) {
+		hf_log_pending_stat(r->log, "", 0, &puts, &dels, &before);
+		r->log_tried_gen = hf_log_gen(r->log) + 1;
+		ret = hf_seam("commit.captured");
+		if (ret) {
+			hf_fail(err, HF_UNAVAIL, ret, "%s: injected failure before the commit", r->name);
+			goto fail;
+		}
+		atomic_store(&r->busy, hf_now_ms());
+		ret = hf_log_commit(r->log, a->consistent ? 0 : HF_REC_FUZZY,
+				    a->note ? a->note : c.n && c.v[0].comm[0] ? c.v[0].comm : NULL,
+				    &gen, err);
+		atomic_store(&r->busy, 0);
+		if (ret) {
+			r->log_broken = breaks_log(ret);
+			goto fail;
+		}
+		pthread_mutex_lock(&r->lock);
+		r->gen = gen;
+		pthread_mutex_unlock(&r->lock);
+		ret = hf_seam("commit.durable");
+	} else {
+		gen = hf_log_gen(r->log);
+	}
+	/* nothing is told to anybody, and nothing forgotten, before the row was read */
+	if (pending || a->confirm || r->confirmed < gen) {
+		if (!ret)
+			ret = hf_seam("confirm.read");
+		if (ret) {
+			hf_fail(err, HF_UNAVAIL, ret, "%s: injected failure before confirming", r->name);
+			goto fail;
+		}
+		atomic_store(&r->busy, hf_now_ms());
+		ret = hf_log_confirm(r->log, err);
+		atomic_store(&r->busy, 0);
+		if (!ret)
+			ret = hf_seam("confirm.done");
+		if (ret)
+			goto fail;
+	}
+	cut_ack(r, &c);
+	a->gen = gen;
+	a->committed = pending;
+	a->unsettled = !c.settled || c.tree_ret;
+	r->need_scan = r->need_scan && a->unsettled;
+	published(r, gen, a->consistent, pending, puts, dels, hf_now_ms() - t0);
+	if (!r->base_ms && hf_log_wants_base(r->log))
+		r->base_ms = hf_now_ms();
+	if (a->strict && c.tree_ret) {
+		*err = c.tree_err;
+		ret = c.tree_ret;
+	} else if (a->strict && c.unstable) {
+		ret = hf_fail(err, HF_FAILED, -EAGAIN,
+			      "%s: %llu files never held still while they were read; what was written to them is not committed yet",
+			      r->name, (unsigned long long)c.unstable);
+	}
+fail:
+	/* what is not committed stays dirty and is captured again */
+	if (ret && r->log && !a->committed)
+		hf_log_abort(r->log);
+	if (ret && !a->committed && a->scan)
+		r->need_scan = true;
+	if (ret || a->unsettled) {
+		pthread_mutex_lock(&r->lock);
+		r->soiled = true;
+		r->soiled_ms = hf_now_ms();
+		pthread_mutex_unlock(&r->lock);
+	}
+	cut_free(&c);
+	return ret;
+}
+
+/* Claims for a resource that was started without the store, once it is back. */
+static int attach(struct resource *r, struct hf_err *err)
+{
+	struct regs *pin;
+	const struct hf_resource *def;
+	int ret;
+
+	ret = regs_reload(err);
+	if (ret)
+		return ret;
+	def = resource_def(r, &pin);
+	if (!def) {
+		regs_put(pin);
+		return hf_fail(err, HF_NOTFOUND, -ENOENT, "%s is not registered", r->name);
+	}
+	atomic_store(&r->busy, hf_now_ms());
+	ret = hf_log_claim(hfd.store, &def->id, 0, &r->log, err);
+	atomic_store(&r->busy, 0);
+	regs_put(pin);
+	if (ret)
+		return ret;
+	pthread_mutex_lock(&r->lock);
+	r->without_store = false;
+	r->epoch = hf_log_epoch(r->log);
+	r->gen = hf_log_gen(r->log);
+	pthread_mutex_unlock(&r->lock);
+	r->need_scan = true;
+	resource_journal(r, JR_ONLINE, r->epoch, r->gen);
+	hf_logf(HF_LOG_NOTE, "%s: the store is back; this node's trees become its next generation", r->name);
+	return 0;
+}
+
+static void failed(struct resource *r, int ret, const struct hf_err *e)
+{
+	struct hf_policy pol;
+	bool now_degraded = false;
+
+	resource_policy(r, &pol);
+	r->failures++;
+	r->retry_ms = hf_now_ms() + (r->failures > 6 ? 5000 : 50u << r->failures);
+	pthread_mutex_lock(&r->lock);
+	snprintf(r->warn_commit, sizeof(r->warn_commit), "commit: %.240s", e->msg);
+	if (r->failures > pol.tolerate && !r->degraded && !r->warn_guard[0]) {
+		r->degraded = true;
+		now_degraded = true;
+	}
+	pthread_mutex_unlock(&r->lock);
+	if (r->failures == 1 || now_degraded)
+		hf_logf(now_degraded ? HF_LOG_ERR : HF_LOG_WARN, "%s%s", now_degraded ? "degraded: " : "", e->msg);
+	if (now_degraded && pol.exceed_failed)
+		resource_set_state(r, RS_FAILED, e->msg);
+}
+
+static void do_base(struct resource *r)
+{
+	struct hf_policy pol;
+	struct hf_err e = { 0 };
+	int ret;
+
+	resource_policy(r, &pol);
+	atomic_store(&r->busy, hf_now_ms());
+	ret = hf_log_base(r->log, pol.retain_gens ? pol.retain_gens : 1, &e);
+	atomic_store(&r->busy, 0);
+	if (ret == -ESTALE) {
+		step_down(r, e.msg);
+		return;
+	}
+	if (ret) {
+		hf_logf(HF_LOG_WARN, "%s: base: %s", r->name, e.msg);
+		r->log_broken |= ret == -EREMOTEIO || ret == -EIO;
+		r->base_retry_ms = hf_now_ms() + 5000;
+		return;
+	}
+	r->base_ms = 0;
+	r->base_retry_ms = 0;
+}
+
+static uint64_t base_due(const struct resource *r, uint64_t now)
+{
+	uint64_t t;
+
+	if (!r->base_ms || !r->log || r->log_broken)
+		return UINT64_MAX;
+	/* when there is nothing else to do; at the latest after two seconds */
+	t = r->soiled ? r->base_ms + 2000 : r->base_ms;
+	return t > r->base_retry_ms ? t : r->base_retry_ms;
+}
+
+uint64_t replicator_due(struct resource *r, uint64_t now)
+{
+	const struct hf_resource *def = regs_find(r->regs, r->name);
+	struct hf_policy pol;
+	uint64_t t = UINT64_MAX, b, wait;
+
+	if (r->reload)
+		return now;
+	if (r->without_store)
+		return r->retry_ms;
+	if (def)
+		pol = def->policy;
+	else
+		hf_policy_default(&pol);
+	if (r->soiled) {
+		t = r->soiled_ms;
+		if (!r->urgent) {
+			/* still open: more will follow; at most a tenth of the time is spent on it */
+			wait = 10 * r->last_dur_ms;
+			t += wait > pol.settle_ms ? wait : pol.settle_ms;
+		} else if (t < r->last_commit_ms + pol.settle_ms) {
+			t += pol.settle_ms;
+		}
+		if (t < r->last_commit_ms + pol.min_pause_ms)
+			t = r->last_commit_ms + pol.min_pause_ms;
+		if (t < r->retry_ms)
+			t = r->retry_ms;
+	}
+	if (hfd.conf->scrub_s) {
+		b = r->scrub_ms + 1000ull * hfd.conf->scrub_s;
+		if (b < r->retry_ms)
+			b = r->retry_ms;
+		t = b < t ? b : t;
+	}
+	b = base_due(r, now);
+	return b < t ? b : t;
+}
+
+void replicator_run(struct resource *r)
+{
+	uint64_t now = hf_now_ms();
+	struct rep a = { 0 };
+	struct hf_err e = { 0 };
+	bool soiled, reload, base;
+	int ret;
+
+	pthread_mutex_lock(&r->lock);
+	soiled = r->soiled;
+	reload = r->reload;
+	r->reload = false;
+	base = base_due(r, now) <= now;
+	pthread_mutex_unlock(&r->lock);
+	if (reload) {
+		ret = checkpoints_reload(r, &e);
+		if (ret == -ESTALE)
+			step_down(r, e.msg);
+		else if (ret)
+			hf_logf(HF_LOG_WARN, "%s: %s", r->name, e.msg);
+		return;
+	}
+	if (base) {
+		do_base(r);
+		return;
+	}
+	if (r->without_store) {
+		ret = attach(r, &e);
+		if (ret)
+			r->retry_ms = now + 5000;
+		return;
+	}
+	if (hfd.conf->scrub_s && now >= r->scrub_ms + 1000ull * hfd.conf->scrub_s) {
+		r->scrub_ms = now;
+		a.scan = true;
+		a.note = soiled ? NULL : "scrub";
+	}
+	ret = replicate(r, &a, &e);
+	if (ret == -ESTALE) {
+		step_down(r, e.msg);
+	} else if (ret == -ENOSPC && r->log && !r->log_broken) {
+		/* make room, then try once more */
+		failed(r, ret, &e);
+		do_base(r);
+	} else if (ret) {
+		failed(r, ret, &e);
+	} else if (a.unsettled) {
+		/* what never holds still must not keep a processor busy */
+		r->retry_ms = hf_now_ms() + 100;
+	}
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* From the dirty set to a confirmed generation. */
+#ifndef HFD_REPLICATOR_H
+#define HFD_REPLICATOR_H
+
+#include "resource.h"
+
+struct rep {
+	/* in */
+	bool scan;		/* compare the whole trees as well */
+	bool full;		/* contents too */
+	bool confirm;		/* read the row even when nothing is new */
+	bool strict;		/* what could not be captured is a failure */
+	bool allow_delete;
+	uint64_t patience_ms;	/* how long to wait for a cut; 0: five rounds */
+	const char *note;
+	/* out */
+	uint64_t gen;
+	bool consistent, committed;
+	bool unsettled;		/* something stayed dirty: try again */
+};
+
+/**
+ * replicate() - capture, commit, confirm, acknowledge
+ *
+ * Return: 0; -ESTALE: fenced out (the caller steps down); -EBUSY with
+ * HF_REFUSED: the delete-guard holds the commit back; else the store's or the
+ * tree's failure. The dirty set is only acknowledged when it returns 0.
+ */
+int replicate(struct resource *r, struct rep *a, struct hf_err *err);
+void replicator_run(struct resource *r);			/* what is due, from the worker */
+uint64_t replicator_due(struct resource *r, uint64_t now);	/* with r->lock held */
+int job_sync(struct resource *r, struct job *j);
+int job_flush(struct resource *r, struct job *j);	/* before the daemon ends */
+void replicator_reset(struct resource *r);		/* a new term begins */
+/* the log, claimed anew by its own owner after a failed write */
+int reclaim(struct resource *r, struct hf_err *err);
+
+/* capture.c */
+struct noted {
+	unsigned cp;
+	uint64_t id, seq;
+	char *rel;
+	unsigned flags;
+	bool todo, stuck;
+	char comm[16];
+};
+struct cut {
+	struct noted *v;
+	size_t n, sorted, cap;
+	bool oom;
+	uint64_t unstable;	/* files that did not hold still */
+	bool settled;
+	int tree_ret;		/* first failure of a tree, when not strict */
+	struct hf_err tree_err;
+};
+int capture_cut(struct resource *r, struct rep *a, struct cut *c, struct hf_err *err);
+void cut_ack(struct resource *r, struct cut *c);
+void cut_free(struct cut *c);
+
+#endif

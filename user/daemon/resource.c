@@ -1,0 +1,435 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The life of a resource on this node. One struct for each that is registered
+ * or has a journal; a worker thread from the first job on.
+ *
+ * Locks, in the order in which they may nest:
+ *
+ *   load_lock (regs.c)	held while the registrations are read from the store
+ *   table_lock		the list of resources
+ *   r->lock		what struct resource says; never held over a wait for a
+ *			store or a disk, so that `status` answers whatever hangs
+ *   leaves		the tracker's own locks (hf_watch_count() is called under
+ *			r->lock; hf_track_del() and hf_track_drain() never, as they
+ *			wait for resource_notify()), places_lock (overlap.c),
+ *			cur_lock (regs.c), post_lock (post.c), those of beat.c
+ *
+ * What keeps what alive: the table has one reference to a resource, its worker
+ * another, and whoever looked it up a third. Trees, watches and the log belong
+ * to the worker alone; r->cp is changed under r->lock, so that others may read
+ * the watches' counters there.
+ */
+#include "resource.h"
+#include "replicator.h"
+#include "server.h"
+#include <stdlib.h>
+
+static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct resource *table;
+
+static const char *const state_names[] = {
+	[RS_OFFLINE] = "offline", [RS_ONLINE_PENDING] = "online-pending", [RS_ONLINE] = "online",
+	[RS_OFFLINE_PENDING] = "offline-pending", [RS_FAILED] = "failed",
+};
+
+const char *rstate_name(enum rstate s)
+{
+	return state_names[s];
+}
+
+static struct resource *resource_ref(struct resource *r)
+{
+	__atomic_add_fetch(&r->refs, 1, __ATOMIC_RELAXED);
+	return r;
+}
+
+void resource_put(struct resource *r)
+{
+	if (!r || __atomic_sub_fetch(&r->refs, 1, __ATOMIC_ACQ_REL))
+		return;
+	regs_put(r->regs);
+	pthread_cond_destroy(&r->wake);
+	pthread_cond_destroy(&r->done);
+	pthread_mutex_destroy(&r->lock);
+	free(r);
+}
+
+/* Lost and unregistered trees excepted, a resource's struct outlives its users. */
+static struct resource *resource_new(const char *name)
+{
+	struct resource *r = hf_alloc(sizeof(*r));
+	pthread_condattr_t a;
+
+	if (!r)
+		return NULL;
+	snprintf(r->name, sizeof(r->name), "%s", name);
+	r->refs = 1;
+	r->jobs_tail = &r->jobs;
+	pthread_mutex_init(&r->lock, NULL);
+	pthread_condattr_init(&a);
+	pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
+	pthread_cond_init(&r->wake, &a);
+	pthread_cond_init(&r->done, &a);
+	pthread_condattr_destroy(&a);
+	if (journal_read(name, &r->j) == -EBADMSG)
+		hf_logf(HF_LOG_ERR, "%s: its journal is not readable; this node treats it as offline", name);
+	return r;
+}
+
+static struct resource *find_locked(const char *name)
+{
+	for (struct resource *r = table; r; r = r->next)
+		if (!strcmp(r->name, name))
+			return r;
+	return NULL;
+}
+
+struct resource *resource_get(const char *name)
+{
+	struct resource *r;
+
+	pthread_mutex_lock(&table_lock);
+	r = find_locked(name);
+	if (r)
+		resource_ref(r);
+	pthread_mutex_unlock(&table_lock);
+	return r;
+}
+
+static struct resource *make_locked(const char *name)
+{
+	struct resource *r = find_locked(name), **p;
+
+	if (r)
+		return r;
+	r = resource_new(name);
+	if (!r)
+		return NULL;
+	for (p = &table; *p && strcmp((*p)->name, name) < 0; p = &(*p)->next)
+		;
+	r->next = *p;
+	*p = r;
+	return r;
+}
+
+struct resource *resource_make(const char *name)
+{
+	struct resource *r;
+
+	pthread_mutex_lock(&table_lock);
+	r = make_locked(name);
+	if (r)
+		resource_ref(r);
+	pthread_mutex_unlock(&table_lock);
+	return r;
+}
+
+void resources_each(void (*fn)(struct resource *r, void *arg), void *arg)
+{
+	struct resource **v = NULL;
+	unsigned n = 0, i = 0;
+
+	pthread_mutex_lock(&table_lock);
+	for (struct resource *r = table; r; r = r->next)
+		n++;
+	v = calloc(n + 1, sizeof(*v));
+	for (struct resource *r = table; v && r; r = r->next)
+		v[i++] = resource_ref(r);
+	pthread_mutex_unlock(&table_lock);
+	for (unsigned k = 0; k < i; k++) {
+		fn(v[k], arg);
+		resource_put(v[k]);
+	}
+	free(v);
+}
+
+void resources_publish(struct regs *n)
+{
+	struct resource **p, *r;
+	struct regs *old;
+
+	pthread_mutex_lock(&table_lock);
+	for (unsigned i = 0; i < n->reg->nres; i++)
+		if (!make_locked(n->reg->res[i].name))
+			hf_logf(HF_LOG_ERR, "out of memory for resource %s", n->reg->res[i].name);
+	for (p = &table; (r = *p);) {
+		bool drop;
+
+		pthread_mutex_lock(&r->lock);
+		old = r->regs;
+		__atomic_add_fetch(&n->refs, 1, __ATOMIC_RELAXED);
+		r->regs = n;
+		r->gone = !regs_find(n, r->name);
+		r->reload = r->live;
+		drop = r->gone && !r->live && !r->jobs && r->state == RS_OFFLINE && !r->examine;
+		if (drop)
+			r->quit = true;
+		pthread_cond_signal(&r->wake);
+		pthread_mutex_unlock(&r->lock);
+		regs_put(old);
+		if (drop) {
+			*p = r->next;
+			journal_remove(r->name);
+			resource_put(r);
+		} else {
+			p = &r->next;
+		}
+	}
+	pthread_mutex_unlock(&table_lock);
+}
+
+void resource_kick(struct resource *r)
+{
+	pthread_mutex_lock(&r->lock);
+	pthread_cond_signal(&r->wake);
+	pthread_mutex_unlock(&r->lock);
+}
+
+/* Called by the tracker, from whichever thread drains. */
+void resource_notify(void *arg, bool urgent)
+{
+	struct resource *r = arg;
+
+	pthread_mutex_lock(&r->lock);
+	if (!r->soiled) {
+		r->soiled = true;
+		r->soiled_ms = hf_now_ms();
+	}
+	r->urgent |= urgent;
+	pthread_cond_signal(&r->wake);
+	pthread_mutex_unlock(&r->lock);
+}
+
+void resource_set_state(struct resource *r, enum rstate s, const char *why)
+{
+	enum rstate was;
+	struct json_object *ev;
+
+	pthread_mutex_lock(&r->lock);
+	was = r->state;
+	r->state = s;
+	snprintf(r->error, sizeof(r->error), "%s", s == RS_FAILED && why ? why : "");
+	pthread_mutex_unlock(&r->lock);
+	if (was == s)
+		return;
+	hf_logf(s == RS_FAILED ? HF_LOG_ERR : HF_LOG_NOTE, "%s: %s -> %s%s%s", r->name,
+		rstate_name(was), rstate_name(s), why ? ": " : "", why ? why : "");
+	ev = jobj();
+	jstr(ev, "event", "state");
+	jstr(ev, "resource", r->name);
+	jstr(ev, "from", rstate_name(was));
+	jstr(ev, "to", rstate_name(s));
+	if (why)
+		jstr(ev, "why", why);
+	server_broadcast(r->name, ev);
+}
+
+const struct hf_resource *resource_def(struct resource *r, struct regs **pin)
+{
+	pthread_mutex_lock(&r->lock);
+	*pin = r->regs;
+	if (*pin)
+		__atomic_add_fetch(&(*pin)->refs, 1, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&r->lock);
+	return regs_find(*pin, r->name);
+}
+
+void resource_policy(struct resource *r, struct hf_policy *p)
+{
+	struct regs *pin;
+	const struct hf_resource *def = resource_def(r, &pin);
+
+	if (def)
+		*p = def->policy;
+	else
+		hf_policy_default(p);
+	regs_put(pin);
+}
+
+void resource_journal(struct resource *r, enum journal_state s, uint64_t epoch, uint64_t gen)
+{
+	struct regs *pin;
+	const struct hf_resource *def = resource_def(r, &pin);
+	struct journal j;
+
+	pthread_mutex_lock(&r->lock);
+	r->j.state = s;
+	r->j.epoch = epoch;
+	r->j.generation = gen;
+	r->j.without_store = r->without_store;
+	if (def)
+		memcpy(r->j.uuid, def->id.uuid, sizeof(r->j.uuid));
+	j = r->j;
+	pthread_mutex_unlock(&r->lock);
+	regs_put(pin);
+	journal_write(r->name, &j);
+}
+
+static void wait_locked(struct resource *r, uint64_t ms)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	ts.tv_sec += ms / 1000;
+	ts.tv_nsec += ms % 1000 * 1000000;
+	if (ts.tv_nsec >= 1000000000) {
+		ts.tv_sec++;
+		ts.tv_nsec -= 1000000000;
+	}
+	pthread_cond_timedwait(&r->wake, &r->lock, &ts);
+}
+
+static void run_job(struct resource *r, struct job *j)
+{
+	int ret;
+
+	pthread_mutex_unlock(&r->lock);
+	ret = j->fn(r, j);
+	pthread_mutex_lock(&r->lock);
+	if (!j->done)
+		job_finish(r, j, ret);
+	job_put(j);
+}
+
+static void *worker(void *arg)
+{
+	struct resource *r = arg;
+	uint64_t now, due;
+	struct job *j;
+
+	pthread_mutex_lock(&r->lock);
+	while (!r->quit) {
+		now = hf_now_ms();
+		due = UINT64_MAX;
+		if (r->examine && now >= r->examine_ms) {
+			pthread_mutex_unlock(&r->lock);
+			stale_examine(r);
+			pthread_mutex_lock(&r->lock);
+			continue;
+		}
+		j = r->jobs;
+		if (j) {
+			r->jobs = j->next;
+			if (!r->jobs)
+				r->jobs_tail = &r->jobs;
+			run_job(r, j);
+			continue;
+		}
+		if (r->live) {
+			due = replicator_due(r, now);
+			if (due <= now) {
+				pthread_mutex_unlock(&r->lock);
+				replicator_run(r);
+				pthread_mutex_lock(&r->lock);
+				continue;
+			}
+		}
+		if (r->examine && r->examine_ms < due)
+			due = r->examine_ms;
+		wait_locked(r, due == UINT64_MAX ? 60000 : due - now);
+	}
+	while ((j = r->jobs)) {
+		r->jobs = j->next;
+		hf_fail(&j->err, HF_FAILED, -ECANCELED, "%s: the daemon is stopping", r->name);
+		job_finish(r, j, -ECANCELED);
+		job_put(j);
+	}
+	r->jobs_tail = &r->jobs;
+	r->live = false;
+	pthread_mutex_unlock(&r->lock);
+	ckpts_drop_all(r);
+	hf_log_close(r->log);
+	r->log = NULL;
+	pthread_mutex_lock(&r->lock);
+	r->running = false;
+	pthread_cond_broadcast(&r->done);
+	pthread_mutex_unlock(&r->lock);
+	resource_put(r);
+	return NULL;
+}
+
+/* with r->lock held */
+int resource_start(struct resource *r, struct hf_err *err)
+{
+	int ret;
+
+	if (r->running)
+		return 0;
+	if (r->quit)
+		return hf_fail(err, HF_NOTFOUND, -ENOENT, "%s: no such resource", r->name);
+	resource_ref(r);
+	ret = pthread_create(&r->thread, NULL, worker, r);
+	if (ret) {
+		__atomic_sub_fetch(&r->refs, 1, __ATOMIC_RELAXED);
+		return hf_fail(err, HF_FAILED, -ret, "%s: cannot start a thread: %s", r->name, strerror(ret));
+	}
+	pthread_detach(r->thread);
+	r->running = true;
+	return 0;
+}
+
+bool resources_any_live(void)
+{
+	bool any = false;
+
+	pthread_mutex_lock(&table_lock);
+	for (struct resource *r = table; r; r = r->next) {
+		pthread_mutex_lock(&r->lock);
+		any |= r->live || r->unreleased || r->state == RS_ONLINE_PENDING;
+		pthread_mutex_unlock(&r->lock);
+	}
+	pthread_mutex_unlock(&table_lock);
+	return any;
+}
+
+struct stopping { uint64_t until; bool flush; };
+
+static void ask_flush(struct resource *r, void *arg)
+{
+	struct stopping *s = arg;
+	struct job *j;
+	bool live;
+
+	pthread_mutex_lock(&r->lock);
+	live = r->live;
+	pthread_mutex_unlock(&r->lock);
+	j = live && s->flush ? job_new(job_flush) : NULL;
+	if (j) {
+		j->deadline_ms = s->until;
+		job_post(r, j, NULL);
+	}
+}
+
+static void ask_quit(struct resource *r, void *arg)
+{
+	struct stopping *s = arg;
+	struct timespec ts;
+
+	/* the flush first: jobs that are queued when quit is set are refused */
+	pthread_mutex_lock(&r->lock);
+	while (r->jobs && hf_now_ms() < s->until) {
+		pthread_mutex_unlock(&r->lock);
+		hf_sleep_ms(10);
+		pthread_mutex_lock(&r->lock);
+	}
+	r->quit = true;
+	pthread_cond_signal(&r->wake);
+	while (r->running && hf_now_ms() < s->until) {
+		clock_gettime(CLOCK_MONOTONIC, &ts);
+		ts.tv_sec += 1;
+		pthread_cond_timedwait(&r->done, &r->lock, &ts);
+	}
+	if (r->running)
+		hf_logf(HF_LOG_WARN, "%s: still waiting for the store; its last changes are captured at the next start",
+			r->name);
+	pthread_mutex_unlock(&r->lock);
+}
+
+/* Bounded by @ms in total, however many there are and whatever hangs. */
+void resources_stop(unsigned ms, bool flush)
+{
+	struct stopping s = { .until = hf_now_ms() + ms, .flush = flush };
+
+	resources_each(ask_flush, &s);
+	resources_each(ask_quit, &s);
+}

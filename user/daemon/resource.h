@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A resource as this node knows it, its worker thread and its queue of jobs. */
+#ifndef HFD_RESOURCE_H
+#define HFD_RESOURCE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include "daemon.h"
+#include "journal.h"
+
+struct req;
+struct resource;
+struct place;
+
+enum rstate { RS_OFFLINE, RS_ONLINE_PENDING, RS_ONLINE, RS_OFFLINE_PENDING, RS_FAILED };
+const char *rstate_name(enum rstate s);
+
+/* One checkpoint that is open on this node. Belongs to the worker. */
+struct ckpt {
+	uint32_t id;
+	char *path;		/* as registered */
+	char *root;		/* the node's root with the view's below it */
+	char *local;		/* path below root, expanded */
+	bool crypto, file;
+	unsigned flags;		/* HF_TREE_* */
+	char **exclude;
+	unsigned nexclude;
+	char *mount;		/* as registered */
+	struct hf_tree *tree;
+	struct hf_watch *watch;
+	struct place *place;
+	bool lost;		/* the root is gone; said once */
+	bool seed;		/* the log has nothing of it yet */
+	bool made;		/* its root was made for the restore */
+};
+
+/* Work for a worker, and what became of it. */
+struct job {
+	struct job *next;
+	unsigned refs;		/* atomic: the one who waits, and the queue */
+	int (*fn)(struct resource *r, struct job *j);
+	/* in */
+	bool fenced, dry_run, keep_local, allow_empty, without_store;
+	bool quick, allow_delete, strict;
+	uint64_t deadline_ms;	/* hf_now_ms(); 0 none */
+	uint64_t conn;		/* receives progress; 0 none */
+	uint64_t progress_ms;
+	/* out */
+	bool done;
+	int ret;
+	struct hf_err err;
+	bool already, spooled, consistent, committed;
+	uint64_t epoch, gen;
+	struct hf_restore_stat restored;
+	struct json_object *displaced;	/* array of ids, or NULL */
+	struct json_object *changes;	/* dry run */
+	uint64_t ms_claim, ms_track, ms_restore, ms_total;
+	char note[256];
+};
+
+struct resource {
+	struct resource *next;	/* table */
+	char name[HF_NAME_MAX + 1];
+	unsigned refs;		/* atomic */
+
+	pthread_mutex_t lock;
+	pthread_cond_t wake;	/* the worker */
+	pthread_cond_t done;	/* those who wait for jobs */
+	pthread_t thread;
+	bool running, quit, gone;
+
+	/* under lock */
+	enum rstate state;
+	char error[512];	/* why failed */
+	struct job *jobs, **jobs_tail;
+	bool reload;		/* the registrations changed */
+	bool soiled, urgent;	/* there are changes; some were completed */
+	uint64_t soiled_ms;
+	struct regs *regs;	/* as published */
+	struct ckpt **cp;	/* written by the worker under lock, read by it without */
+	unsigned ncp;
+	bool live;		/* owner, tracked */
+	uint64_t epoch, gen, confirmed;
+	bool consistent, degraded, stale, unreleased, without_store;
+	char warn_guard[256], warn_commit[256], warn_other[256];
+	struct journal j;	/* as last written */
+	struct hf_log_stat st;	/* by the heartbeat */
+	bool st_valid;
+
+	/* the worker's alone */
+	struct hf_log *log;
+	bool log_broken;	/* must be claimed anew */
+	uint64_t log_tried_gen;	/* the newest generation that may have become durable */
+	bool need_scan;
+	unsigned failures;
+	uint64_t retry_ms, last_commit_ms, last_dur_ms, scrub_ms;
+	uint64_t base_ms;	/* wanted since; 0 not */
+	uint64_t base_retry_ms;
+	bool examine;		/* fenced out: compare what is here */
+	uint64_t examine_ms;
+	unsigned examine_tries;
+
+	atomic_ullong busy;	/* hf_now_ms() when it began to wait for the store; 0 */
+};
+
+/* resource.c */
+struct resource *resource_get(const char *name);	/* NULL: not registered, nothing here */
+void resource_put(struct resource *r);
+/* called with every resource, by reference, without the table's lock */
+void resources_each(void (*fn)(struct resource *r, void *arg), void *arg);
+void resources_publish(struct regs *n);
+struct resource *resource_make(const char *name);	/* also if it is not registered (any more) */
+void resource_kick(struct resource *r);			/* wake the worker */
+int resource_start(struct resource *r, struct hf_err *err);
+void resource_set_state(struct resource *r, enum rstate s, const char *why);
+void resource_notify(void *arg, bool urgent);		/* hf_notify_fn */
+/* the worker's view of its registration; regs_put() *pin after use; NULL: not registered */
+const struct hf_resource *resource_def(struct resource *r, struct regs **pin);
+void resource_policy(struct resource *r, struct hf_policy *p);
+void resource_journal(struct resource *r, enum journal_state s, uint64_t epoch, uint64_t gen);
+void resources_stop(unsigned ms, bool flush);
+bool resources_any_live(void);
+
+/* job.c */
+struct job *job_new(int (*fn)(struct resource *r, struct job *j));
+void job_put(struct job *j);
+/* queue it and wait: the job's own result is in j->ret and j->err. -ETIMEDOUT with @err: the
+ * store does not answer, or the deadline passed; the work goes on. */
+int job_run(struct resource *r, struct job *j, struct hf_err *err);
+int job_post(struct resource *r, struct job *j, struct hf_err *err);	/* does not wait; takes the reference */
+void job_finish(struct resource *r, struct job *j, int ret);	/* with r->lock held */
+void job_progress(struct job *j, const char *what, uint64_t done, uint64_t total);
+
+/* ckpt.c */
+char *node_root(const char *view, struct hf_err *err);
+int ckpt_make(const struct hf_resource *def, const struct hf_checkpoint *cp, struct ckpt **out,
+	      struct hf_err *err);
+/* whether it is a single file: as registered, as the log has it, or as it is here */
+bool ckpt_is_file(const struct ckpt *c, bool registered, struct hf_log *log);
+int ckpt_open(struct ckpt *c, const struct hf_resource *def, bool create, struct hf_err *err);
+void ckpt_untrack(struct ckpt *c);
+void ckpt_free(struct ckpt *c);
+bool ckpt_empty(struct ckpt *c);
+int ckpt_stat(const struct ckpt *c, struct stat *st);	/* of what the path leads to; never out of root */
+int ckpt_mount_check(struct ckpt *c, const char *resource, struct hf_err *err);
+/* the resource's list, replaced as a whole; the worker only */
+int ckpts_add(struct resource *r, struct ckpt *c);
+void ckpts_drop(struct resource *r, unsigned i);
+void ckpts_drop_all(struct resource *r);
+
+/* overlap.c */
+int place_reserve(struct ckpt *c, const char *resource, struct hf_err *err);
+void place_release(struct place *p);
+
+/* takeover.c */
+int job_online(struct resource *r, struct job *j);
+int job_resume(struct resource *r, struct job *j);
+/* offline.c */
+int job_offline(struct resource *r, struct job *j);
+int job_reset(struct resource *r, struct job *j);
+/* restore.c */
+int restore_all(struct resource *r, struct hf_log *from, struct job *j, struct hf_err *err);
+int online_dry_run(struct resource *r, struct job *j, struct hf_err *err);
+/* stale.c */
+void step_down(struct resource *r, const char *why);
+void stale_examine(struct resource *r);
+/* reload.c */
+void forget_unregistered(struct resource *r, const struct hf_resource *def);
+void note_mounts(struct resource *r);
+int checkpoints_reload(struct resource *r, struct hf_err *err);
+int job_reload(struct resource *r, struct job *j);
+
+#endif

@@ -1,0 +1,454 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The daemon's socket (Documentation/socket.rst). All of this file runs on the
+ * main thread but for req_done(), server_event() and server_broadcast(), which
+ * hand over. Everything is bounded: connections, what one may have sent
+ * without an end of line, what one that does not read is sent.
+ */
+#include "server.h"
+#include "verbs.h"
+#include <fcntl.h>
+#include <grp.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define MAX_CONN 128
+#define MAX_LINE (1u << 20)
+#define MAX_PENDING (4u << 20)	/* of events; a reply may be larger */
+
+struct conn {
+	struct conn *next;
+	uint64_t id;
+	int fd;
+	sd_event_source *io;
+	struct hf_buf in, out;
+	size_t sent;
+	bool busy, eof, watching, dead;
+	bool root, reader;
+	uid_t uid;
+	pid_t pid;
+	char watch_resource[HF_NAME_MAX + 1];
+};
+
+static struct conn *conns;
+static unsigned nconns;
+static uint64_t next_id = 1;
+static atomic_uint nwatch;
+static int lfd = -1;
+static sd_event_source *lsrc;
+static gid_t read_gid = (gid_t)-1;
+
+static void conn_free(struct conn *c)
+{
+	struct conn **p;
+
+	for (p = &conns; *p != c; p = &(*p)->next)
+		;
+	*p = c->next;
+	nconns--;
+	if (c->watching)
+		atomic_fetch_sub(&nwatch, 1);
+	sd_event_source_disable_unref(c->io);
+	close(c->fd);
+	hf_buf_free(&c->in);
+	hf_buf_free(&c->out);
+	free(c);
+}
+
+static struct conn *conn_find(uint64_t id)
+{
+	for (struct conn *c = conns; c; c = c->next)
+		if (c->id == id)
+			return c;
+	return NULL;
+}
+
+static void conn_arm(struct conn *c)
+{
+	uint32_t ev = 0;
+
+	/* while a request runs nothing is read: the client can wait, we need no room */
+	if (!c->busy && !c->eof)
+		ev |= EPOLLIN;
+	if (!c->eof)
+		ev |= EPOLLRDHUP;
+	if (c->out.len > c->sent)
+		ev |= EPOLLOUT;
+	sd_event_source_set_io_events(c->io, ev);
+}
+
+/* false: the connection is gone */
+static bool conn_flush(struct conn *c)
+{
+	while (c->sent < c->out.len) {
+		ssize_t n = send(c->fd, c->out.p + c->sent, c->out.len - c->sent,
+				 MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			break;
+		if (n < 0) {
+			conn_free(c);
+			return false;
+		}
+		c->sent += n;
+	}
+	if (c->sent == c->out.len) {
+		if (c->out.cap > 64 << 10)
+			hf_buf_free(&c->out);
+		c->out.len = c->sent = 0;
+		if (c->dead || (c->eof && !c->busy &&
+				!(c->in.len && memchr(c->in.p, '\n', c->in.len)))) {
+			conn_free(c);
+			return false;
+		}
+	}
+	conn_arm(c);
+	return true;
+}
+
+static bool conn_say(struct conn *c, struct json_object *o)
+{
+	const char *s = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN |
+						       JSON_C_TO_STRING_NOSLASHESCAPE);
+
+	if (s) {
+		hf_buf_put(&c->out, s, strlen(s));
+		hf_buf_put(&c->out, "\n", 1);
+	}
+	if (!s || c->out.bad) {
+		conn_free(c);
+		return false;
+	}
+	return conn_flush(c);
+}
+
+/* Take one line, if one is complete. */
+static void conn_next(struct conn *c)
+{
+	uint8_t *nl;
+	char *line;
+	size_t n;
+
+	if (c->busy || c->dead)
+		return;
+	nl = c->in.len ? memchr(c->in.p, '\n', c->in.len) : NULL;
+	if (!nl) {
+		if (c->in.len >= MAX_LINE) {
+			struct json_object *o = jobj();
+
+			ju64(o, "exit", HF_USAGE);
+			ju64(o, "errno", EMSGSIZE);
+			jstr(o, "error", "a request is one line of at most 1 MiB");
+			c->dead = true;
+			c->eof = true;
+			conn_say(c, o);
+			json_object_put(o);
+		} else if (c->eof && c->out.len == c->sent) {
+			conn_free(c);
+		}
+		return;
+	}
+	n = nl - c->in.p;
+	line = malloc(n + 1);
+	if (!line) {
+		conn_free(c);
+		return;
+	}
+	memcpy(line, c->in.p, n);
+	line[n] = '\0';
+	memmove(c->in.p, nl + 1, c->in.len - n - 1);
+	c->in.len -= n + 1;
+	if (!c->in.len && c->in.cap > 64 << 10)
+		hf_buf_free(&c->in);
+	c->busy = true;
+	conn_arm(c);
+	verbs_dispatch(c->id, c->root, c->reader, c->uid, c->pid, line, n);
+	free(line);
+}
+
+static int on_io(sd_event_source *s, int fd, uint32_t revents, void *arg)
+{
+	struct conn *c = arg;
+	ssize_t n;
+
+	if (revents & (EPOLLHUP | EPOLLERR)) {
+		conn_free(c);
+		return 0;
+	}
+	if ((revents & EPOLLIN) && !c->busy) {
+		if (hf_buf_room(&c->in, 4096)) {
+			conn_free(c);
+			return 0;
+		}
+		n = recv(fd, c->in.p + c->in.len, c->in.cap - c->in.len, MSG_DONTWAIT);
+		if (n < 0 && errno != EAGAIN && errno != EINTR) {
+			conn_free(c);
+			return 0;
+		}
+		if (!n)
+			c->eof = true;
+		if (n > 0)
+			c->in.len += n;
+	} else if (revents & EPOLLRDHUP) {
+		/* it will not ask again; it may still read the answer, but a watch ends */
+		c->eof = true;
+		if (c->watching) {
+			conn_free(c);
+			return 0;
+		}
+	}
+	if (revents & EPOLLOUT && !conn_flush(c))
+		return 0;
+	conn_arm(c);
+	conn_next(c);
+	return 0;
+}
+
+static bool in_group(int fd, const struct ucred *u)
+{
+	gid_t *g;
+	socklen_t len = 0;
+	bool yes = u->gid == read_gid;
+
+	if (read_gid == (gid_t)-1)
+		return false;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &len) == 0 || errno != ERANGE)
+		return yes;
+	g = malloc(len);
+	if (g && !getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, g, &len))
+		for (size_t i = 0; i < len / sizeof(*g); i++)
+			yes |= g[i] == read_gid;
+	free(g);
+	return yes;
+}
+
+static int on_accept(sd_event_source *s, int fd, uint32_t revents, void *arg)
+{
+	int cfd = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct ucred u;
+	socklen_t len = sizeof(u);
+	struct conn *c;
+
+	if (cfd < 0)
+		return 0;
+	c = hf_alloc(sizeof(*c));
+	if (!c || getsockopt(cfd, SOL_SOCKET, SO_PEERCRED, &u, &len)) {
+		free(c);
+		close(cfd);
+		return 0;
+	}
+	c->root = u.uid == geteuid();
+	c->reader = c->root || in_group(cfd, &u);
+	c->uid = u.uid;
+	c->pid = u.pid;
+	/* readers may fill half of the places, so that root always finds one */
+	if (nconns >= (c->root ? MAX_CONN : MAX_CONN / 2)) {
+		static const char full[] =
+			"{\"exit\":1,\"errno\":11,\"error\":\"the daemon has too many connections; try again\"}\n";
+
+		if (send(cfd, full, sizeof(full) - 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+			hf_logf(HF_LOG_DEBUG, "a connection was refused and did not listen");
+		free(c);
+		close(cfd);
+		return 0;
+	}
+	c->fd = cfd;
+	c->id = next_id++;
+	if (sd_event_add_io(hfd.event, &c->io, cfd, EPOLLIN | EPOLLRDHUP, on_io, c) < 0) {
+		free(c);
+		close(cfd);
+		return 0;
+	}
+	c->next = conns;
+	conns = c;
+	nconns++;
+	return 0;
+}
+
+static void finish(void *arg)
+{
+	struct req *q = arg;
+	struct conn *c = conn_find(q->conn);
+	struct json_object *o;
+
+	if (c && q->watch && !q->ret) {
+		c->watching = true;
+		memcpy(c->watch_resource, q->watch_resource, sizeof(c->watch_resource));
+		atomic_fetch_add(&nwatch, 1);
+		if (c->eof)
+			conn_free(c);
+	} else if (c) {
+		o = jobj();
+		ju64(o, "exit", q->ret ? (q->err.exit ? q->err.exit : hf_exit_of(q->ret)) : 0);
+		if (q->ret) {
+			ju64(o, "errno", -q->ret);
+			jstr(o, "error", q->err.msg[0] ? q->err.msg : strerror(-q->ret));
+		}
+		/* a refusal may come with findings */
+		if (q->result || !q->ret) {
+			json_object_object_add(o, "result", q->result ? q->result : jobj());
+			q->result = NULL;
+		}
+		c->busy = false;
+		if (conn_say(c, o))
+			conn_next(c);
+		json_object_put(o);
+	}
+	json_object_put(q->result);
+	json_object_put(q->msg);
+	free(q);
+}
+
+void req_done(struct req *q)
+{
+	post(finish, q);
+}
+
+struct event {
+	uint64_t conn;		/* 0: all that watch */
+	char resource[HF_NAME_MAX + 1];
+	struct json_object *o;
+};
+
+static void deliver(void *arg)
+{
+	struct event *e = arg;
+	struct conn *c, *next;
+
+	for (c = conns; c; c = next) {
+		next = c->next;
+		if (e->conn ? c->id != e->conn : !c->watching)
+			continue;
+		if (!e->conn && c->watch_resource[0] && strcmp(c->watch_resource, e->resource))
+			continue;
+		if (c->out.len - c->sent > MAX_PENDING) {
+			/* one that does not read may not grow without bound; a watch that
+			 * silently lacks events would be worse than one that ends */
+			if (c->watching)
+				conn_free(c);
+			continue;
+		}
+		conn_say(c, e->o);
+	}
+	json_object_put(e->o);
+	free(e);
+}
+
+static void hand_over(uint64_t conn, const char *resource, struct json_object *o)
+{
+	struct event *e = o ? hf_alloc(sizeof(*e)) : NULL;
+
+	if (!e) {
+		json_object_put(o);
+		return;
+	}
+	e->conn = conn;
+	snprintf(e->resource, sizeof(e->resource), "%s", resource ? resource : "");
+	e->o = o;
+	post(deliver, e);
+}
+
+void server_event(uint64_t conn, struct json_object *o)
+{
+	hand_over(conn, NULL, o);
+}
+
+bool server_watched(void)
+{
+	return atomic_load(&nwatch) > 0;
+}
+
+void server_broadcast(const char *resource, struct json_object *o)
+{
+	if (server_watched())
+		hand_over(0, resource, o);
+	else
+		json_object_put(o);
+}
+
+static int find_group(struct hf_err *err)
+{
+	struct group *g;
+
+	if (!hfd.conf->read_group || !*hfd.conf->read_group)
+		return 0;
+	g = getgrnam(hfd.conf->read_group);
+	if (!g)
+		return hf_fail(err, HF_USAGE, -EINVAL, "%s: [access] read_group: there is no group '%s'",
+			       hfd.conf->path, hfd.conf->read_group);
+	read_gid = g->gr_gid;
+	return 0;
+}
+
+int server_start(struct hf_err *err)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int ret, probe;
+
+	ret = find_group(err);
+	if (ret)
+		return ret;
+	if (strlen(hfd.socket_path) >= sizeof(a.sun_path))
+		return hf_fail(err, HF_USAGE, -ENAMETOOLONG,
+			       "%s is too long for a socket (at most 107 bytes); choose a shorter runtime_dir",
+			       hfd.socket_path);
+	strcpy(a.sun_path, hfd.socket_path);
+	ret = hf_mkdirs(hfd.conf->runtime_dir, 0755);
+	if (ret)
+		return hf_fail(err, HF_FAILED, ret, "cannot make %s: %s", hfd.conf->runtime_dir, strerror(-ret));
+	/* the lock in state_dir keeps out a second daemon of this node, not one of
+	 * another node with the same runtime_dir */
+	probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (probe >= 0 && !connect(probe, (struct sockaddr *)&a, sizeof(a))) {
+		close(probe);
+		return hf_fail(err, HF_REFUSED, -EBUSY,
+			       "another daemon listens on %s; give this node a runtime_dir of its own",
+			       hfd.socket_path);
+	}
+	if (probe >= 0)
+		close(probe);
+	unlink(hfd.socket_path);
+	lfd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (lfd < 0)
+		return hf_fail(err, HF_FAILED, -errno, "socket: %s", strerror(errno));
+	mode_t old = umask(0177);
+
+	ret = bind(lfd, (struct sockaddr *)&a, sizeof(a)) ? -errno : 0;
+	umask(old);
+	if (!ret && read_gid != (gid_t)-1 &&
+	    (chown(hfd.socket_path, -1, read_gid) || chmod(hfd.socket_path, 0660)))
+		ret = -errno;
+	if (!ret && listen(lfd, 64))
+		ret = -errno;
+	if (!ret)
+		ret = sd_event_add_io(hfd.event, &lsrc, lfd, EPOLLIN, on_accept, NULL);
+	if (ret < 0) {
+		hf_fail(err, HF_FAILED, ret, "cannot listen on %s: %s", hfd.socket_path, strerror(-ret));
+		server_exit();
+		return ret;
+	}
+	return 0;
+}
+
+void server_stop_accepting(void)
+{
+	if (lfd < 0)
+		return;
+	lsrc = sd_event_source_disable_unref(lsrc);
+	unlink(hfd.socket_path);
+	close(lfd);
+	lfd = -1;
+}
+
+void server_exit(void)
+{
+	server_stop_accepting();
+	while (conns)
+		conn_free(conns);
+}

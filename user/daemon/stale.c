@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Fenced out: a newer epoch exists. Nothing is answered, acknowledged or
+ * committed any more; what is here and not in the last generation of the own
+ * term that the new owner stands on is kept aside and reported.
+ */
+#include "replicator.h"
+#include "treedb.h"
+#include <stdlib.h>
+
+void step_down(struct resource *r, const char *why)
+{
+	uint64_t dirty = 0, epoch, gen;
+
+	pthread_mutex_lock(&r->lock);
+	r->live = false;
+	r->stale = true;
+	r->degraded = false;
+	for (unsigned i = 0; i < r->ncp; i++)
+		if (r->cp[i]->watch)
+			dirty += hf_watch_count(r->cp[i]->watch);
+	epoch = r->epoch;
+	gen = r->confirmed;
+	pthread_mutex_unlock(&r->lock);
+	hf_logf(HF_LOG_ERR, "%s: stale: %s; %llu changes were not captured yet", r->name, why,
+		(unsigned long long)dirty);
+	hf_log_close(r->log);
+	r->log = NULL;
+	for (unsigned i = 0; i < r->ncp; i++) {
+		struct ckpt *c = r->cp[i];
+		struct hf_watch *w;
+
+		pthread_mutex_lock(&r->lock);
+		w = c->watch;
+		c->watch = NULL;
+		pthread_mutex_unlock(&r->lock);
+		if (w)
+			hf_track_del(w);
+		place_release(c->place);
+		c->place = NULL;
+	}
+	resource_journal(r, JR_STALE, epoch, gen);
+	replicator_reset(r);
+	resource_set_state(r, RS_OFFLINE, why);
+	hook_run("stale", r->name, gen);
+	pthread_mutex_lock(&r->lock);
+	r->examine = true;
+	r->examine_ms = hf_now_ms();
+	pthread_mutex_unlock(&r->lock);
+	r->examine_tries = 0;
+}
+
+struct ours {
+	uint64_t epoch;
+	uint64_t own, upto;	/* newest of this node's term; newest not after it */
+};
+
+static int find_ours(void *ctx, const struct hf_gen_info *g)
+{
+	struct ours *o = ctx;
+
+	if (g->kind != HF_REC_DELTA && g->kind != HF_REC_BASE)
+		return 0;
+	if (g->epoch > o->epoch)
+		return 0;
+	if (g->epoch == o->epoch && g->slot == hfd.id.slot && g->gen > o->own)
+		o->own = g->gen;
+	if (g->gen > o->upto)
+		o->upto = g->gen;
+	return 0;
+}
+
+struct holding {
+	struct ckpt *c;
+	struct hf_displaced *keep;
+	uint64_t count;
+	struct hf_err *err;
+};
+
+static int hold(void *ctx, enum hf_change ch, const char *rel)
+{
+	struct holding *h = ctx;
+
+	h->count++;
+	/* deleted here and not confirmed: counted, there is nothing to keep */
+	return ch == HF_CH_REMOVED ? 0 : hf_displaced_add(h->keep, h->c->tree, rel, h->err);
+}
+
+static int examine_one(struct resource *r, struct ckpt *c, struct hf_log *log, uint64_t *count,
+		       char id[64], struct hf_err *err)
+{
+	struct holding h = { .c = c, .err = err };
+	struct treedb db;
+	uint64_t kept;
+	char this_id[64] = "";
+	int ret, r2;
+
+	ret = hf_displaced_begin(hfd.displaced_dir, hfd.keys->local, r->name, c->path, "unconfirmed",
+				 &h.keep, err);
+	if (ret)
+		return ret;
+	treedb_init(&db, log, hfd.keys, c->id, &r->busy);
+	ret = hf_compare(c->tree, &db.db, hold, &h, err);
+	treedb_exit(&db);
+	r2 = hf_displaced_end(h.keep, this_id, &kept, ret ? NULL : err);
+	*count += h.count;
+	if (this_id[0])
+		snprintf(id, 64, "%s", this_id);
+	return ret ? ret : r2;
+}
+
+static int examine(struct resource *r, const struct hf_resource *def, uint64_t *gen, uint64_t *count,
+		   char id[64], struct hf_err *err)
+{
+	struct ours o = { .epoch = r->j.epoch };
+	struct hf_log *log = NULL;
+	int ret;
+
+	atomic_store(&r->busy, hf_now_ms());
+	ret = hf_log_history(hfd.store, &def->id, find_ours, &o, err);
+	*gen = o.own ? o.own : o.upto;
+	/* trimmed already: the newest state is what is left to compare with */
+	if (!ret && *gen)
+		ret = hf_log_read(hfd.store, &def->id, *gen, &log, err);
+	if (ret == -ENOENT || (!ret && !log))
+		ret = hf_log_read(hfd.store, &def->id, 0, &log, err);
+	atomic_store(&r->busy, 0);
+	if (ret)
+		return ret;
+	if (!*gen)
+		*gen = hf_log_gen(log);
+	for (unsigned i = 0; i < def->ncp && !ret; i++) {
+		struct ckpt *c = NULL, *own = NULL;
+		struct hf_err e = { 0 };
+
+		for (unsigned k = 0; k < r->ncp; k++)
+			if (r->cp[k]->id == def->cp[i].id && r->cp[k]->tree)
+				c = r->cp[k];
+		if (!c) {
+			ret = ckpt_make(def, &def->cp[i], &own, err);
+			if (ret)
+				break;
+			own->file = ckpt_is_file(own, def->cp[i].file, log);
+			c = own;
+			if (ckpt_open(own, def, false, &e)) {
+				hf_logf(HF_LOG_WARN, "%s: %s cannot be compared: %s", r->name, own->path, e.msg);
+				ckpt_free(own);
+				continue;
+			}
+		}
+		ret = examine_one(r, c, log, count, id, err);
+		ckpt_free(own);
+	}
+	hf_log_close(log);
+	return ret;
+}
+
+void stale_examine(struct resource *r)
+{
+	struct regs *pin;
+	const struct hf_resource *def = resource_def(r, &pin);
+	uint64_t gen = 0, count = 0;
+	struct hf_err e = { 0 };
+	char id[64] = "";
+	int ret = def ? examine(r, def, &gen, &count, id, &e) : -ENOENT;
+
+	regs_put(pin);
+	if (ret && def && ++r->examine_tries < 60) {
+		pthread_mutex_lock(&r->lock);
+		r->examine_ms = hf_now_ms() + 2000;
+		pthread_mutex_unlock(&r->lock);
+		if (r->examine_tries == 1)
+			hf_logf(HF_LOG_WARN, "%s: what was held here cannot be compared yet: %s", r->name, e.msg);
+		return;
+	}
+	pthread_mutex_lock(&r->lock);
+	r->examine = false;
+	if (!ret) {
+		r->j.has_unconfirmed = true;
+		r->j.unc_generation = gen;
+		r->j.unc_count = count;
+		snprintf(r->j.unc_displaced, sizeof(r->j.unc_displaced), "%s", id);
+	}
+	pthread_mutex_unlock(&r->lock);
+	ckpts_drop_all(r);
+	resource_journal(r, JR_NONE, 0, 0);
+	if (!ret)
+		hf_logf(count ? HF_LOG_WARN : HF_LOG_NOTE,
+			"%s: compared with generation %llu, %llu entries of this node were never confirmed%s%s",
+			r->name, (unsigned long long)gen, (unsigned long long)count,
+			id[0] ? "; they are kept aside as " : "", id);
+	hf_displaced_prune(hfd.displaced_dir, hfd.conf->displaced_bytes, hfd.conf->displaced_keep_s);
+}

@@ -1,0 +1,513 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Going online: claim, track, restore, confirm, and only then say so. Each step
+ * after which a crash would leave something is journalled before it. Runs in
+ * the resource's worker.
+ */
+#include "replicator.h"
+#include "treedb.h"
+#include <stdlib.h>
+#include <unistd.h>
+
+enum mode {
+	TAKE_OVER,	/* the log is the truth */
+	RESUME,		/* this node was online until its daemon ended: the trees are */
+};
+
+/* What can be refused without a claim is refused without one. */
+static int open_before(struct resource *r, const struct hf_resource *def, struct hf_err *err)
+{
+	for (unsigned i = 0; i < def->ncp; i++) {
+		struct hf_err e = { 0 };
+		struct ckpt *c;
+		int ret = ckpt_make(def, &def->cp[i], &c, err);
+
+		if (ret)
+			return ret;
+		c->file = ckpt_is_file(c, def->cp[i].file, NULL);
+		ret = ckpts_add(r, c);
+		if (ret) {
+			ckpt_free(c);
+			return hf_fail(err, HF_FAILED, ret, "%s: out of memory", r->name);
+		}
+		/* a failure is looked at again after the claim, when the log is known */
+		ret = ckpt_open(c, def, false, &e);
+		if (!ret || *c->mount) {
+			ret = ckpt_mount_check(c, r->name, err);
+			if (ret)
+				return ret;
+		}
+		if (c->tree) {
+			ret = place_reserve(c, r->name, err);
+			if (ret)
+				return ret;
+		}
+	}
+	return 0;
+}
+
+static void unmake(struct ckpt *c)
+{
+	char *path = hf_strf("%s%s", c->root, c->local);
+
+	if (path)
+		rmdir(path);
+	free(path);
+}
+
+static int open_after(struct resource *r, const struct hf_resource *def, struct job *j, enum mode mode,
+		      struct hf_err *err)
+{
+	for (unsigned i = 0; i < r->ncp; i++) {
+		struct ckpt *c = r->cp[i];
+		struct hf_err e = { 0 };
+		bool file, missing;
+		int ret;
+
+		c->seed = !treedb_has_any(r->log, c->id);
+		file = c->seed ? c->file : ckpt_is_file(c, def->cp[i].file, r->log);
+		if (c->tree && file != c->file) {
+			place_release(c->place);
+			c->place = NULL;
+			hf_tree_close(c->tree);
+			c->tree = NULL;
+		}
+		c->file = file;
+		missing = !c->tree;
+		if (missing) {
+			/* nothing is made where the trees themselves are the truth */
+			bool make = mode == TAKE_OVER && !j->keep_local && (!c->seed || j->allow_empty);
+
+			ret = ckpt_open(c, def, make, &e);
+			if (ret == -ENOENT && !make)
+				return hf_fail(err, HF_REFUSED, -EBUSY,
+					       "%s: %s is not there%s", r->name, c->path,
+					       c->seed ? ", and no generation has it; make it, or use --allow-empty" :
+					       mode == RESUME ? "; bring it back, then `holdfast online`" : "");
+			if (ret)
+				return hf_fail(err, e.exit, ret, "%s: %s: %s", r->name, c->path, e.msg);
+			c->made = make && !hf_tree_name(c->tree);
+			ret = place_reserve(c, r->name, err);
+			if (ret) {
+				/* made just now, below another's tree: not to be left there */
+				if (c->made)
+					unmake(c);
+				return ret;
+			}
+		}
+		if ((c->seed || j->keep_local) && !j->allow_empty && mode == TAKE_OVER && ckpt_empty(c))
+			return hf_fail(err, HF_REFUSED, -EBUSY,
+				       "%s: %s is %s on this node%s; fill it, or use --allow-empty", r->name,
+				       c->path, c->file ? "not there" : "empty",
+				       c->seed ? ", and no generation has it" : "");
+	}
+	return 0;
+}
+
+static int track_all(struct resource *r, struct hf_err *err)
+{
+	for (unsigned i = 0; i < r->ncp; i++) {
+		struct ckpt *c = r->cp[i];
+		struct hf_watch *w;
+		struct hf_err e = { 0 };
+		int ret = hf_track_add(hfd.track, hf_tree_fd(c->tree), hf_tree_name(c->tree),
+				       resource_notify, r, &w, &e);
+
+		if (ret)
+			return hf_fail(err, e.exit, ret, "%s: cannot track %s: %s", r->name, c->path, e.msg);
+		pthread_mutex_lock(&r->lock);
+		c->watch = w;
+		pthread_mutex_unlock(&r->lock);
+	}
+	return 0;
+}
+
+static int claim(struct resource *r, const struct hf_resource *def, struct job *j, enum mode mode,
+		 struct hf_err *err)
+{
+	uint64_t until = j->deadline_ms ? j->deadline_ms : hf_now_ms() + 30000;
+	unsigned flags = j->fenced ? HF_CLAIM_FENCED : 0, pause = 10;
+	struct hf_log_stat st;
+	int ret;
+
+	atomic_store(&r->busy, hf_now_ms());
+	ret = hfd.store->ops->stat(hfd.store, &def->id, &st, err);
+	if (ret == -ENOENT)
+		ret = 0;
+	else if (!ret && st.epoch && st.slot == hfd.id.slot)
+		/* we are our own predecessor: its daemon is gone, or it would hold our identity */
+		flags |= HF_CLAIM_FENCED;
+	else if (!ret && mode == RESUME)
+		ret = hf_fail(err, HF_STALE, -ESTALE, "%s: %s has taken over (epoch %llu)", r->name, st.node,
+			      (unsigned long long)st.epoch);
+	while (!ret) {
+		ret = hf_log_claim(hfd.store, &def->id, flags, &r->log, err);
+		if (ret != -EAGAIN || hf_now_ms() + pause > until)
+			break;
+		hf_sleep_ms(pause / 2 + random() % pause);
+		pause = pause < 500 ? pause * 2 : 500;
+		atomic_store(&r->busy, hf_now_ms());
+		ret = 0;
+	}
+	atomic_store(&r->busy, 0);
+	if (ret)
+		return ret;
+	r->log_broken = false;
+	r->log_tried_gen = hf_log_gen(r->log);
+	pthread_mutex_lock(&r->lock);
+	r->epoch = hf_log_epoch(r->log);
+	r->gen = r->confirmed = hf_log_gen(r->log);
+	r->consistent = !hf_log_fuzzy(r->log);
+	pthread_mutex_unlock(&r->lock);
+	return 0;
+}
+
+struct newest { uint64_t gen; };
+
+static int find_consistent(void *ctx, const struct hf_gen_info *g)
+{
+	struct newest *n = ctx;
+
+	if (!(g->flags & HF_REC_FUZZY) && g->gen > n->gen)
+		n->gen = g->gen;
+	return 0;
+}
+
+/* takeover-from = consistent: the log to restore from; *@from NULL: the claimed one */
+static int choose(struct resource *r, const struct hf_resource *def, struct job *j,
+		  struct hf_log **from, struct hf_err *err)
+{
+	struct newest n = { 0 };
+	int ret;
+
+	*from = NULL;
+	if (!hf_log_gen(r->log) || !hf_log_fuzzy(r->log))
+		return 0;
+	if (!def->policy.takeover_consistent) {
+		snprintf(j->note, sizeof(j->note),
+			 "generation %llu is not a consistent cut: files of it belong to slightly different moments",
+			 (unsigned long long)hf_log_gen(r->log));
+		pthread_mutex_lock(&r->lock);
+		snprintf(r->warn_other, sizeof(r->warn_other), "fuzzy: %.240s", j->note);
+		pthread_mutex_unlock(&r->lock);
+		return 0;
+	}
+	atomic_store(&r->busy, hf_now_ms());
+	ret = hf_log_history(hfd.store, &def->id, find_consistent, &n, err);
+	if (!ret && !n.gen)
+		ret = hf_fail(err, HF_REFUSED, -EBUSY,
+			      "%s: no consistent generation is left, and takeover-from = consistent", r->name);
+	if (!ret)
+		ret = hf_log_read(hfd.store, &def->id, n.gen, from, err);
+	atomic_store(&r->busy, 0);
+	if (!ret)
+		snprintf(j->note, sizeof(j->note), "restored generation %llu, the newest consistent one",
+			 (unsigned long long)n.gen);
+	return ret;
+}
+
+static int confirm(struct resource *r, struct hf_err *err)
+{
+	int ret;
+
+	atomic_store(&r->busy, hf_now_ms());
+	ret = hf_log_confirm(r->log, err);
+	atomic_store(&r->busy, 0);
+	return ret;
+}
+
+/* Make what this node has the next generation, where there is something to make. */
+static int first_capture(struct resource *r, struct job *j, const char *note, bool any,
+			 struct hf_err *err)
+{
+	struct rep a = { .scan = true, .full = true, .confirm = true, .strict = true,
+			 .patience_ms = 2000, .note = note, .allow_delete = any };
+	int ret = replicate(r, &a, err);
+
+	/* a file that never holds still is captured when it does; it stays dirty */
+	if (ret == -EAGAIN && err->exit == HF_FAILED)
+		ret = 0;
+	j->committed = a.committed;
+	return ret;
+}
+
+static int take(struct resource *r, const struct hf_resource *def, struct job *j, enum mode mode,
+		bool *restoring, struct hf_err *err)
+{
+	uint64_t t0 = hf_now_ms(), t;
+	struct hf_log *from = NULL;
+	bool seeds = false;
+	int ret;
+
+	ret = open_before(r, def, err);
+	if (ret)
+		return ret;
+	if (mode == TAKE_OVER)
+		resource_journal(r, JR_CLAIMING, 0, 0);
+	t = hf_now_ms();
+	ret = claim(r, def, j, mode, err);
+	if (ret)
+		return ret;
+	j->ms_claim = hf_now_ms() - t;
+	resource_journal(r, mode == RESUME || j->keep_local ? JR_ONLINE : JR_RESTORING, r->epoch,
+			 hf_log_gen(r->log));
+	ret = open_after(r, def, j, mode, err);
+	if (ret)
+		return ret;
+	t = hf_now_ms();
+	ret = track_all(r, err);
+	j->ms_track = hf_now_ms() - t;
+	if (ret)
+		return ret;
+	for (unsigned i = 0; i < r->ncp; i++)
+		seeds |= r->cp[i]->seed;
+	if (mode == TAKE_OVER && !j->keep_local) {
+		t = hf_now_ms();
+		ret = choose(r, def, j, &from, err);
+		if (ret)
+			return ret;
+		*restoring = true;
+		ret = restore_all(r, from ? from : r->log, j, err);
+		j->ms_restore = hf_now_ms() - t;
+		hf_log_close(from);
+		if (ret)
+			return ret;
+		*restoring = false;
+	}
+	forget_unregistered(r, def);
+	if (mode == RESUME)
+		ret = first_capture(r, j, "resumed", false, err);
+	else if (j->keep_local)
+		ret = first_capture(r, j, "keep-local", true, err);
+	else if (from || seeds || hf_log_pending(r->log))
+		ret = first_capture(r, j, from ? "back to a consistent generation" : "first capture",
+				    from != NULL, err);
+	else
+		ret = confirm(r, err);
+	/* a resumed owner stays one while the guard holds its capture back */
+	if (mode == RESUME && ret == -EBUSY && err->exit == HF_REFUSED)
+		ret = confirm(r, err);
+	if (ret)
+		return ret;
+	j->ms_total = hf_now_ms() - t0;
+	return 0;
+}
+
+static void undo(struct resource *r, struct job *j, enum mode mode, int ret, bool restoring,
+		 const char *why)
+{
+	if (ret == -ESTALE && mode == RESUME) {
+		step_down(r, why);
+		return;
+	}
+	ckpts_drop_all(r);
+	if (r->log && mode == TAKE_OVER && ret != -ESTALE) {
+		struct hf_err e = { 0 };
+
+		/* so that another node may try; nothing of ours is half in it */
+		hf_log_abort(r->log);
+		atomic_store(&r->busy, hf_now_ms());
+		if (hf_log_release(r->log, &e))
+			hf_logf(HF_LOG_WARN, "%s: its claim could not be released: %s", r->name, e.msg);
+		atomic_store(&r->busy, 0);
+	}
+	hf_log_close(r->log);
+	r->log = NULL;
+	if (mode == TAKE_OVER)
+		resource_journal(r, JR_NONE, 0, 0);
+	if (restoring || mode == RESUME)
+		resource_set_state(r, RS_FAILED, why);
+	else
+		resource_set_state(r, RS_OFFLINE, why);
+}
+
+static int go_online(struct resource *r, struct job *j, enum mode mode)
+{
+	struct regs *pin;
+	const struct hf_resource *def = resource_def(r, &pin);
+	bool restoring = false;
+	int ret;
+
+	if (!def) {
+		ret = hf_fail(&j->err, HF_NOTFOUND, -ENOENT, "there is no resource %s", r->name);
+		goto out;
+	}
+	/* what an earlier failed or fenced-out term left open */
+	ckpts_drop_all(r);
+	hf_log_close(r->log);
+	r->log = NULL;
+	r->examine = false;
+	replicator_reset(r);
+	resource_set_state(r, RS_ONLINE_PENDING, NULL);
+	ret = take(r, def, j, mode, &restoring, &j->err);
+	if (ret) {
+		undo(r, j, mode, ret, restoring, j->err.msg);
+		goto out;
+	}
+	pthread_mutex_lock(&r->lock);
+	r->live = true;
+	r->stale = r->unreleased = r->without_store = false;
+	r->j.has_unconfirmed = false;
+	j->epoch = r->epoch;
+	j->gen = r->gen;
+	pthread_mutex_unlock(&r->lock);
+	resource_journal(r, JR_ONLINE, j->epoch, j->gen);
+	resource_set_state(r, RS_ONLINE, NULL);
+	note_mounts(r);
+	if (hf_log_wants_base(r->log))
+		r->base_ms = hf_now_ms();
+out:
+	regs_put(pin);
+	return ret;
+}
+
+/* Audited: the administrator vouches for what is here. */
+static int online_without_store(struct resource *r, struct job *j)
+{
+	struct regs *pin;
+	const struct hf_resource *def = resource_def(r, &pin);
+	int ret;
+
+	if (!def) {
+		ret = hf_fail(&j->err, HF_NOTFOUND, -ENOENT, "there is no resource %s", r->name);
+		goto out;
+	}
+	hf_logf(HF_LOG_WARN, "%s: AUDIT: brought online without the store, with what is on this node", r->name);
+	ckpts_drop_all(r);
+	hf_log_close(r->log);
+	r->log = NULL;
+	r->examine = false;
+	replicator_reset(r);
+	resource_set_state(r, RS_ONLINE_PENDING, "without the store");
+	ret = open_before(r, def, &j->err);
+	for (unsigned i = 0; i < r->ncp && !ret; i++)
+		if (!r->cp[i]->tree)
+			ret = hf_fail(&j->err, HF_REFUSED, -EBUSY, "%s: %s is not on this node", r->name,
+				      r->cp[i]->path);
+	if (!ret)
+		ret = track_all(r, &j->err);
+	if (ret) {
+		undo(r, j, TAKE_OVER, -ESTALE, false, j->err.msg);
+		goto out;
+	}
+	pthread_mutex_lock(&r->lock);
+	r->live = r->without_store = true;
+	r->stale = r->unreleased = false;
+	pthread_mutex_unlock(&r->lock);
+	r->retry_ms = hf_now_ms() + 5000;
+	resource_journal(r, JR_ONLINE, 0, 0);
+	resource_set_state(r, RS_ONLINE, "without the store");
+out:
+	regs_put(pin);
+	return ret;
+}
+
+int job_online(struct resource *r, struct job *j)
+{
+	int ret;
+
+	if (r->live && !j->dry_run) {
+		pthread_mutex_lock(&r->lock);
+		j->already = true;
+		j->epoch = r->epoch;
+		j->gen = r->gen;
+		pthread_mutex_unlock(&r->lock);
+		return 0;
+	}
+	ret = regs_reload(&j->err);
+	if (j->without_store && !j->dry_run) {
+		if (!ret)
+			return hf_fail(&j->err, HF_REFUSED, -EBUSY,
+				       "%s: the store can be reached; go online without --without-store", r->name);
+		memset(&j->err, 0, sizeof(j->err));
+		return online_without_store(r, j);
+	}
+	if (ret)
+		return ret;
+	if (j->dry_run)
+		return online_dry_run(r, j, &j->err);
+	return go_online(r, j, TAKE_OVER);
+}
+
+/* At the daemon's start, for a resource with a journal. */
+int job_resume(struct resource *r, struct job *j)
+{
+	struct journal jr = r->j;
+	struct regs *pin;
+	const struct hf_resource *def = resource_def(r, &pin);
+	struct hf_log_stat st = { 0 };
+	int ret = 0;
+
+	if (!def || memcmp(def->id.uuid, jr.uuid, sizeof(jr.uuid))) {
+		hf_logf(HF_LOG_WARN, "%s: it was deleted while this daemon was away; its trees are left as they are",
+			r->name);
+		r->j.has_unconfirmed = false;
+		resource_journal(r, JR_NONE, 0, 0);
+		goto out;
+	}
+	if (jr.state == JR_STALE || jr.without_store) {
+		/* compared again, or for the first time: who knows what was written meanwhile */
+		ret = 0;
+	} else {
+		for (unsigned i = 0; i < 10; i++) {
+			ret = hfd.store->ops->stat(hfd.store, &def->id, &st, &j->err);
+			if (!ret || ret == -ENOENT)
+				break;
+			hf_sleep_ms(500);
+		}
+		if (ret && ret != -ENOENT) {
+			resource_set_state(r, RS_FAILED, j->err.msg);
+			goto out;
+		}
+		ret = 0;
+	}
+	switch (jr.state) {
+	case JR_NONE:
+		break;
+	case JR_STALE:
+		pthread_mutex_lock(&r->lock);
+		r->stale = r->examine = true;
+		pthread_mutex_unlock(&r->lock);
+		break;
+	case JR_CLAIMING:
+	case JR_RESTORING:
+		if (!st.epoch || st.released || st.slot != hfd.id.slot) {
+			hf_logf(HF_LOG_NOTE, "%s: an interrupted takeover is void", r->name);
+			resource_journal(r, JR_NONE, 0, 0);
+			break;
+		}
+		hf_logf(HF_LOG_NOTE, "%s: an interrupted takeover is finished first", r->name);
+		j->fenced = true;
+		ret = go_online(r, j, TAKE_OVER);
+		break;
+	case JR_ONLINE:
+	case JR_UNRELEASED:
+		if (jr.without_store) {
+			pthread_mutex_lock(&r->lock);
+			r->without_store = true;
+			pthread_mutex_unlock(&r->lock);
+			ret = online_without_store(r, j);
+			break;
+		}
+		if (st.released && st.slot == hfd.id.slot) {
+			resource_journal(r, JR_NONE, 0, 0);
+			break;
+		}
+		if (!st.epoch || st.slot != hfd.id.slot) {
+			pthread_mutex_lock(&r->lock);
+			r->epoch = jr.epoch;
+			pthread_mutex_unlock(&r->lock);
+			step_down(r, "another node took over while this daemon was away");
+			break;
+		}
+		ret = go_online(r, j, RESUME);
+		if (!ret && jr.state == JR_UNRELEASED)
+			ret = job_offline(r, j);
+		break;
+	}
+out:
+	regs_put(pin);
+	if (ret)
+		hf_logf(HF_LOG_ERR, "%s: not resumed: %s", r->name, j->err.msg);
+	return ret;
+}

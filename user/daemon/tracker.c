@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The thread that drains the tracker as soon as there is something, so that
+ * neither the main loop nor a busy worker holds events up. Workers drain by
+ * themselves as well, as a barrier.
+ */
+#include "daemon.h"
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+static pthread_t thread;
+static int stop_fd = -1;
+
+static void *run(void *arg)
+{
+	struct pollfd p[2] = {
+		{ .fd = hf_track_fd(hfd.track), .events = POLLIN },
+		{ .fd = stop_fd, .events = POLLIN },
+	};
+
+	while (!(p[1].revents & POLLIN)) {
+		if (poll(p, 2, -1) < 0)
+			continue;
+		if (p[0].revents && hf_track_drain(hfd.track) < 0)
+			hf_sleep_ms(100);	/* said by the tracker; not as fast as poll() */
+	}
+	return NULL;
+}
+
+int tracker_start(struct hf_err *err)
+{
+	int ret;
+
+	stop_fd = eventfd(0, EFD_CLOEXEC);
+	if (stop_fd < 0)
+		return hf_fail(err, HF_FAILED, -errno, "eventfd: %s", strerror(errno));
+	ret = pthread_create(&thread, NULL, run, NULL);
+	if (ret) {
+		close(stop_fd);
+		stop_fd = -1;
+		return hf_fail(err, HF_FAILED, -ret, "cannot start a thread: %s", strerror(ret));
+	}
+	return 0;
+}
+
+void tracker_stop(void)
+{
+	uint64_t one = 1;
+
+	if (stop_fd < 0)
+		return;
+	if (write(stop_fd, &one, sizeof(one)) == sizeof(one))
+		pthread_join(thread, NULL);
+	close(stop_fd);
+	stop_fd = -1;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The verbs of Documentation/socket.rst. */
+#ifndef HFD_VERBS_H
+#define HFD_VERBS_H
+
+#include "server.h"
+
+enum { V_READ = 1, V_MEMORY = 2 };
+
+struct verb {
+	const char *name;
+	unsigned flags;		/* V_READ: read_group may; V_MEMORY: answers on the main thread */
+	/* "name:s! type:s": s string, b bool, u duration in ms or number, l list of
+	 * strings, o object of strings; ! required */
+	const char *args;
+	int (*fn)(struct req *q, struct hf_err *err);
+};
+
+extern const struct verb verbs_read[], verbs_store[], verbs_reg[], verbs_res[];	/* end with name NULL */
+
+/* the resource @name for a verb: -ENOENT with @err; resource_put() after use */
+struct resource;
+struct resource *verb_resource(const char *name, struct hf_err *err);
+struct json_object *res_json(struct resource *r);
+struct json_object *cp_json(const struct hf_resource *def, const struct hf_checkpoint *cp);
+
+#endif

@@ -1,0 +1,423 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Verbs that change the registrations. */
+#include "resource.h"
+#include "verbs.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define BIG (1ull << 30)	/* more than that is data, not configuration */
+
+/* After a change: what it made is known here at once. */
+static int changed(int ret)
+{
+	struct hf_err e = { 0 };
+
+	if (!ret && regs_reload(&e))
+		hf_logf(HF_LOG_WARN, "registrations: %s", e.msg);
+	return ret;
+}
+
+static int resource_add(struct req *q, struct hf_err *err)
+{
+	const char *type = jget_str(q->args, "type");
+
+	return changed(hf_reg_resource_add(hfd.store, jget_str(q->args, "name"), type ? type : "", err));
+}
+
+static int resource_delete(struct req *q, struct hf_err *err)
+{
+	const char *name = jget_str(q->args, "name");
+	struct resource *r = verb_resource(name, err);
+	struct regs *pin;
+	const struct hf_resource *def;
+	unsigned n;
+	bool live;
+	int ret = 0;
+
+	if (!r)
+		return err->exit == HF_USAGE ? -EINVAL : -ENOENT;
+	def = resource_def(r, &pin);
+	n = def ? def->ncp : 0;
+	regs_put(pin);
+	pthread_mutex_lock(&r->lock);
+	live = r->live || r->state == RS_ONLINE_PENDING;
+	pthread_mutex_unlock(&r->lock);
+	resource_put(r);
+	if (live)
+		return hf_fail(err, HF_REFUSED, -EBUSY, "%s is online on this node; `holdfast offline %s` first",
+			       name, name);
+	if (!jget_bool(q->args, "dry_run"))
+		ret = changed(hf_reg_resource_delete(hfd.store, name, err));
+	if (!ret) {
+		q->result = jobj();
+		ju64(q->result, "checkpoints", n);
+	}
+	return ret;
+}
+
+static int resource_set(struct req *q, struct hf_err *err)
+{
+	struct json_object *values = NULL;
+	const char **k, **v;
+	unsigned n = 0;
+	int ret;
+
+	json_object_object_get_ex(q->args, "values", &values);
+	k = calloc(json_object_object_length(values) + 1, sizeof(*k));
+	v = calloc(json_object_object_length(values) + 1, sizeof(*v));
+	if (!k || !v) {
+		ret = hf_fail(err, HF_FAILED, -ENOMEM, "out of memory");
+		goto out;
+	}
+	json_object_object_foreach(values, key, val) {
+		k[n] = key;
+		v[n++] = val ? json_object_get_string(val) : NULL;
+	}
+	ret = n ? changed(hf_reg_resource_set(hfd.store, jget_str(q->args, "name"), k, v, n, err)) :
+	      hf_fail(err, HF_USAGE, -EINVAL, "resource.set: name at least one KEY=VALUE");
+out:
+	free(k);
+	free(v);
+	return ret;
+}
+
+/* Refuse what others can read: @dir is consumed. 1: found, named in @where. */
+static int readable_below(int dir, char *where, size_t n)
+{
+	DIR *d = fdopendir(dir);
+	struct dirent *e;
+	struct stat st;
+	int ret = 0;
+
+	if (!d) {
+		close(dir);
+		return -EIO;
+	}
+	while (!ret && (e = readdir(d))) {
+		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") ||
+		    fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW))
+			continue;
+		if (S_ISREG(st.st_mode) && (st.st_mode & 0007)) {
+			char *p = hf_printable(e->d_name, strlen(e->d_name));
+
+			snprintf(where, n, "%s (mode %04o)", p ? p : "a file", st.st_mode & 07777);
+			free(p);
+			ret = 1;
+		} else if (S_ISDIR(st.st_mode)) {
+			int fd = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+			ret = fd < 0 ? -errno : readable_below(fd, where, n);
+		}
+	}
+	closedir(d);
+	return ret;
+}
+
+static int check_crypto(struct ckpt *c, struct hf_err *err)
+{
+	char where[300];
+	struct stat st;
+	int fd, ret;
+
+	ret = ckpt_stat(c, &st);
+	if (ret)
+		return hf_fail(err, HF_REFUSED, -EBUSY,
+			       "%s is not there; a crypto checkpoint is added where its key lies", c->path);
+	if (S_ISREG(st.st_mode)) {
+		if (!(st.st_mode & 0007))
+			return 0;
+		return hf_fail(err, HF_REFUSED, -EBUSY,
+			       "%s can be read by everybody (mode %04o), so it is no secret; chmod o= it first",
+			       c->path, st.st_mode & 07777);
+	}
+	fd = openat(hf_tree_fd(c->tree), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	ret = fd < 0 ? -errno : readable_below(fd, where, sizeof(where));
+	if (ret > 0)
+		return hf_fail(err, HF_REFUSED, -EBUSY,
+			       "%s holds a file that can be read by everybody: %s; chmod o= it first", c->path, where);
+	return ret;
+}
+
+static char **strings(struct json_object *args, const char *key, unsigned *n)
+{
+	struct json_object *a;
+	char **v;
+
+	*n = 0;
+	if (!json_object_object_get_ex(args, key, &a))
+		return NULL;
+	v = calloc(json_object_array_length(a) + 1, sizeof(*v));
+	for (; v && *n < json_object_array_length(a); ++*n)
+		v[*n] = (char *)json_object_get_string(json_object_array_get_idx(a, *n));
+	return v;
+}
+
+/* What the path is on this node; fills the answer. @online: here, so it must be there. */
+static int look_here(struct req *q, const struct hf_resource *def, struct hf_checkpoint *cp, bool here,
+		     bool elsewhere, struct hf_err *err)
+{
+	bool allow_empty = jget_bool(q->args, "allow_empty"), force = jget_bool(q->args, "force");
+	struct hf_tree_stat ts = { 0 };
+	struct ckpt *c = NULL;
+	struct stat st;
+	int ret = ckpt_make(def, cp, &c, err);
+
+	if (ret)
+		return ret;
+	ret = ckpt_stat(c, &st);
+	if (!ret && S_ISLNK(st.st_mode)) {
+		ret = hf_fail(err, HF_REFUSED, -ELOOP,
+			      "%s is a symbolic link; name the directory or file that it leads to", cp->path);
+		goto out;
+	}
+	if (!ret && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) {
+		ret = hf_fail(err, HF_REFUSED, -EINVAL, "%s is neither a directory nor a regular file", cp->path);
+		goto out;
+	}
+	if (!ret)
+		cp->file = c->file = S_ISREG(st.st_mode);
+	if (ret && !cp->crypto) {
+		/* it need not be there before its resource is online somewhere */
+		ret = 0;
+		if (here && !allow_empty)
+			ret = hf_fail(err, HF_REFUSED, -EBUSY, "%s is not there; make it, or use --allow-empty", cp->path);
+		if (!here && !elsewhere && !allow_empty)
+			jstr(q->result, "note", "the path is not there on this node; its first owner must have it");
+		goto out;
+	}
+	ret = ckpt_open(c, def, false, err);
+	if (ret && !cp->crypto)
+		goto out;
+	if (cp->crypto) {
+		ret = ret ? hf_fail(err, HF_REFUSED, -EBUSY,
+				    "%s is not there; a crypto checkpoint is added where its key lies", cp->path) :
+			    check_crypto(c, err);
+		if (ret)
+			goto out;
+	}
+	ret = hf_tree_measure(c->tree, force ? 0 : BIG, &ts, err);
+	if (ret == -EFBIG)
+		ret = hf_fail(err, HF_REFUSED, ret,
+			      "%s holds more than 1 GiB; that is data rather than configuration. --force registers it all the same",
+			      cp->path);
+	if (ret)
+		goto out;
+	if (here && !allow_empty && ckpt_empty(c)) {
+		ret = hf_fail(err, HF_REFUSED, -EBUSY, "%s is empty; fill it, or use --allow-empty", cp->path);
+		goto out;
+	}
+	ju64(q->result, "directories", ts.dirs);
+	ju64(q->result, "files", ts.files);
+	ju64(q->result, "bytes", ts.bytes);
+out:
+	ckpt_free(c);
+	return ret;
+}
+
+static int one_entry(void *ctx, const struct hf_item *it)
+{
+	return 1;
+}
+
+/* The owner is another node: it notices the registration and captures. */
+static int wait_elsewhere(struct req *q, const struct hf_resource *def, uint32_t id)
+{
+	uint64_t until = hf_now_ms() + 30000;
+	char prefix[16];
+
+	snprintf(prefix, sizeof(prefix), "%08x/", id);
+	while (hf_now_ms() < until) {
+		struct hf_log *log = NULL;
+		bool there = false;
+
+		if (!hf_log_read(hfd.store, &def->id, 0, &log, NULL)) {
+			there = hf_log_each(log, prefix, strlen(prefix), one_entry, NULL) == 1;
+			if (there)
+				ju64(q->result, "generation", hf_log_gen(log));
+			hf_log_close(log);
+		}
+		if (there) {
+			jstr(q->result, "quality", "events");
+			return 0;
+		}
+		hf_sleep_ms(200);
+	}
+	jstr(q->result, "note", "registered, but its owner has not captured it within 30 s; see `holdfast status` there");
+	return 0;
+}
+
+static int capture_here(struct req *q, struct resource *r, uint32_t id, struct hf_err *err)
+{
+	struct job *j = job_new(job_reload);
+	int ret = j ? job_run(r, j, err) : -ENOMEM;
+
+	if (!ret && j->ret) {
+		*err = j->err;
+		ret = j->ret;
+	}
+	if (!ret) {
+		ju64(q->result, "generation", j->gen);
+		pthread_mutex_lock(&r->lock);
+		for (unsigned i = 0; i < r->ncp; i++)
+			if (r->cp[i]->id == id && r->cp[i]->watch)
+				jstr(q->result, "quality", hf_watch_quality(r->cp[i]->watch));
+		pthread_mutex_unlock(&r->lock);
+	}
+	job_put(j);
+	return ret;
+}
+
+/* What Holdfast itself keeps below the node's root, as paths there. */
+static void own_paths(const char *own[4])
+{
+	const char *const all[] = { hfd.conf->state_dir, hfd.conf->runtime_dir, hfd.conf->key_file };
+	const char *root = hfd.conf->root ? hfd.conf->root : "/";
+	size_t n = strlen(root), k = 0;
+
+	while (n && root[n - 1] == '/')
+		n--;
+	for (unsigned i = 0; i < HF_ARRAY(all); i++)
+		if (all[i] && !strncmp(all[i], root, n) && all[i][n] == '/')
+			own[k++] = all[i] + n;
+	own[k] = NULL;
+}
+
+static int checkpoint_add(struct req *q, struct hf_err *err)
+{
+	const char *name = jget_str(q->args, "resource"), *view = jget_str(q->args, "view");
+	const char *own[4];
+	struct hf_checkpoint cp = { 0 };
+	struct resource *r;
+	struct regs *pin = NULL;
+	const struct hf_resource *def;
+	struct hf_log_stat st;
+	bool here, elsewhere;
+	int ret;
+
+	r = verb_resource(name, err);
+	if (!r)
+		return err->exit == HF_USAGE ? -EINVAL : -ENOENT;
+	q->result = jobj();
+	cp.path = strdup(jget_str(q->args, "path"));
+	cp.view = strdup(view && *view ? view : "native");
+	cp.crypto = jget_bool(q->args, "crypto");
+	cp.exclude = strings(q->args, "exclude", &cp.nexclude);
+	cp.include = strings(q->args, "include", &cp.ninclude);
+	if (!cp.path || !cp.view) {
+		ret = hf_fail(err, HF_FAILED, -ENOMEM, "out of memory");
+		goto out;
+	}
+	own_paths(own);
+	ret = hf_path_check(cp.path, own, err);
+	if (ret)
+		goto out;
+	if (cp.ninclude) {
+		ret = hf_fail(err, HF_USAGE, -EINVAL,
+			      "include is not supported by this version; register the smaller tree, or exclude the rest");
+		goto out;
+	}
+	ret = regs_reload(err);
+	if (ret)
+		goto out;
+	def = resource_def(r, &pin);
+	if (!def) {
+		ret = hf_fail(err, HF_NOTFOUND, -ENOENT, "there is no resource %s", name);
+		goto out;
+	}
+	if (hfd.store->ops->stat(hfd.store, &def->id, &st, NULL))
+		memset(&st, 0, sizeof(st));
+	pthread_mutex_lock(&r->lock);
+	here = r->live;
+	pthread_mutex_unlock(&r->lock);
+	elsewhere = !here && st.epoch && !st.released && !st.mine && st.owner == HF_NODE_UP;
+	ret = look_here(q, def, &cp, here, elsewhere, err);
+	if (!ret)
+		ret = changed(hf_reg_checkpoint_add(hfd.store, name, &cp, err));
+	if (ret)
+		goto out;
+	if (here) {
+		ret = capture_here(q, r, cp.id, err);
+		/* what its owner cannot capture does not stay registered */
+		if (ret && ret != -ETIMEDOUT && ret != -ESTALE && err->exit != HF_UNAVAIL)
+			changed(hf_reg_checkpoint_delete(hfd.store, name, cp.path, NULL));
+	} else if (elsewhere) {
+		ret = wait_elsewhere(q, def, cp.id);
+	}
+out:
+	if (ret) {
+		json_object_put(q->result);
+		q->result = NULL;
+	}
+	regs_put(pin);
+	free(cp.path);
+	free(cp.view);
+	free(cp.mount);
+	free(cp.exclude);
+	free(cp.include);
+	resource_put(r);
+	return ret;
+}
+
+static int checkpoint_delete(struct req *q, struct hf_err *err)
+{
+	const char *name = jget_str(q->args, "resource");
+	char *path = strdup(jget_str(q->args, "path"));
+	struct resource *r = verb_resource(name, err);
+	struct regs *pin = NULL;
+	const struct hf_resource *def;
+	bool found = false, live;
+	struct job *j;
+	int ret = 0;
+
+	if (!r) {
+		free(path);
+		return err->exit == HF_USAGE ? -EINVAL : -ENOENT;
+	}
+	if (!path) {
+		ret = -ENOMEM;
+		goto out;
+	}
+	ret = hf_path_check(path, NULL, err);
+	if (ret)
+		goto out;
+	if (jget_bool(q->args, "dry_run")) {
+		def = resource_def(r, &pin);
+		for (unsigned i = 0; def && i < def->ncp; i++)
+			found |= !strcmp(def->cp[i].path, path);
+		if (!found)
+			ret = hf_fail(err, HF_NOTFOUND, -ENOENT, "%s has no checkpoint %s", name, path);
+		goto out;
+	}
+	ret = changed(hf_reg_checkpoint_delete(hfd.store, name, path, err));
+	pthread_mutex_lock(&r->lock);
+	live = r->live;
+	pthread_mutex_unlock(&r->lock);
+	if (!ret && live) {
+		j = job_new(job_reload);
+		if (j) {
+			struct hf_err e = { 0 };
+
+			/* it is deleted; that its entries go too is the owner's business */
+			if (job_run(r, j, &e))
+				hf_logf(HF_LOG_WARN, "%s: %s", name, e.msg);
+			job_put(j);
+		}
+	}
+out:
+	regs_put(pin);
+	free(path);
+	resource_put(r);
+	return ret;
+}
+
+const struct verb verbs_reg[] = {
+	{ "resource.add", 0, "name:s! type:s", resource_add },
+	{ "resource.delete", 0, "name:s! dry_run:b", resource_delete },
+	{ "resource.set", 0, "name:s! values:o!", resource_set },
+	{ "checkpoint.add", 0,
+	  "resource:s! path:s! crypto:b view:s exclude:l include:l allow_empty:b force:b", checkpoint_add },
+	{ "checkpoint.delete", 0, "resource:s! path:s! dry_run:b", checkpoint_delete },
+	{ NULL, 0, NULL, NULL },
+};

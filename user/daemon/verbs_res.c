@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Verbs that act on a resource: each becomes a job of its worker. */
+#include "replicator.h"
+#include "verbs.h"
+#include <stdlib.h>
+
+static void put_restored(struct json_object *o, const struct hf_restore_stat *s)
+{
+	struct json_object *t = jobj();
+
+	ju64(t, "looked", s->looked);
+	ju64(t, "written", s->written);
+	ju64(t, "meta", s->meta);
+	ju64(t, "removed", s->removed);
+	ju64(t, "displaced", s->displaced);
+	ju64(t, "bytes", s->bytes);
+	json_object_object_add(o, "restored", t);
+}
+
+static void put_ms(struct json_object *o, const struct job *j)
+{
+	struct json_object *t = jobj();
+
+	ju64(t, "claim", j->ms_claim);
+	ju64(t, "track", j->ms_track);
+	ju64(t, "restore", j->ms_restore);
+	ju64(t, "total", j->ms_total);
+	json_object_object_add(o, "ms", t);
+}
+
+static const char *state_now(struct resource *r)
+{
+	enum rstate s;
+
+	pthread_mutex_lock(&r->lock);
+	s = r->state;
+	pthread_mutex_unlock(&r->lock);
+	return rstate_name(s);
+}
+
+static struct job *make(struct req *q, int (*fn)(struct resource *r, struct job *j), struct hf_err *err)
+{
+	struct job *j = job_new(fn);
+	uint64_t ms = jget_u64(q->args, "timeout_ms");
+
+	if (!j) {
+		hf_fail(err, HF_FAILED, -ENOMEM, "out of memory");
+		return NULL;
+	}
+	j->conn = q->conn;
+	if (jhas(q->args, "timeout_ms"))
+		j->deadline_ms = hf_now_ms() + (ms < 86400000 ? ms : 86400000);
+	return j;
+}
+
+/* What became of a job that was waited for: its own failure, or that of waiting. */
+static int outcome(struct job *j, int ret, struct hf_err *err)
+{
+	if (ret)
+		return ret;
+	if (j->ret)
+		*err = j->err;
+	return j->ret;
+}
+
+static int online(struct req *q, struct hf_err *err)
+{
+	struct resource *r = verb_resource(jget_str(q->args, "resource"), err);
+	struct json_object *o;
+	struct job *j;
+	int ret;
+
+	if (!r)
+		return err->exit == HF_USAGE ? -EINVAL : -ENOENT;
+	j = make(q, job_online, err);
+	if (!j) {
+		resource_put(r);
+		return -ENOMEM;
+	}
+	j->fenced = jget_bool(q->args, "fenced");
+	j->dry_run = jget_bool(q->args, "dry_run");
+	j->keep_local = jget_bool(q->args, "keep_local");
+	j->allow_empty = jget_bool(q->args, "allow_empty");
+	j->without_store = jget_bool(q->args, "without_store");
+	if (j->keep_local && j->dry_run) {
+		ret = hf_fail(err, HF_USAGE, -EINVAL,
+			      "online: keep_local overwrites nothing here, so there is nothing for dry_run to show");
+		goto out;
+	}
+	ret = outcome(j, job_run(r, j, err), err);
+	if (ret)
+		goto out;
+	q->result = o = jobj();
+	jstr(o, "state", state_now(r));
+	ju64(o, "epoch", j->epoch);
+	ju64(o, "generation", j->gen);
+	if (j->already)
+		jbool(o, "already", true);
+	if (j->note[0])
+		jstr(o, "note", j->note);
+	if (j->dry_run) {
+		json_object_object_add(o, "changes", json_object_get(j->changes));
+	} else if (!j->already) {
+		put_restored(o, &j->restored);
+		json_object_object_add(o, "displaced", j->displaced ? json_object_get(j->displaced) :
+							json_object_new_array());
+		put_ms(o, j);
+	}
+out:
+	job_put(j);
+	resource_put(r);
+	return ret;
+}
+
+static int offline(struct req *q, struct hf_err *err)
+{
+	struct resource *r = verb_resource(jget_str(q->args, "resource"), err);
+	struct hf_policy pol;
+	struct json_object *o;
+	struct job *j;
+	bool spooled;
+	int ret;
+
+	if (!r)
+		return err->exit == HF_USAGE ? -EINVAL : -ENOENT;
+	j = make(q, job_offline, err);
+	if (!j) {
+		resource_put(r);
+		return -ENOMEM;
+	}
+	resource_policy(r, &pol);
+	ret = job_run(r, j, err);
+	spooled = ret == -ETIMEDOUT && !pol.strict_stop;
+	if (spooled) {
+		/* the worker hangs in the store; it goes on to commit and release when the
+		 * store answers, and the journal knows it is online until then */
+		hf_logf(HF_LOG_WARN, "%s: offline without the store: %s", r->name, err->msg);
+		q->result = o = jobj();
+		jstr(o, "state", "offline");
+		jbool(o, "spooled", true);
+		jstr(o, "note", err->msg);
+		ret = 0;
+		goto out;
+	}
+	ret = outcome(j, ret, err);
+	if (ret)
+		goto out;
+	q->result = o = jobj();
+	jstr(o, "state", state_now(r));
+	ju64(o, "generation", j->gen);
+	if (j->already)
+		jbool(o, "already", true);
+	if (j->spooled)
+		jbool(o, "spooled", true);
+	if (j->note[0])
+		jstr(o, "note", j->note);
+out:
+	job_put(j);
+	resource_put(r);
+	return ret;
+}
+
+static int sync_one(struct req *q, struct resource *r, struct json_object *arr, struct hf_err *err)
+{
+	struct job *j = make(q, job_sync, err);
+	struct json_object *o;
+	int ret;
+
+	if (!j)
+		return -ENOMEM;
+	j->quick = jget_bool(q->args, "quick");
+	j->allow_delete = jget_bool(q->args, "allow_delete");
+	ret = outcome(j, job_run(r, j, err), err);
+	if (!ret) {
+		o = jobj();
+		jstr(o, "resource", r->name);
+		ju64(o, "generation", j->gen);
+		jbool(o, "confirmed", true);
+		jbool(o, "consistent", j->consistent);
+		jbool(o, "committed", j->committed);
+		json_object_array_add(arr, o);
+	}
+	job_put(j);
+	return ret;
+}
+
+static int sync_verb(struct req *q, struct hf_err *err)
+{
+	struct json_object *list = NULL, *arr = json_object_new_array();
+	struct resource **v;
+	size_t n;
+	int ret = 0;
+
+	json_object_object_get_ex(q->args, "resources", &list);
+	n = json_object_array_length(list);
+	v = calloc(n + 1, sizeof(*v));
+	q->result = jobj();
+	json_object_object_add(q->result, "resources", arr);
+	if (!n || !v) {
+		ret = hf_fail(err, HF_USAGE, -EINVAL, "sync: name at least one resource");
+		goto out;
+	}
+	for (size_t i = 0; i < n && !ret; i++) {
+		v[i] = verb_resource(json_object_get_string(json_object_array_get_idx(list, i)), err);
+		if (!v[i])
+			ret = err->exit == HF_USAGE ? -EINVAL : -ENOENT;
+	}
+	/* all of them, or none: a group that is half elsewhere has no common moment */
+	for (size_t i = 0; n > 1 && i < n && !ret; i++) {
+		bool live, stale;
+
+		pthread_mutex_lock(&v[i]->lock);
+		live = v[i]->live || v[i]->state == RS_ONLINE_PENDING;
+		stale = v[i]->stale;
+		pthread_mutex_unlock(&v[i]->lock);
+		if (!live && !stale)
+			ret = hf_fail(err, HF_REFUSED, -EBUSY,
+				      "%s is not online on this node; nothing was synchronised", v[i]->name);
+	}
+	for (size_t i = 0; i < n && !ret; i++)
+		ret = sync_one(q, v[i], arr, err);
+out:
+	for (size_t i = 0; v && i < n; i++)
+		resource_put(v[i]);
+	free(v);
+	if (ret) {
+		json_object_put(q->result);
+		q->result = NULL;
+	}
+	return ret;
+}
+
+static int reset(struct req *q, struct hf_err *err)
+{
+	struct resource *r = verb_resource(jget_str(q->args, "name"), err);
+	struct job *j;
+	int ret;
+
+	if (!r)
+		return err->exit == HF_USAGE ? -EINVAL : -ENOENT;
+	j = make(q, job_reset, err);
+	ret = j ? outcome(j, job_run(r, j, err), err) : -ENOMEM;
+	if (!ret) {
+		q->result = jobj();
+		jstr(q->result, "state", state_now(r));
+	}
+	job_put(j);
+	resource_put(r);
+	return ret;
+}
+
+const struct verb verbs_res[] = {
+	{ "online", 0, "resource:s! fenced:b dry_run:b keep_local:b allow_empty:b without_store:b timeout_ms:u", online },
+	{ "offline", 0, "resource:s! timeout_ms:u", offline },
+	{ "sync", 0, "resources:l! quick:b allow_delete:b", sync_verb },
+	{ "resource.reset", 0, "name:s!", reset },
+	{ NULL, 0, NULL, NULL },
+};
