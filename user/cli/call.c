@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Requests to the daemon, progress while they run, questions before them. */
+#include "cli.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PROGRESS_AFTER_MS 1000
+#define PROGRESS_EVERY_MS 100
+
+struct json_object *args_new(void)
+{
+	return json_object_new_object();
+}
+
+void args_str(struct json_object *a, const char *key, const char *value)
+{
+	if (value)
+		json_object_object_add(a, key, json_object_new_string(value));
+}
+
+void args_flag(const struct cli *c, struct json_object *a, const char *option, const char *key)
+{
+	if (arg_flag(c, option))
+		json_object_object_add(a, key, json_object_new_boolean(true));
+}
+
+void args_list(const struct cli *c, struct json_object *a, const char *option, const char *key)
+{
+	struct json_object *list = NULL;
+
+	for (int i = 0; i < c->ngiven; i++) {
+		if (strcmp(c->given[i].opt->name, option))
+			continue;
+		if (!list)
+			list = json_object_new_array();
+		json_object_array_add(list, json_object_new_string(c->given[i].value));
+	}
+	if (list)
+		json_object_object_add(a, key, list);
+}
+
+int fail(struct cli *c)
+{
+	fflush(stdout);
+	for (char *p = c->err.msg; *p; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			*p = ' ';
+	fprintf(stderr, "holdfast %s: %s\n", c->cmd->name, c->err.msg[0] ? c->err.msg : "failed");
+	return c->err.exit != HF_OK ? c->err.exit : HF_FAILED;
+}
+
+int out_of_memory(void)
+{
+	fprintf(stderr, "holdfast: out of memory\n");
+	return HF_FAILED;
+}
+
+struct progress {
+	hf_event_fn fn;
+	void *arg;
+	bool terminal;
+	bool drawn;
+	int64_t begun, last;
+};
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static void draw(struct progress *p, struct json_object *e)
+{
+	int64_t now = now_ms(), done = jint(e, "done"), total = jint(e, "total");
+	const char *what = jstr(e, "what");
+
+	if (!p->terminal || now - p->begun < PROGRESS_AFTER_MS || now - p->last < PROGRESS_EVERY_MS)
+		return;
+	p->last = now;
+	p->drawn = true;
+	if (total > 0)
+		fprintf(stderr, "\r\033[K%.40s %lld/%lld (%lld%%)", what, (long long)done, (long long)total,
+			(long long)(done * 100 / total));
+	else
+		fprintf(stderr, "\r\033[K%.40s %lld", what, (long long)done);
+}
+
+static int on_event(void *arg, const char *json)
+{
+	struct progress *p = arg;
+	struct json_object *e = json_tokener_parse(json);
+	int ret = 0;
+
+	if (!strcmp(jstr(e, "event"), "progress"))
+		draw(p, e);
+	else if (p->fn)
+		ret = p->fn(p->arg, json);
+	json_object_put(e);
+	return ret;
+}
+
+int call_events(struct cli *c, const char *verb, struct json_object *args, hf_event_fn fn, void *arg,
+		struct json_object **result)
+{
+	struct progress p = {
+		.fn = fn, .arg = arg, .begun = now_ms(),
+		.terminal = isatty(STDERR_FILENO) && !c->quiet && !c->json,
+	};
+	char *text = NULL;
+	int ret = 0;
+
+	if (result)
+		*result = NULL;
+	if (!args)
+		return out_of_memory();
+	if (!c->conn)
+		ret = hf_connect(c->conf, &c->conn, &c->err);
+	if (!ret)
+		ret = hf_call(c->conn, verb, json_object_to_json_string_ext(args, JSON_C_TO_STRING_PLAIN), on_event,
+			      &p, &text, &c->err);
+	json_object_put(args);
+	if (p.drawn)
+		fprintf(stderr, "\r\033[K");
+	if (ret)
+		return fail(c);
+	if (result) {
+		*result = json_tokener_parse(text);
+		if (!*result)		/* a result nested deeper than any that there is */
+			*result = json_object_new_object();
+	}
+	free(text);
+	return 0;
+}
+
+int call(struct cli *c, const char *verb, struct json_object *args, struct json_object **result)
+{
+	return call_events(c, verb, args, NULL, NULL, result);
+}
+
+int confirm(struct cli *c, const char *fmt, ...)
+{
+	char line[16];
+	va_list ap;
+
+	if (arg_flag(c, "yes") || arg_flag(c, "dry-run") || !isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
+		return 0;
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fprintf(stderr, " [y/N] ");
+	if (fgets(line, sizeof(line), stdin) && (line[0] == 'y' || line[0] == 'Y'))
+		return 0;
+	fprintf(stderr, "holdfast %s: nothing was changed\n", c->cmd->name);
+	return HF_FAILED;
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What cluster managers call: online, offline, sync. */
+#include "cli.h"
+#include "show.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* one letter for what happened to a name */
+static char letter(const char *change)
+{
+	static const struct { const char *change; char letter; } t[] = {
+		{ "added", 'A' }, { "removed", 'D' }, { "content", 'M' }, { "meta", 'm' }, { "type", 'T' },
+	};
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++)
+		if (!strcmp(change, t[i].change))
+			return t[i].letter;
+	return '?';
+}
+
+void print_changes(struct json_object *r)
+{
+	for (size_t i = 0; i < jlen(r, "changes"); i++) {
+		struct json_object *o = jat(r, "changes", i);
+		char l = letter(jstr(o, "change"));
+		const char *rel = jstr(o, "rel");
+
+		say_painted(l == 'A' ? GOOD : l == 'D' ? BAD : l == 'm' ? DIM : WARN, "%c", l);
+		say(" %s%s%s\n", jstr(o, "path"), *rel ? "/" : "", rel);
+	}
+}
+
+static void plural(const char *lead, int64_t n, const char *one, const char *many)
+{
+	say("%s%lld %s", lead, (long long)n, n == 1 ? one : many);
+}
+
+static void print_online(struct cli *c, struct json_object *r)
+{
+	struct json_object *done = jobj(r, "restored"), *ms = jobj(r, "ms");
+	const char *name = arg_pos(c, 0);
+
+	if (arg_flag(c, "dry-run")) {
+		print_changes(r);
+		return;
+	}
+	if (c->quiet)
+		return;
+	say("%s: ", name);
+	say_painted(GOOD, "%s", *jstr(r, "state") ? jstr(r, "state") : "online");
+	if (jbool(r, "already")) {
+		say(" already");
+		if (jint(r, "generation"))
+			say(", epoch %lld, generation %lld", (long long)jint(r, "epoch"), (long long)jint(r, "generation"));
+		say("\n");
+		return;
+	}
+	say(", epoch %lld, generation %lld", (long long)jint(r, "epoch"), (long long)jint(r, "generation"));
+	if (jhas(ms, "total"))
+		say(", in %lld ms", (long long)jint(ms, "total"));
+	say("\n");
+	if (!done || !(jint(done, "written") || jint(done, "meta") || jint(done, "removed") || jint(done, "displaced")))
+		return;
+	plural("  ", jint(done, "written"), "file written", "files written");
+	if (jint(done, "meta"))
+		plural(", ", jint(done, "meta"), "mode or owner set", "modes or owners set");
+	if (jint(done, "removed"))
+		say(", %lld removed", (long long)jint(done, "removed"));
+	if (jint(done, "displaced"))
+		say(", %lld kept aside (holdfast displaced list %s)", (long long)jint(done, "displaced"), name);
+	say("\n");
+}
+
+int cmd_online(struct cli *c)
+{
+	static const char *const flag[][2] = {
+		{ "fenced", "fenced" }, { "dry-run", "dry_run" }, { "keep-local", "keep_local" },
+		{ "allow-empty", "allow_empty" }, { "without-store", "without_store" },
+	};
+	struct json_object *a = args_new(), *r;
+	int ret;
+
+	args_str(a, "resource", arg_pos(c, 0));
+	for (size_t i = 0; i < sizeof(flag) / sizeof(flag[0]); i++)
+		args_flag(c, a, flag[i][0], flag[i][1]);
+	if (arg_flag(c, "timeout"))
+		json_object_object_add(a, "timeout_ms", json_object_new_int64(arg_number(c, "timeout", 0)));
+	ret = call(c, "online", a, &r);
+	if (ret)
+		return ret;
+	if (c->json)
+		print_json(r);
+	else
+		print_online(c, r);
+	json_object_put(r);
+	return printed(c);
+}
+
+int cmd_offline(struct cli *c)
+{
+	struct json_object *a = args_new(), *r;
+	int ret;
+
+	args_str(a, "resource", arg_pos(c, 0));
+	if (arg_flag(c, "timeout"))
+		json_object_object_add(a, "timeout_ms", json_object_new_int64(arg_number(c, "timeout", 0)));
+	ret = call(c, "offline", a, &r);
+	if (ret)
+		return ret;
+	if (c->json) {
+		print_json(r);
+	} else if (!c->quiet) {
+		say("%s: offline%s", arg_pos(c, 0), jbool(r, "already") ? " already" : "");
+		if (jint(r, "generation") && !jbool(r, "already"))
+			say(", generation %lld", (long long)jint(r, "generation"));
+		say("\n");
+	}
+	if (jbool(r, "spooled"))
+		fprintf(stderr, "holdfast offline: the store is out of reach: the last changes of %s are kept on this node "
+				"only, and are committed when it comes back\n", arg_pos(c, 0));
+	json_object_put(r);
+	return printed(c);
+}
+
+int cmd_sync(struct cli *c)
+{
+	struct json_object *a, *list, *r;
+	int ret;
+
+	if (c->npos > 1 && !arg_flag(c, "group"))
+		return usage(c, "'%s' is one argument too many; several resources at once are a --group", c->pos[1]);
+	for (int i = 1; i < c->npos; i++)
+		for (int k = 0; k < i; k++)
+			if (!strcmp(c->pos[i], c->pos[k]))
+				return usage(c, "'%s' is given twice", c->pos[i]);
+	a = args_new();
+	list = json_object_new_array();
+	for (int i = 0; i < c->npos; i++)
+		json_object_array_add(list, json_object_new_string(c->pos[i]));
+	json_object_object_add(a, "resources", list);
+	args_flag(c, a, "quick", "quick");
+	args_flag(c, a, "allow-delete", "allow_delete");
+	ret = call(c, "sync", a, &r);
+	if (ret)
+		return ret;
+	if (c->json) {
+		print_json(r);
+		goto out;
+	}
+	for (size_t i = 0; i < jlen(r, "resources") && !c->quiet; i++) {
+		struct json_object *o = jat(r, "resources", i);
+
+		say("%s: generation %lld is confirmed%s\n", jstr(o, "resource"), (long long)jint(o, "generation"),
+		    jhas(o, "consistent") && !jbool(o, "consistent") ? ", but fuzzy: files changed all the time" : "");
+	}
+out:
+	json_object_put(r);
+	return printed(c);
+}

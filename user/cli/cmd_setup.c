@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Setting up: init, join, keygen, disk, node list, cluster-state. */
+#include "cli.h"
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* Takes over the library's text; prints it as JSON when that is wanted. */
+static struct json_object *taken(struct cli *c, char *text)
+{
+	struct json_object *o = text ? json_tokener_parse(text) : NULL;
+
+	if (c->json && text)
+		puts(text);
+	free(text);
+	return o;
+}
+
+static int layout(struct cli *c, struct hf_format *f)
+{
+	uint64_t lease = arg_number(c, "lease", 0);
+	struct stat st;
+
+	*f = (struct hf_format){
+		.cluster = arg_value(c, "name"),
+		.nodes = arg_number(c, "nodes", 0),
+		.lease_ms = lease,
+		.size = arg_number(c, "size", 0),
+		.force = arg_flag(c, "force"),
+	};
+	if (!f->cluster)
+		return usage(c, "--name CLUSTER is missing; usage: holdfast %s %s", c->cmd->name, c->cmd->synopsis);
+	if (arg_flag(c, "lease") && (lease < 500 || lease > 600000))
+		return usage(c, "--lease '%s' is out of range; write 500ms to 10m", arg_value(c, "lease"));
+	if (f->force && !stat(arg_pos(c, 0), &st) &&
+	    confirm(c, "Overwrite whatever is on %s? Every generation in it is lost.", arg_pos(c, 0)))
+		return HF_FAILED;
+	return 0;
+}
+
+static int joined(struct cli *c, char *text)
+{
+	struct json_object *o = taken(c, text);
+
+	if (!c->json && !c->quiet)
+		say("this is node %s of cluster %s (area %lld)\nnow start the daemon: systemctl start holdfastd\n",
+		    jstr(o, "node"), jstr(o, "cluster"), (long long)jint(o, "slot"));
+	json_object_put(o);
+	return printed(c);
+}
+
+int cmd_init(struct cli *c)
+{
+	struct hf_format f;
+	char *text = NULL;
+	int ret = layout(c, &f);
+
+	if (ret)
+		return ret;
+	if (hf_node_init(c->conf, arg_pos(c, 0), &f, &text, &c->err))
+		return fail(c);
+	return joined(c, text);
+}
+
+int cmd_join(struct cli *c)
+{
+	char *text = NULL;
+
+	if (hf_node_join(c->conf, arg_pos(c, 0), &text, &c->err))
+		return fail(c);
+	return joined(c, text);
+}
+
+int cmd_keygen(struct cli *c)
+{
+	if (hf_keygen(c->conf, NULL, &c->err))
+		return fail(c);
+	if (c->json)
+		puts("{}");
+	else if (!c->quiet)
+		say("a new key was made; copy it to every node of the cluster, and keep a copy in a safe place: "
+		    "without it nothing on the disk can be read\n");
+	return printed(c);
+}
+
+int cmd_disk_format(struct cli *c)
+{
+	struct hf_format f;
+	int ret = layout(c, &f);
+
+	if (ret)
+		return ret;
+	if (hf_disk_format(c->conf, arg_pos(c, 0), &f, &c->err))
+		return fail(c);
+	if (c->json)
+		puts("{}");
+	else if (!c->quiet)
+		say("%s is a quorum disk of cluster %s\n", arg_pos(c, 0), f.cluster);
+	return printed(c);
+}
+
+static bool ends(const char *s, const char *tail)
+{
+	size_t n = strlen(s), m = strlen(tail);
+
+	return n >= m && !strcmp(s + n - m, tail);
+}
+
+/* One value as a person reads it; its key's end tells the unit. */
+static const char *text_of(const char *key, struct json_object *v, char buf[32])
+{
+	bool number = json_object_is_type(v, json_type_int);
+
+	if (!v)
+		return "-";
+	if (number && (ends(key, "_bytes") || ends(key, "size")))
+		return text_bytes(json_object_get_uint64(v), buf);
+	if (number && (ends(key, "created_ms") || ends(key, "when_ms")))
+		return text_time(json_object_get_int64(v), buf);
+	if (number && ends(key, "_ms"))
+		return text_duration(json_object_get_int64(v), buf);
+	return json_object_get_string(v);
+}
+
+static void print_rows(struct json_object *list)
+{
+	const char *heads[16] = { NULL };
+	char head[16][32], buf[32];
+	struct json_object *first = json_object_array_get_idx(list, 0);
+	struct table *t;
+	unsigned n = 0;
+
+	if (!json_object_is_type(first, json_type_object)) {
+		for (size_t i = 0; i < json_object_array_length(list); i++)
+			say("  %s\n", text_of("", json_object_array_get_idx(list, i), buf));
+		return;
+	}
+	json_object_object_foreach(first, key, val) {
+		(void)val;
+		if (n == 15)
+			break;
+		snprintf(head[n], sizeof(head[n]), "%s", key);
+		heads[n] = head[n];
+		n++;
+	}
+	t = table_new(heads);
+	for (size_t i = 0; i < json_object_array_length(list); i++)
+		for (unsigned k = 0; k < n; k++)
+			table_cell(t, PLAIN, "%s", text_of(head[k], jobj(json_object_array_get_idx(list, i), head[k]), buf));
+	table_print(t);
+}
+
+/* An object of values and lists: what the disk says, whose members may become more. */
+static void print_members(struct json_object *o)
+{
+	char buf[32];
+
+	json_object_object_foreach(o, key, val) {
+		if (!json_object_is_type(val, json_type_array))
+			say("%-14s %s\n", key, text_of(key, val, buf));
+	}
+	json_object_object_foreach(o, name, list) {
+		if (!json_object_is_type(list, json_type_array) || !json_object_array_length(list))
+			continue;
+		say("\n");
+		say_painted(DIM, "%s:\n", name);
+		print_rows(list);
+	}
+}
+
+static int report(struct cli *c, char *text)
+{
+	struct json_object *o = taken(c, text);
+
+	if (!c->json && json_object_is_type(o, json_type_object))
+		print_members(o);
+	json_object_put(o);
+	return printed(c);
+}
+
+int cmd_disk_info(struct cli *c)
+{
+	char *text = NULL;
+
+	if (hf_disk_info(c->conf, arg_pos(c, 0), &text, &c->err)) {
+		free(text);
+		return fail(c);
+	}
+	return report(c, text);
+}
+
+int cmd_disk_check(struct cli *c)
+{
+	char *text = NULL;
+	int ret = hf_disk_check(c->conf, arg_pos(c, 0), &text, &c->err), out = 0;
+
+	if (text)		/* the findings, when something is wrong as well */
+		out = report(c, text);
+	return ret ? fail(c) : out;
+}
+
+int cmd_node_list(struct cli *c)
+{
+	static const char *const heads[] = { "NODE", "STATE", "SLOT", "HOST", "VERSION", "SEEN", NULL };
+	struct json_object *r;
+	struct table *t;
+	char b[32];
+	int ret = call(c, "node.list", args_new(), &r);
+
+	if (ret)
+		return ret;
+	if (c->json) {
+		print_json(r);
+		goto out;
+	}
+	t = table_new(heads);
+	for (size_t i = 0; i < jlen(r, "nodes"); i++) {
+		struct json_object *n = jat(r, "nodes", i);
+		const char *state = jstr(n, "state");
+
+		table_cell(t, PLAIN, "%s%s", jstr(n, "name"), jbool(n, "self") ? " *" : "");
+		table_cell(t, !strcmp(state, "up") ? GOOD : !strcmp(state, "down") ? BAD : WARN, "%s", state);
+		table_cell(t, PLAIN, "%lld", (long long)jint(n, "slot"));
+		table_cell(t, PLAIN, "%s", jstr(n, "host"));
+		table_cell(t, PLAIN, "%s", jstr(n, "version"));
+		table_cell(t, PLAIN, "%s ago", text_duration(jint(n, "age_ms"), b));
+	}
+	table_print(t);
+out:
+	json_object_put(r);
+	return printed(c);
+}
+
+int cmd_cluster_state(struct cli *c)
+{
+	char *text = NULL;
+	int state = hf_cluster_state(c->conf, &text), ret;
+	struct json_object *o = taken(c, text);
+
+	if (!c->json) {
+		say_painted(state == 19 ? GOOD : WARN, "%s", jstr(o, "state"));
+		if (*jstr(o, "cluster"))
+			say("  cluster %s", jstr(o, "cluster"));
+		if (*jstr(o, "node"))
+			say("  node %s", jstr(o, "node"));
+		say("\n");
+		if (*jstr(o, "why") && !c->quiet)
+			say("%s\n", jstr(o, "why"));
+	}
+	json_object_put(o);
+	ret = printed(c);
+	return ret ? ret : arg_flag(c, "exit-code") ? state : 0;
+}
