@@ -1,0 +1,41 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Prints the path of a root file system for the cluster's nodes, and builds it
+# if it is not there yet: Debian with Pacemaker and the libraries that holdfastd
+# needs, 30 s and 300 MB. Nodes use it read-only, below an overlay.
+#
+# HF_CACHE: where it is kept (default: $HF_BUILD/cluster, gone after make clean).
+
+set -u
+suite=bookworm
+packages=pacemaker,pacemaker-cli-utils,pacemaker-resource-agents,corosync,iproute2,procps
+packages+=,psmisc,attr,acl,strace,libsodium23,libzstd1,libinih1,libjson-c5,libcap2
+packages+=,libsystemd0,libblkid1
+options=(--variant=minbase --include="$packages"
+	--dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*'
+	--dpkgopt='path-exclude=/usr/share/doc/*')
+
+cache=${HF_CACHE:-${HF_BUILD:?HF_BUILD is the absolute path of the build directory}/cluster}
+mkdir -p "$cache" || exit 1
+exec 9>"$cache/lock"
+flock 9
+
+key=$(printf '%s\n' "$suite" "${options[@]}" | sha256sum | cut -c 1-12)
+root=$cache/rootfs-$key
+if [ ! -e "$root/.complete" ]; then
+	tmp=$cache/tmp-$key
+	rm -rf "$tmp" "$root"
+	mkdir "$tmp" || exit 1
+	if ! mmdebstrap --mode=root "${options[@]}" $suite "$tmp" >"$cache/build.log" 2>&1 9>&-; then
+		tail -n 15 "$cache/build.log" >&2
+		rm -rf "$tmp"
+		exit 1
+	fi
+	# nothing of the host's network is needed in there
+	: >"$tmp/etc/resolv.conf"
+	chmod 755 "$tmp"
+	touch "$tmp/.complete"
+	mv "$tmp" "$root" || exit 1
+fi
+echo "$root"
