@@ -31,6 +31,7 @@ clean_up() {
 	for p in "${daemon[@]}"; do kill -KILL "$p" 2>/dev/null; done
 	wait 2>/dev/null
 	[ -n "$W" ] || return
+	! mountpoint -q "$W/fs" || umount "$W/fs" || return
 	if [ -n "${KEEP:-}" ]; then echo "kept: $W"; else rm -rf "$W"; fi
 }
 
@@ -69,7 +70,9 @@ goal() {	# goal TEXT A OP B: say whether it holds
 }
 
 [ "$(id -u)" = 0 ] || die "run it as root"
-command -v rsync >/dev/null || die "rsync is missing; scripts/deps.sh installs it"
+for p in rsync mkfs.ext4 losetup; do
+	command -v $p >/dev/null || die "$p is missing; scripts/deps.sh installs it"
+done
 if [ ! -x "$build/holdfastd" ] || [ ! -x "$build/holdfast" ]; then
 	make -s -C "$here" all || die "the build failed"
 fi
@@ -88,14 +91,25 @@ done
 
 # A file with all its blocks written behaves as a device does: no allocation,
 # and so no journal of the filesystem, behind a durable write.
-dd if=/dev/zero of="$W/quorum.img" bs=1M count=768 status=none conv=fsync || die "no space in $W"
-dd if=/dev/zero of="$W/floor.img" bs=1M count=16 status=none conv=fsync
+blank() { dd if=/dev/zero of="$W/$1" bs=1M count="$2" status=none conv=fsync || die "no space in $W"; }
+note 'preparing'
+blank quorum.img 768
+blank floor.img 16
+# The trees lie on an ext4 of their own: where somebody has deleted many files in the
+# last minutes ext4 takes long to find an inode, which would be in the figures.
+mkdir "$W/fs"
+blank fs.img 2048
+if ! { mkfs.ext4 -q "$W/fs.img" &&
+	loop=$(losetup --find --show --direct-io=on "$W/fs.img") && mount "$loop" "$W/fs"; }; then
+	echo "no loop device: the trees lie on $W itself, and what others delete there disturbs" >&2
+fi
+[ -z "${loop:-}" ] || losetup -d "$loop"	# goes when it is unmounted
 for n in a b; do
-	mkdir -p "$W/$n"/{root,state,run}
+	mkdir -p "$W/$n"/{state,run} "$W/fs/$n"
 	cat >"$W/$n/holdfast.conf" <<-CONF
 		[node]
 		name = $n
-		root = $W/$n/root
+		root = $W/fs/$n
 		state_dir = $W/$n/state
 		runtime_dir = $W/$n/run
 		key_file = $W/$n/key
@@ -103,20 +117,19 @@ for n in a b; do
 		url = disk:$W/quorum.img
 	CONF
 done
-note 'preparing'
-must a init "$W/quorum.img" --name bench --nodes 2 --lease 1s
+must a init "$W/quorum.img" --name bench --lease 1s
 cp "$W/a/key" "$W/b/key"
 must b join "$W/quorum.img"
 start_daemon a
 start_daemon b
-mkdir -p "$W"/a/root/{big,small} "$W/floor"
-bytes=$("$W/bench_tree" "$W/a/root/big" 10000 8192 "$SEED") || exit 1
-"$W/bench_tree" "$W/a/root/small" 1000 8192 "$SEED" >/dev/null || exit 1
+mkdir "$W"/fs/{a/big,a/small,floor}
+bytes=$("$W/bench_tree" "$W/fs/a/big" 10000 8192 "$SEED") || exit 1
+"$W/bench_tree" "$W/fs/a/small" 1000 8192 "$SEED" >/dev/null || exit 1
 must a resource add big
 must a checkpoint add big /big
 must a resource add small
 must a checkpoint add small /small
-sync -f "$W"
+sync -f "$W/fs"
 
 # --- memory: 10,000 files tracked, every tenth of them changed since ------------
 
@@ -124,7 +137,7 @@ note 'memory'
 idle_kb=$(memory a VmRSS)
 must a online big
 rss_first=$(memory a VmRSS)
-for f in "$W"/a/root/big/*/f*[0].conf; do echo changed >>"$f"; done
+for f in "$W"/fs/a/big/*/f*[0].conf; do echo changed >>"$f"; done
 must a sync big
 sleep 1
 rss_kb=$(memory a VmRSS)
@@ -150,9 +163,13 @@ owner=a other=b
 for ((i = 1; i <= ROUNDS; i++)); do
 	note "restore $i of $ROUNDS"
 	must $owner offline big
-	rm -rf "$W/$other/root/big" "$W/copy"
-	mkdir -p "$W/$other/root/big" "$W/copy"
-	sync -f "$W"
+	# away, not deleted: see above
+	mkdir -p "$W/fs/old/$i"
+	for what in "$W/fs/$other/big" "$W/fs/copy"; do
+		[ ! -d "$what" ] || mv "$what" "$W/fs/old/$i/"
+		mkdir "$what"
+	done
+	sync -f "$W/fs"
 	# which of the two goes first alternates too
 	for what in $([ $((i % 2)) = 0 ] && echo "rsync us" || echo "us rsync"); do
 		t=$(now_us)
@@ -160,11 +177,11 @@ for ((i = 1; i <= ROUNDS; i++)); do
 			must $other online big --json
 			echo $(($(now_us) - t)) >>"$W/online_us"
 		else
-			rsync -a "$W/$owner/root/big/" "$W/copy/" && sync -f "$W/copy"
+			rsync -a "$W/fs/$owner/big/" "$W/fs/copy/" && sync -f "$W/fs/copy"
 			echo $(($(now_us) - t)) >>"$W/rsync_us"
 		fi
 	done
-	left=$(rsync -aHAXSc --itemize-changes --dry-run --delete "$W/$owner/root/big/" "$W/$other/root/big/") ||
+	left=$(rsync -aHAXSc --itemize-changes --dry-run --delete "$W/fs/$owner/big/" "$W/fs/$other/big/") ||
 		die "cannot compare"
 	[ -z "$left" ] || die "restored something else: $(echo "$left" | head -n 3)"
 	t=$owner owner=$other other=$t
@@ -176,10 +193,10 @@ must $owner offline big
 note "$COUNT changes in place"
 must a online small
 sleep 0.5
-"$W/bench_commit" "$W/a/run/holdfastd.sock" small "$W/a/root/small" "$W/floor" \
+"$W/bench_commit" "$W/a/run/holdfastd.sock" small "$W/fs/a/small" "$W/fs/floor" \
 	"$W/floor.img" "$COUNT" "$SEED" >"$W/in_place" || exit 1
 note "$COUNT changes by rename"
-"$W/bench_commit" "$W/a/run/holdfastd.sock" small "$W/a/root/small" "$W/floor" \
+"$W/bench_commit" "$W/a/run/holdfastd.sock" small "$W/fs/a/small" "$W/fs/floor" \
 	"$W/floor.img" "$COUNT" $((SEED + 1)) rename >"$W/renamed" || exit 1
 must a sync small
 [ -z "$(on a diff small)" ] || die "the newest generation is not what was written"

@@ -2,13 +2,16 @@
 # TAP and a scratch directory for the tests of the command; sourced.
 # shellcheck shell=sh
 root=$(cd "$(dirname "$0")/../.." && pwd)
-HF=${HOLDFAST:-$root/build/holdfast}
-HFD=${HOLDFASTD:-$root/build/holdfastd}
+build=${HF_BUILD:-$root/build}
+HF=${HOLDFAST:-$build/holdfast}
+# shellcheck disable=SC2034
+HFD=${HOLDFASTD:-$build/holdfastd}
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/hf-cli-XXXXXX") || exit 1
 pids=
 cleanup() {
 	for p in $pids; do
 		kill -KILL "$p" 2>/dev/null
+		wait "$p" 2>/dev/null
 	done
 	rm -rf "$tmp"
 }

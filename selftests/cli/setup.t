@@ -32,7 +32,7 @@ done
 
 # --- cluster-state
 mkdir bin empty
-cp "$HF" bin/
+cp "$HF" bin/holdfast
 nostate() { # WANT STATE NAME: with the copy of the command that has no daemon beside it
 	PATH=$4 bin/holdfast -c alpha.conf cluster-state --exit-code >out 2>err
 	is $? "$1" "$3"

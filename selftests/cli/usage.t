@@ -119,9 +119,11 @@ surplus version version x
 surplus help help online x
 
 # values that are text, but not what is meant
+# shellcheck disable=SC2016
 for v in . .. .hidden -dash a/b "a b" "$name64" 'a;b' 'a$b' '*' a@.. é; do
 	bad "a resource called '$(printf %s "${v:0:12}" | LC_ALL=C tr -c ' -~' '?')'" resource add -- "$v"
 done
+# shellcheck disable=SC2088
 for v in etc/pg ./x '~/x'; do
 	bad "a checkpoint at '$v'" checkpoint add pg "$v"
 done

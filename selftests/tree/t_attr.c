@@ -58,7 +58,7 @@ static void hostile(const uint8_t *p, size_t n)
 		free(copy);
 	}
 	is(cut, 0, "no prefix is accepted");
-	for (int i = 0; i < 100000; i++) {
+	for (int i = 0; i < 30000; i++) {
 		size_t len = n + (randombytes_uniform(20) ? 0 : randombytes_uniform(30));
 		unsigned edits = 1 + randombytes_uniform(4);
 
@@ -77,7 +77,7 @@ static void hostile(const uint8_t *p, size_t n)
 		mutated += decodes(copy, len);
 		free(copy);
 	}
-	ok(mutated < 100000, "100,000 mutations did not crash it (%u were valid)", mutated);
+	ok(mutated < 30000, "30,000 mutations did not crash it (%u were valid)", mutated);
 }
 
 int main(void)

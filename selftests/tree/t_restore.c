@@ -294,9 +294,34 @@ static void marks(void)
 	hf_tree_close(src);
 }
 
+/* P11: errors go to logs, and names of a crypto checkpoint may not */
+static void crypto_names(void)
+{
+	struct hf_restore_stat rst;
+	struct hf_tree *src, *dst;
+	struct hf_err err = { 0 };
+	struct memdb m;
+
+	mem_init(&m);
+	sh("mkdir csrc cdst; echo key >csrc/private-name; setfattr -n user.private-x -v private-v csrc/private-name");
+	src = opent("csrc", HF_TREE_CRYPTO, false);
+	scan(src, &m, false);
+	dst = opent("cdst", HF_TREE_CRYPTO, false);
+	hf_seam_init("restore.rename:1:eio");
+	is(restore(dst, &m, &rst, &err), -EIO, "a failure in a crypto checkpoint");
+	hf_seam_init(NULL);
+	ok(!strstr(err.msg, "private") && strstr(err.msg, "/cdst"), "names the checkpoint and not the file: %s", err.msg);
+	is(restore(dst, &m, &rst, NULL), 0, "restore it");
+	is(differences(dst, &m), 0, "exactly");
+	hf_tree_close(dst);
+	hf_tree_close(src);
+	mem_free(&m);
+}
+
 int main(void)
 {
 	scratch_begin();
+	crypto_names();
 	attack();
 	owners();
 	failures();

@@ -17,7 +17,8 @@ static void rich_tree(void)
 	   "mkdir d1777 d2770 d0500; chmod 1777 d1777; chmod 2770 d2770; chmod 0500 d0500");
 	sh("cd 'src/odd names'; echo 1 >'-n'; echo 2 >\"$(printf 'tab\\there')\"; echo 3 >\"$(printf 'nl\\nx')\";"
 	   "echo 4 >\"$(printf '\\377\\376')\"; echo 5 >'a b'; echo 6 >'*'; echo 7 >\"$(printf '%%255s' | tr ' ' q)\";"
-	   "mkdir a; echo 8 >a/x; echo 9 >a.b; echo 10 >\"$(printf 'a\\001')\"; echo 11 >a-b");
+	   "mkdir a; echo 8 >a/x; echo 9 >a.b; echo 10 >\"$(printf 'a\\001')\"; echo 11 >a-b;"
+	   "for d in ab a.d a-; do mkdir $d; echo $d >$d/x; done");
 	sh("cd src; i=0; while [ $i -lt 300 ]; do echo $i >many/f$i; i=$((i+1)); done");
 	sh("cd src; mkfifo fifo; mknod null c 1 3; mknod loop b 7 99; chmod 0640 fifo");
 	sh("cd src; chown daemon:mail a plain; chown -h bin:games link; chown 54321:54322 big; chmod 4750 big");
@@ -104,14 +105,15 @@ int main(void)
 	free(after);
 
 	sh("cd dst; echo changed >plain; rm link; chmod 0600 p1; touch new; mkdir -p newdir/x; touch newdir/x/y;"
-	   "setfattr -x user.large p2; setfattr -n user.extra -v 1 edge; touch -d 2000-01-01 a/b; rm -r many; : >.holdfast-aaaabbbb");
+	   "setfattr -x user.large p2; setfattr -n user.extra -v 1 edge; touch -d 2000-01-01 a/b; rm -r many; : >.holdfast-aaaabbbb;"
+	   "for d in a a- a.d ab; do echo changed >'odd names'/$d/x; done");
 	before = strdup(shout("stat -c '%%i %%z' dst/big dst/sparse dst/zeros dst/hard"));
 	ok(differences(dst, &m) > 0, "compare sees the changes");
 	is(restore(dst, &m, &rst, NULL), 0, "restore what was changed");
 	ok(!rsync_differs("src", "dst"), "rsync finds no difference");
 	is(rst.removed, 4, "what is extra went");
-	is(rst.written, 1 + 1 + 301, "only what differs was written");
-	is(rst.meta, 3 + 3, "attributes alone were set in place; directories are root, many's parent, a/b");
+	is(rst.written, 1 + 1 + 301 + 4, "only what differs was written");
+	is(rst.meta, 3 + 2 + 5, "attributes alone were set in place: three files, a/b, root, directories of what was written");
 	ok(!*shout("find dst -name '.holdfast-*'"), "a leftover is removed");
 	after = strdup(shout("stat -c '%%i %%z' dst/big dst/sparse dst/zeros dst/hard"));
 	ok(!strcmp(before, after), "other files were not touched");

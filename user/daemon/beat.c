@@ -97,6 +97,7 @@ static void look_at_regs(uint64_t seen[3])
 static void *run(void *arg)
 {
 	uint64_t seen[3] = { UINT64_MAX, 0, 0 };
+	unsigned beats = 0;
 	struct timespec ts;
 
 	pthread_mutex_lock(&beat_lock);
@@ -120,6 +121,8 @@ static void *run(void *arg)
 			hf_logf(HF_LOG_WARN, "heartbeat: %s", e.msg);
 		else {
 			look_at_regs(seen);
+			if (++beats % 16 == 0)
+				regs_tell_store();
 			resources_each(look_at, NULL);
 		}
 		took = hf_now_ms() - t0;

@@ -55,7 +55,8 @@ struct regs {
 };
 struct regs *regs_get(void);	/* NULL before the first load */
 void regs_put(struct regs *r);
-int regs_reload(struct hf_err *err);	/* reads the store, publishes */
+int regs_reload(struct hf_err *err);
+void regs_tell_store(void);	/* reads the store, publishes */
 const struct hf_resource *regs_find(const struct regs *r, const char *name);
 
 /* tracker.c: the thread that drains the tracker */

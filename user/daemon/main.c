@@ -48,6 +48,8 @@ static int usage(FILE *f, int code)
 	return code;
 }
 
+static int lock_fd = -1;	/* of state_dir/lock, for as long as the process lives */
+
 static int take_lock(struct hf_err *err)
 {
 	char *path = hf_strf("%s/lock", hfd.conf->state_dir);
@@ -61,7 +63,8 @@ static int take_lock(struct hf_err *err)
 			      "another holdfastd runs on %s; stop it, or give this one a state_dir of its own",
 			      hfd.conf->state_dir);
 	free(path);
-	return ret;	/* the descriptor stays open for as long as the process lives */
+	lock_fd = fd;
+	return ret;
 }
 
 static int make_dirs(struct hf_err *err)
@@ -107,7 +110,7 @@ static int load(const char *conf, struct hf_err *err)
 
 static int open_store(struct hf_err *err)
 {
-	struct hf_store_params p = { .keys = hfd.keys, .id = &hfd.id };
+	struct hf_store_params p = { .keys = hfd.keys, .id = &hfd.id, .lock_fd = &lock_fd };
 	struct hf_node_info *n;
 	uint8_t uuid[16];
 	unsigned rows, nodes;

@@ -11,6 +11,7 @@
 #include "resource.h"
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 static pthread_mutex_t load_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t cur_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -65,4 +66,18 @@ int regs_reload(struct hf_err *err)
 	pthread_mutex_unlock(&load_lock);
 	regs_put(old);
 	return 0;
+}
+
+/* P8: the space of logs that are registered no more comes back. */
+void regs_tell_store(void)
+{
+	struct regs *r = regs_get();
+	uint8_t (*uuid)[16] = r ? calloc(r->reg->nres + 1, 16) : NULL;
+
+	for (unsigned i = 0; uuid && i < r->reg->nres; i++)
+		memcpy(uuid[i], r->reg->res[i].id.uuid, 16);
+	if (uuid)
+		hfd.store->ops->known(hfd.store, uuid, r->reg->nres);
+	free(uuid);
+	regs_put(r);
 }

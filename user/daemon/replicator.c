@@ -20,6 +20,7 @@ void replicator_reset(struct resource *r)
 	r->failures = 0;
 	r->retry_ms = r->base_ms = r->base_retry_ms = 0;
 	r->last_commit_ms = r->last_dur_ms = 0;
+	r->noted = r->note_retry_ms = 0;
 	r->scrub_ms = hf_now_ms();
 	r->log_broken = r->need_scan = false;
 }
@@ -207,6 +208,8 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 		atomic_store(&r->busy, hf_now_ms());
 		ret = hf_log_confirm(r->log, err);
 		atomic_store(&r->busy, 0);
+		if (ret == -EREMOTEIO)
+			r->log_broken = true;
 		if (!ret)
 			ret = hf_seam("confirm.done");
 		if (ret)
@@ -321,6 +324,34 @@ static void do_base(struct resource *r)
 	r->base_retry_ms = 0;
 }
 
+/* A row that tells how far the log was confirmed lets damage be told from a torn end.
+ * It costs a write, so only when nothing else is to be done. */
+static uint64_t note_due(const struct resource *r)
+{
+	if (!r->log || r->log_broken || r->soiled || r->noted >= r->confirmed)
+		return UINT64_MAX;
+	return r->last_commit_ms + hfd.beat_ms > r->note_retry_ms ? r->last_commit_ms + hfd.beat_ms : r->note_retry_ms;
+}
+
+static void do_note(struct resource *r)
+{
+	struct hf_err e = { 0 };
+	uint64_t upto = r->confirmed;
+	int ret;
+
+	atomic_store(&r->busy, hf_now_ms());
+	ret = hf_log_note(r->log, &e);
+	atomic_store(&r->busy, 0);
+	if (ret == -ESTALE) {
+		step_down(r, e.msg);
+	} else if (ret) {
+		r->log_broken |= ret == -EREMOTEIO || ret == -EIO;
+		r->note_retry_ms = hf_now_ms() + 5000;
+	} else {
+		r->noted = upto;
+	}
+}
+
 static uint64_t base_due(const struct resource *r, uint64_t now)
 {
 	uint64_t t;
@@ -367,6 +398,8 @@ uint64_t replicator_due(struct resource *r, uint64_t now)
 		t = b < t ? b : t;
 	}
 	b = base_due(r, now);
+	t = b < t ? b : t;
+	b = note_due(r);
 	return b < t ? b : t;
 }
 
@@ -375,7 +408,7 @@ void replicator_run(struct resource *r)
 	uint64_t now = hf_now_ms();
 	struct rep a = { 0 };
 	struct hf_err e = { 0 };
-	bool soiled, reload, base;
+	bool soiled, reload, base, note;
 	int ret;
 
 	pthread_mutex_lock(&r->lock);
@@ -383,6 +416,7 @@ void replicator_run(struct resource *r)
 	reload = r->reload;
 	r->reload = false;
 	base = base_due(r, now) <= now;
+	note = note_due(r) <= now;
 	pthread_mutex_unlock(&r->lock);
 	if (reload) {
 		ret = checkpoints_reload(r, &e);
@@ -394,6 +428,10 @@ void replicator_run(struct resource *r)
 	}
 	if (base) {
 		do_base(r);
+		return;
+	}
+	if (note) {
+		do_note(r);
 		return;
 	}
 	if (r->without_store) {

@@ -94,6 +94,7 @@ struct resource {
 	bool need_scan;
 	unsigned failures;
 	uint64_t retry_ms, last_commit_ms, last_dur_ms, scrub_ms;
+	uint64_t noted, note_retry_ms;	/* generation that the row tells of */
 	uint64_t base_ms;	/* wanted since; 0 not */
 	uint64_t base_retry_ms;
 	bool examine;		/* fenced out: compare what is here */

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Attributes: their encoding, reading them from local files, applying them. */
 #include "tree_int.h"
-#include <grp.h>
 #include <limits.h>
-#include <pwd.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -187,168 +185,6 @@ uint32_t hf_attr_mode(const void *p, size_t n)
 	return hf_rd_u32(&r);
 }
 
-/* owners */
-
-static void ids_clear(struct hf_idcache *c)
-{
-	for (unsigned i = 0; i < c->n; i++)
-		free(c->e[i].name);
-	free(c->e);
-	memset(c, 0, sizeof(*c));
-}
-
-void hf_ids_free(struct hf_tree *t)
-{
-	ids_clear(&t->users);
-	ids_clear(&t->groups);
-}
-
-/* a user may have been made since: nothing is believed for long, and a restore asks anew */
-void hf_ids_begin(struct hf_tree *t, bool fresh)
-{
-	uint64_t now = hf_now_ns();
-
-	if (!fresh && now - t->ids_ns < 5000000000ull)
-		return;
-	hf_ids_free(t);
-	t->ids_ns = now;
-}
-
-static const struct hf_idname *ids_add(struct hf_idcache *c, uint32_t id, bool by_id, bool known,
-				       const char *name)
-{
-	struct hf_idname *e;
-
-	if (c->n == c->cap) {
-		unsigned cap = c->cap ? 2 * c->cap : 16;
-
-		e = realloc(c->e, cap * sizeof(*e));
-		if (!e)
-			return NULL;
-		c->e = e;
-		c->cap = cap;
-	}
-	e = &c->e[c->n];
-	e->id = id;
-	e->by_id = by_id;
-	e->known = known;
-	e->name = strdup(name);
-	if (!e->name)
-		return NULL;
-	c->n++;
-	return e;
-}
-
-/* one question to the databases; by name if @name, else by @id.
- * -ENOENT: no such entry */
-static int ask(bool group, const char *name, uint32_t *id, char **out)
-{
-	size_t cap = 1024;
-
-	for (;; cap *= 4) {
-		char *buf = malloc(cap);
-		struct passwd pw, *pp = NULL;
-		struct group gr, *gp = NULL;
-		int rc;
-
-		if (!buf)
-			return -ENOMEM;
-		if (group)
-			rc = name ? getgrnam_r(name, &gr, buf, cap, &gp) : getgrgid_r(*id, &gr, buf, cap, &gp);
-		else
-			rc = name ? getpwnam_r(name, &pw, buf, cap, &pp) : getpwuid_r(*id, &pw, buf, cap, &pp);
-		if (!gp && !pp) {
-			free(buf);
-			if (rc == ERANGE && cap < (16u << 20))
-				continue;
-			if (rc == EINTR) {
-				cap /= 4;
-				continue;
-			}
-			/* what the manual calls "0 or ENOENT or ESRCH or EBADF or EPERM or ..." */
-			return rc == EIO || rc == EMFILE || rc == ENFILE || rc == ENOMEM ? -rc : -ENOENT;
-		}
-		*id = group ? gp->gr_gid : pp->pw_uid;
-		*out = strdup(group ? gp->gr_name : pp->pw_name);
-		free(buf);
-		return *out ? 0 : -ENOMEM;
-	}
-}
-
-static int name_of(struct hf_tree *t, bool group, uint32_t id, const char **name)
-{
-	struct hf_idcache *c = group ? &t->groups : &t->users;
-	const struct hf_idname *e = NULL;
-	char *got = NULL;
-
-	for (unsigned i = 0; !e && i < c->n; i++)
-		if (c->e[i].by_id && c->e[i].id == id)
-			e = &c->e[i];
-	if (!e) {
-		int ret = ask(group, NULL, &id, &got);
-
-		if (ret && ret != -ENOENT)
-			return ret;
-		e = ids_add(c, id, true, !ret, ret ? "" : got);
-		free(got);
-		if (!e)
-			return -ENOMEM;
-	}
-	*name = e->name;
-	return 0;
-}
-
-static int id_of(struct hf_tree *t, bool group, const char *name, uint32_t *id)
-{
-	struct hf_idcache *c = group ? &t->groups : &t->users;
-	char *got = NULL;
-	int ret;
-
-	for (unsigned i = 0; i < c->n; i++)
-		if (!strcmp(c->e[i].name, name)) {
-			*id = c->e[i].id;
-			return c->e[i].known ? 0 : -ENOENT;
-		}
-	*id = UINT32_MAX;
-	ret = ask(group, name, id, &got);
-	free(got);
-	if (ret && ret != -ENOENT)
-		return ret;
-	if (!ids_add(c, *id, false, !ret, name))
-		return -ENOMEM;
-	return ret;
-}
-
-int hf_attr_owner(struct hf_tree *t, const struct hf_attr *a, uint32_t *uid, uint32_t *gid,
-		  const char *rel, struct hf_err *err)
-{
-	*uid = a->uid;
-	*gid = a->gid;
-	if (t->flags & HF_TREE_NUMBERS)
-		return 0;
-	for (int g = 0; g < 2; g++) {
-		const char *name = g ? a->group : a->user;
-		int ret;
-
-		if (!name || !*name)
-			continue;
-		ret = id_of(t, g, name, g ? gid : uid);
-		if (ret) {
-			char *text = hf_tree_text(t, rel), *who = hf_printable(name, strlen(name));
-
-			hf_fail(err, HF_FAILED, ret,
-				ret == -ENOENT ? "%s '%.64s' that owns %.600s does not exist on this node; "
-				"create it, or set owners=number" :
-				"cannot look up %s '%.64s' that owns %.600s",
-				g ? "group" : "user", who ? who : "?", text ? text : "?");
-			free(who);
-			free(text);
-			return ret;
-		}
-	}
-	return 0;
-}
-
 /* extended attributes */
 
 static bool xattr_kept(const char *name)
@@ -492,10 +328,10 @@ int hf_attr_read(struct hf_tree *t, int fd, int dirfd, const char *name,
 		a->rdev_major = stx->stx_rdev_major;
 		a->rdev_minor = stx->stx_rdev_minor;
 	}
-	if ((ret = name_of(t, false, a->uid, &user)))
+	if ((ret = hf_name_of(t, false, a->uid, &user)))
 		goto err;
 	a->user = strdup(user);
-	if ((ret = name_of(t, true, a->gid, &group)))
+	if ((ret = hf_name_of(t, true, a->gid, &group)))
 		goto err;
 	a->group = strdup(group);
 	ret = -ENOMEM;

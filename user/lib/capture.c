@@ -4,7 +4,9 @@
  *
  * Each regular file that is put was, as a whole, in the tree at one moment: it
  * is cleaned, looked at, read, and looked at again. Cleaning comes first
- * because only a store into a clean page changes ctime.
+ * because only a store into a clean page changes ctime. Where the clock is too
+ * coarse for ctime to tell two writes apart, it is read twice: what reads the
+ * same twice was so between the two.
  */
 #include "tree_int.h"
 #include <stdlib.h>
@@ -17,6 +19,7 @@ struct capture {
 	struct hf_err *err;
 	bool full;
 	uint8_t *buf;		/* HF_SMALL and one more: a file that grew is noticed */
+	uint8_t *again;		/* for the second reading; made when first needed */
 	int db_err;		/* what the generation said; never taken for the file's own errno */
 };
 
@@ -39,6 +42,7 @@ static int capture_begin(struct capture *c, struct hf_tree *t, const struct hf_t
 static void capture_end(struct capture *c)
 {
 	hf_scratch_free(c->t, c->buf, HF_SMALL + 1);
+	hf_scratch_free(c->t, c->again, HF_SMALL + 1);
 }
 
 static int del(struct capture *c, const char *rel)
@@ -65,10 +69,9 @@ static bool attr_is_known(struct capture *c, const struct hf_attr *have, const s
 }
 
 static int put(struct capture *c, const char *rel, const struct hf_attr *a,
-	       const struct hf_source *src, const struct hf_mark *mark)
+	       const struct hf_source *src, const struct hf_mark *mark, uint8_t hash[32])
 {
 	struct hf_buf b = HF_BUF_INIT;
-	uint8_t hash[32];
 	int ret = hf_attr_encode(a, &b);
 
 	if (!ret)
@@ -123,6 +126,19 @@ static ssize_t small_read(void *arg, void *buf, size_t len, uint64_t off)
 	return len;
 }
 
+/* whether c->buf reads the same once more; 0 it does, 1 it does not */
+static int read_again(struct capture *c, int fd, size_t n)
+{
+	ssize_t m;
+
+	if (!c->again)
+		c->again = malloc(HF_SMALL + 1);
+	if (!c->again)
+		return -ENOMEM;
+	m = hf_read_small(fd, c->again, HF_SMALL + 1);
+	return m < 0 ? m : (size_t)m != n || memcmp(c->buf, c->again, n);
+}
+
 /* one try; 1: it moved */
 static int try_regular(struct capture *c, const struct hf_pair *p, int fd)
 {
@@ -132,7 +148,8 @@ static int try_regular(struct capture *c, const struct hf_pair *p, int fd)
 	struct big big = { .fd = fd };
 	struct hf_source bytes = { .arg = c->buf };
 	struct hf_source src = { .read = small_read, .arg = &bytes };
-	bool same, stored = false;
+	struct hf_known written = { 0 };
+	bool same, young, stored = false;
 	uint64_t now;
 	int ret;
 
@@ -146,6 +163,7 @@ static int try_regular(struct capture *c, const struct hf_pair *p, int fd)
 	if (!S_ISREG(s1.stx_mode))
 		return -ESTALE;
 	hf_mark_set(&mark, &s1, now);
+	young = !mark.ino;
 	ret = hf_attr_read(c->t, fd, p->dirfd, p->name, &s1, &have);
 	if (ret)
 		return ret;
@@ -155,6 +173,8 @@ static int try_regular(struct capture *c, const struct hf_pair *p, int fd)
 		ssize_t n = hf_read_small(fd, c->buf, HF_SMALL + 1);
 
 		ret = n < 0 ? n : (uint64_t)n != s1.stx_size;
+		if (!ret && young && n)
+			ret = read_again(c, fd, n);
 		if (ret)
 			goto out;
 		same = same && hf_hash_is(c->db, c->buf, n, p->known);
@@ -168,10 +188,15 @@ static int try_regular(struct capture *c, const struct hf_pair *p, int fd)
 			same = ret;
 		}
 		if (!same) {
-			ret = put(c, p->rel, &have, &src, &mark);
+			ret = put(c, p->rel, &have, &src, &mark, written.hash);
 			if (ret)
 				goto out;
 			stored = true;
+			written.size = s1.stx_size;
+			if (young) {
+				ret = hf_content_is(c->db, fd, c->buf, s1.stx_size, &written);
+				big.moved |= ret != 1;
+			}
 		}
 	}
 	ret = hf_fd_statx(fd, &s2);
@@ -189,7 +214,7 @@ static int try_regular(struct capture *c, const struct hf_pair *p, int fd)
 		goto out;
 	}
 	if (!stored)
-		ret = put(c, p->rel, &have, &src, &mark);
+		ret = put(c, p->rel, &have, &src, &mark, written.hash);
 	if (!ret) {
 		c->st->put++;
 		c->st->bytes += s1.stx_size;
@@ -205,6 +230,7 @@ static int try_other(struct capture *c, const struct hf_pair *p)
 	struct hf_attr have = { 0 };
 	struct hf_mark mark;
 	struct statx s1, s2;
+	uint8_t hash[32];
 	uint64_t now;
 	int fd = -1, ret;
 
@@ -237,7 +263,7 @@ static int try_other(struct capture *c, const struct hf_pair *p)
 			c->db->mark(c->db->arg, p->rel, &mark);
 		goto out;
 	}
-	ret = put(c, p->rel, &have, NULL, &mark);
+	ret = put(c, p->rel, &have, NULL, &mark, hash);
 	if (!ret)
 		c->st->put++;
 out:

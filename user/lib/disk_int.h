@@ -76,6 +76,7 @@ struct disk {
 
 	pthread_mutex_t node_mu;
 	struct seen seen[HF_MAX_NODES];
+	uint64_t looked_ms;	/* when they were last read */
 	struct node_rec me;
 	unsigned me_which;
 

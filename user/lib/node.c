@@ -70,6 +70,16 @@ int nodes_read(struct disk *d)
 	if (!p)
 		return -ENOMEM;
 	ret = disk_read(d, p, n, d->sb.node_off);
+	if (!ret) {
+		/* who was not looking (stopped, or a disk that hung) cannot tell who is dead */
+		uint64_t now = hf_now_ms();
+
+		pthread_mutex_lock(&d->node_mu);
+		for (uint32_t i = 0; i < d->sb.nodes && now - d->looked_ms > d->sb.lease_ms / 2; i++)
+			d->seen[i].watched_ms = now;
+		d->looked_ms = now;
+		pthread_mutex_unlock(&d->node_mu);
+	}
 	for (uint32_t i = 0; i < d->sb.nodes && !ret; i++) {
 		struct seen now = { 0 }, *s = &d->seen[i];
 		uint64_t t;
@@ -260,8 +270,8 @@ static enum hf_node_state state_of(struct disk *d, const struct seen *s)
 		return HF_NODE_UP;
 	if (s->changed_ms && t - s->changed_ms < d->sb.lease_ms)
 		return HF_NODE_UP;
-	/* nothing can be said of who was not watched for a whole lease */
-	if (t - s->watched_ms < d->sb.lease_ms)
+	/* nothing can be said of who was not watched for a whole lease, up to now */
+	if (t - s->watched_ms < d->sb.lease_ms || t - d->looked_ms > d->sb.lease_ms / 2)
 		return HF_NODE_UNKNOWN;
 	return HF_NODE_DOWN;
 }

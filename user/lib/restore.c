@@ -8,70 +8,9 @@
  * directory and becomes something else, the attributes of directories from the
  * bottom. A failure before the first change leaves the tree as it was.
  */
-#include "tree_int.h"
-#include <sodium.h>
-#include <stdio.h>
+#include "restore_int.h"
 #include <stdlib.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
-
-enum op {
-	OP_NONE,		/* only listed: a directory whose attributes are right so far */
-	OP_LEFTOVER,
-	OP_MKDIR,
-	OP_WRITE,
-	OP_META,
-	OP_REMOVE,
-	OP_LATE,		/* a directory becomes something else, once it is empty */
-};
-
-/* how something looked: the local entry when it was compared, or when it was written */
-struct look {
-	uint64_t ino, ctime, size;
-	int64_t mtime_s;
-	uint32_t mtime_ns, mode;
-};
-
-struct item {
-	char *rel;
-	enum op op;
-	bool keep, done;
-	struct look seen;
-};
-
-struct list {
-	struct item *e;
-	size_t n, cap;
-};
-
-struct restore {
-	struct hf_tree *t;
-	const struct hf_tree_db *db;
-	const struct hf_restore_opts *o;
-	struct hf_restore_stat *st;
-	struct hf_err *err;
-	struct hf_dircur cur;
-	struct list items, dirs;
-	uint8_t *buf;
-	bool changed, unsure;	/* unsure: equal by contents, not known to be durable */
-	uint64_t steps;
-};
-
-static void take_look(struct look *l, const struct statx *s)
-{
-	l->ino = s->stx_ino;
-	l->ctime = hf_ctime_ns(s);
-	l->size = s->stx_size;
-	l->mtime_s = s->stx_mtime.tv_sec;
-	l->mtime_ns = s->stx_mtime.tv_nsec;
-	l->mode = s->stx_mode;
-}
-
-static bool looks_same(const struct look *l, const struct statx *s)
-{
-	return l->ino == s->stx_ino && l->ctime == hf_ctime_ns(s) && l->mode == s->stx_mode &&
-	       (l->size == s->stx_size || S_ISDIR(l->mode));
-}
 
 static struct item *add(struct list *l, const char *rel, enum op op, const struct statx *stx)
 {
@@ -93,7 +32,7 @@ static struct item *add(struct list *l, const char *rel, enum op op, const struc
 		return NULL;
 	it->op = op;
 	if (stx)
-		take_look(&it->seen, stx);
+		hf_look(&it->seen, stx);
 	l->n++;
 	return it;
 }
@@ -103,30 +42,6 @@ static void list_free(struct list *l)
 	for (size_t i = 0; i < l->n; i++)
 		free(l->e[i].rel);
 	free(l->e);
-}
-
-static int fail(struct restore *r, int ret, const char *what, const char *rel)
-{
-	return hf_tree_fail(r->t, r->err, ret, what, rel);
-}
-
-/* EPERM to root has one usual reason */
-static int fail_at(struct restore *r, int ret, const char *what, int dirfd, const char *name, const char *rel)
-{
-	struct statx s;
-	bool entry = !hf_tree_statx(dirfd, name, &s) &&
-		     (s.stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND));
-	bool dir = !entry && !hf_fd_statx(dirfd, &s) &&
-		   (s.stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND));
-	char *text;
-
-	if (ret != -EPERM || (!entry && !dir))
-		return fail(r, ret, what, rel);
-	text = hf_tree_text(r->t, rel);
-	hf_fail(r->err, HF_OK, ret, "%s %.700s: %s is immutable or append-only; chattr -i -a it", what,
-		text ? text : "?", entry ? "it" : "its directory");
-	free(text);
-	return ret;
 }
 
 static int step(struct restore *r)
@@ -169,7 +84,7 @@ static int plan_known(struct restore *r, const struct hf_pair *p, const struct h
 	if (ret == -ENOENT)
 		return add(&r->items, p->rel, want_dir ? OP_MKDIR : OP_WRITE, NULL) ? 0 : -ENOMEM;
 	if (ret)
-		return fail(r, ret, "cannot compare", p->rel);
+		return hf_rst_fail(r, ret, "cannot compare", p->rel);
 	local_dir = S_ISDIR(stx.stx_mode);
 	if (!d.type && !d.content && !d.meta) {
 		if (memcmp(&d.mark, &p->known->mark, sizeof(d.mark)))
@@ -190,7 +105,7 @@ static int plan_known(struct restore *r, const struct hf_pair *p, const struct h
 			return -EBUSY;
 		}
 		if (ret < 0)
-			return fail(r, ret, "cannot read", p->rel);
+			return hf_rst_fail(r, ret, "cannot read", p->rel);
 		it = add(&r->items, p->rel, OP_LATE, &stx);
 	} else if (d.type) {
 		it = add(&r->items, p->rel, want_dir ? OP_MKDIR : OP_WRITE, &stx);
@@ -222,7 +137,7 @@ static int plan_pair(void *ctx, const struct hf_pair *p)
 	if (p->kind == HF_WALK_LEFTOVER)
 		return add(&r->items, p->rel, OP_LEFTOVER, p->stx) ? 0 : -ENOMEM;
 	if (p->kind == HF_WALK_MOUNT)
-		return p->known ? fail(r, -EXDEV, "cannot restore", p->rel) : 0;
+		return p->known ? hf_rst_fail(r, -EXDEV, "cannot restore", p->rel) : 0;
 	r->st->looked++;
 	if (!p->known) {
 		if (S_ISSOCK(p->stx->stx_mode))
@@ -230,7 +145,7 @@ static int plan_pair(void *ctx, const struct hf_pair *p)
 		if (S_ISDIR(p->stx->stx_mode)) {
 			ret = hf_tree_holds(r->t, p->rel);
 			if (ret)
-				return ret > 0 ? 0 : fail(r, ret, "cannot read", p->rel);
+				return ret > 0 ? 0 : hf_rst_fail(r, ret, "cannot read", p->rel);
 		}
 		it = add(&r->items, p->rel, OP_REMOVE, p->stx);
 		if (it)
@@ -243,25 +158,10 @@ static int plan_pair(void *ctx, const struct hf_pair *p)
 		ret = -EBADMSG;		/* the root is a directory */
 	}
 	if (ret)
-		return fail(r, ret, "the generation's entry for", p->rel);
+		return hf_rst_fail(r, ret, "the generation's entry for", p->rel);
 	ret = plan_known(r, p, &want);
 	hf_attr_free(&want);
 	return ret;
-}
-
-/* keeping aside */
-
-static int keep(struct restore *r, const char *rel)
-{
-	return r->o && r->o->keep ? hf_displaced_add(r->o->keep, r->t, rel, r->err) : 0;
-}
-
-static int keep_flush(struct restore *r)
-{
-	int ret = r->o ? hf_displaced_flush(r->o->keep) : 0;
-
-	return ret ? hf_fail(r->err, HF_OK, ret, "cannot write the kept-aside copies of %s: %s", r->t->path,
-			     strerror(-ret)) : 0;
 }
 
 static int keep_all(struct restore *r)
@@ -270,284 +170,8 @@ static int keep_all(struct restore *r)
 
 	for (size_t i = 0; !ret && i < r->items.n; i++)
 		if (r->items.e[i].keep)
-			ret = keep(r, r->items.e[i].rel);
-	return ret ? ret : keep_flush(r);
-}
-
-/* what is about to go is not what was kept: somebody changed it since */
-static int keep_late(struct restore *r, const struct item *it, int dirfd, const char *name)
-{
-	struct statx stx;
-	int ret;
-
-	if (!r->o || !r->o->keep)
-		return 0;
-	ret = hf_tree_statx(dirfd, name, &stx);
-	if (ret == -ENOENT || S_ISDIR(stx.stx_mode))
-		return 0;
-	if (ret)
-		return fail(r, ret, "cannot look at", it->rel);
-	if (looks_same(&it->seen, &stx))
-		return 0;
-	ret = keep(r, it->rel);
-	return ret ? ret : keep_flush(r);
-}
-
-/* writing */
-
-static void tmp_name(const struct hf_tree *t, char out[HF_TMP_LEN + 1])
-{
-	static const char az[] = "abcdefghijklmnopqrstuvwxyz234567";
-	uint8_t rnd[8];
-
-	randombytes_buf(rnd, sizeof(rnd));
-	memcpy(out, HF_TMP_PREFIX, sizeof(HF_TMP_PREFIX) - 1);
-	out += sizeof(HF_TMP_PREFIX) - 1;
-	for (int i = 0; i < 8; i++)
-		out[i] = t->name && i < 4 ? t->own_tmp[i] : az[rnd[i] & 31];
-	out[8] = 0;
-}
-
-struct sink {
-	int fd;
-	uint64_t off, end;	/* end: of what was written, holes not counted */
-	uint64_t max;
-};
-
-#define BLOCK 4096u
-
-static bool zeros(const uint8_t *p, size_t n)
-{
-	return !p[0] && !memcmp(p, p + 1, n - 1);
-}
-
-/* what of @n bytes lies in the block of @off */
-static size_t in_block(uint64_t off, size_t n)
-{
-	size_t left = BLOCK - off % BLOCK;
-
-	return n < left ? n : left;
-}
-
-static int sink_write(void *ctx, const void *data, size_t n)
-{
-	struct sink *s = ctx;
-	const uint8_t *p = data;
-
-	if (n > s->max - s->off)
-		return -EBADMSG;
-	while (n) {
-		size_t run = in_block(s->off, n);
-		int ret;
-
-		/* the file is new: where nothing is written it reads as zeros, and whole
-		 * blocks of them stay holes */
-		if (!zeros(p, run)) {
-			while (run < n && !zeros(p + run, in_block(s->off + run, n - run)))
-				run += in_block(s->off + run, n - run);
-			ret = hf_pwrite_full(s->fd, p, run, s->off);
-			if (ret)
-				return ret;
-			s->end = s->off + run;
-		}
-		s->off += run;
-		p += run;
-		n -= run;
-	}
-	return 0;
-}
-
-static int fill_regular(struct restore *r, int fd, const struct hf_attr *want, const char *rel)
-{
-	struct sink s = { .fd = fd, .max = want->size };
-	int ret = 0;
-
-	if (want->size)
-		ret = r->db->read(r->db->arg, rel, sink_write, &s);
-	if (!ret && s.off != want->size)
-		ret = -EBADMSG;
-	if (!ret && s.end != want->size && ftruncate(fd, want->size))
-		ret = -errno;
-	if (!ret)
-		r->st->bytes += want->size;
-	return ret;
-}
-
-/* a temporary that is no regular file was made by name: make sure it is ours and
- * not a link to somebody else's before it gets an owner */
-static int open_made(int dirfd, const char *tmp, mode_t type)
-{
-	struct statx s;
-	int fd = hf_tree_openat(dirfd, tmp, O_PATH), ret;
-
-	if (fd < 0)
-		return fd;
-	ret = hf_fd_statx(fd, &s);
-	if (!ret && ((s.stx_mode & S_IFMT) != type || s.stx_nlink != 1 || s.stx_uid != geteuid()))
-		ret = -ESTALE;
-	if (ret) {
-		close(fd);
-		return ret;
-	}
-	return fd;
-}
-
-static int write_new(struct restore *r, struct item *it, int dirfd, const char *name,
-		     const struct hf_attr *want)
-{
-	char tmp[HF_TMP_LEN + 1];
-	mode_t type = want->mode & S_IFMT;
-	struct statx stx;
-	int fd = -1, ret;
-
-	ret = hf_seam("restore.write");
-	if (ret)
-		return fail(r, ret, "cannot write", it->rel);
-	tmp_name(r->t, tmp);
-	if (type == S_IFREG) {
-		fd = openat(dirfd, tmp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-		ret = fd < 0 ? -errno : 0;
-	} else if (type == S_IFLNK) {
-		ret = symlinkat(want->target, dirfd, tmp) ? -errno : 0;
-	} else {
-		ret = mknodat(dirfd, tmp, type | 0600, makedev(want->rdev_major, want->rdev_minor)) ? -errno : 0;
-	}
-	if (ret)
-		return ret == -ENOENT ? ret : fail_at(r, ret, "cannot create", dirfd, name, it->rel);
-	if (type == S_IFREG)
-		ret = fill_regular(r, fd, want, it->rel);
-	else
-		ret = fd = open_made(dirfd, tmp, type);
-	if (ret < 0) {
-		fail(r, ret, ret == -EBADMSG ? "the stored contents of" : "cannot write", it->rel);
-		goto err_unlink;
-	}
-	ret = hf_attr_apply(r->t, fd, type != S_IFREG, true, want, it->rel, r->err);
-	if (ret)
-		goto err_unlink;
-	ret = hf_fd_statx(fd, &stx);
-	if (ret)
-		goto err_unlink;
-	take_look(&it->seen, &stx);
-	ret = hf_seam("restore.rename");
-	if (!ret && renameat(dirfd, tmp, dirfd, name))
-		ret = -errno;
-	if (ret) {
-		fail_at(r, ret, "cannot replace", dirfd, name, it->rel);
-		goto err_unlink;
-	}
-	close(fd);
-	it->done = true;
-	r->st->written++;
-	return 0;
-
-err_unlink:
-	unlinkat(dirfd, tmp, 0);
-	if (fd >= 0)
-		close(fd);
-	return ret;
-}
-
-static int wanted(struct restore *r, const char *rel, struct hf_attr *want)
-{
-	struct hf_known k;
-	int ret = r->db->get(r->db->arg, rel, &k) ? hf_attr_decode(k.attr, k.attrlen, want) : -EBADMSG;
-
-	return ret ? fail(r, ret, "the generation's entry for", rel) : 0;
-}
-
-/* attributes in place, if it still is the file whose contents were compared; 1: it is not */
-static int set_meta(struct restore *r, struct item *it, int dirfd, const char *name, const struct hf_attr *want)
-{
-	struct statx stx;
-	int fd, ret;
-
-	fd = hf_open_regular(dirfd, name);
-	if (fd < 0)
-		return fd == -ENOENT || fd == -ESTALE ? 1 : fail(r, fd, "cannot open", it->rel);
-	ret = hf_fd_statx(fd, &stx);
-	if (!ret && (!looks_same(&it->seen, &stx) || stx.stx_nlink != 1))
-		ret = 1;
-	if (ret)
-		goto out;
-	ret = hf_seam("restore.meta");
-	if (ret)
-		fail(r, ret, "cannot set the attributes of", it->rel);
-	else
-		ret = hf_attr_apply(r->t, fd, false, false, want, it->rel, r->err);
-	if (!ret)
-		ret = hf_fd_statx(fd, &stx);
-	if (!ret) {
-		take_look(&it->seen, &stx);
-		it->done = true;
-		r->st->meta++;
-	}
-out:
-	close(fd);
-	return ret;
-}
-
-static int make_dir(struct restore *r, struct item *it, int dirfd, const char *name)
-{
-	struct statx stx;
-	int ret = hf_seam("restore.write");
-
-	if (ret)
-		return fail(r, ret, "cannot make", it->rel);
-	if (!hf_tree_statx(dirfd, name, &stx)) {
-		if (S_ISDIR(stx.stx_mode))
-			return 0;
-		ret = keep_late(r, it, dirfd, name);
-		if (ret)
-			return ret;
-		if (unlinkat(dirfd, name, 0) && errno != ENOENT)
-			return fail_at(r, -errno, "cannot remove", dirfd, name, it->rel);
-	}
-	/* nobody else may look inside before it has its attributes */
-	if (mkdirat(dirfd, name, 0700) && errno != EEXIST)
-		return errno == ENOENT ? -ENOENT : fail_at(r, -errno, "cannot make", dirfd, name, it->rel);
-	r->st->written++;
-	return 0;
-}
-
-static int do_write(struct restore *r, struct item *it)
-{
-	struct hf_attr want = { 0 };
-	const char *name;
-	int dirfd, ret;
-
-	for (int i = 0; i < 2; i++) {
-		dirfd = hf_dircur_parent(&r->cur, it->rel, &name);
-		ret = dirfd;
-		if (dirfd < 0)
-			break;
-		if (it->op == OP_LEFTOVER) {
-			/* of a restore that ended long ago; gone is as good */
-			ret = unlinkat(dirfd, name, 0) && errno != ENOENT && errno != EISDIR ? -errno : 0;
-			if (ret)
-				fail_at(r, ret, "cannot remove", dirfd, name, it->rel);
-			return ret;
-		}
-		if (it->op == OP_MKDIR) {
-			ret = make_dir(r, it, dirfd, name);
-		} else {
-			ret = wanted(r, it->rel, &want);
-			if (ret)
-				return ret;
-			ret = it->op == OP_META ? set_meta(r, it, dirfd, name, &want) : 1;
-			if (ret == 1) {
-				ret = keep_late(r, it, dirfd, name);
-				if (!ret)
-					ret = write_new(r, it, dirfd, name, &want);
-			}
-			hf_attr_free(&want);
-		}
-		if (ret != -ENOENT)
-			return ret;
-		/* the directory that is held open was replaced: look for it again */
-		hf_dircur_reset(&r->cur);
-	}
-	return fail(r, ret, "cannot write", it->rel);
+			ret = hf_rst_keep(r, r->items.e[i].rel);
+	return ret ? ret : hf_rst_keep_flush(r);
 }
 
 /* removing */
@@ -569,11 +193,11 @@ static int purge(struct restore *r, const char *rel)
 			continue;
 		ret = add(&more, w.rel, OP_REMOVE, &w.stx) ? 0 : -ENOMEM;
 		if (!ret && w.kind == HF_WALK_ENTRY)
-			ret = keep(r, w.rel);
+			ret = hf_rst_keep(r, w.rel);
 	}
 	hf_walk_free(&w);
 	if (!ret)
-		ret = keep_flush(r);
+		ret = hf_rst_keep_flush(r);
 	for (size_t i = more.n; !ret && i-- > 0; )
 		ret = remove_one(r, &more.e[i]);
 	if (!ret)
@@ -590,18 +214,18 @@ static int remove_one(struct restore *r, struct item *it)
 
 	ret = hf_seam("restore.remove");
 	if (ret)
-		return fail(r, ret, "cannot remove", it->rel);
+		return hf_rst_fail(r, ret, "cannot remove", it->rel);
 	for (int i = 0; i < HF_TRIES; i++) {
 		dirfd = hf_dircur_parent(&r->cur, it->rel, &name);
 		if (dirfd == -ENOENT)
 			return 0;
 		if (dirfd < 0)
-			return fail(r, dirfd, "cannot remove", it->rel);
+			return hf_rst_fail(r, dirfd, "cannot remove", it->rel);
 		ret = hf_tree_statx(dirfd, name, &stx);
 		if (ret == -ENOENT)
 			return 0;
 		if (!ret && !S_ISDIR(stx.stx_mode))
-			ret = keep_late(r, it, dirfd, name);
+			ret = hf_rst_keep_late(r, it, dirfd, name);
 		if (ret)
 			return ret;
 		if (!unlinkat(dirfd, name, S_ISDIR(stx.stx_mode) ? AT_REMOVEDIR : 0)) {
@@ -624,7 +248,7 @@ static int remove_one(struct restore *r, struct item *it)
 			return 0;	/* what it holds is none of ours */
 		ret = -ENOTEMPTY;
 	}
-	return fail_at(r, ret, "cannot remove", dirfd, name, it->rel);
+	return hf_rst_fail_at(r, ret, "cannot remove", dirfd, name, it->rel);
 }
 
 static int do_late(struct restore *r, struct item *it)
@@ -641,7 +265,7 @@ static int do_late(struct restore *r, struct item *it)
 			return ret;
 	}
 	it->op = OP_WRITE;
-	return do_write(r, it);
+	return hf_rst_write(r, it);
 }
 
 /* directories: their attributes, and the marks at the end */
@@ -655,17 +279,17 @@ static int finish_dir(struct restore *r, struct item *it)
 	struct statx stx;
 	int fd, ret;
 
-	ret = wanted(r, it->rel, &want);
+	ret = hf_rst_wanted(r, it->rel, &want);
 	if (ret)
 		return ret;
 	fd = hf_dircur_get(&r->cur, it->rel, strlen(it->rel));
 	ret = fd < 0 ? fd : hf_fd_statx(fd, &stx);
 	if (ret) {
-		fail(r, ret, "cannot open", it->rel);
+		hf_rst_fail(r, ret, "cannot open", it->rel);
 		goto out;
 	}
 	if (!r->db->get(r->db->arg, it->rel, &k)) {
-		ret = fail(r, -EBADMSG, "the generation's entry for", it->rel);
+		ret = hf_rst_fail(r, -EBADMSG, "the generation's entry for", it->rel);
 		goto out;
 	}
 	p.dirfd = fd;
@@ -673,13 +297,13 @@ static int finish_dir(struct restore *r, struct item *it)
 	p.known = &k;
 	ret = hf_same(r->t, r->db, &p, &want, r->buf, &d);
 	if (ret) {
-		fail(r, ret, "cannot look at", it->rel);
+		hf_rst_fail(r, ret, "cannot look at", it->rel);
 		goto out;
 	}
 	if (d.meta) {
 		ret = hf_seam("restore.meta");
 		if (ret)
-			fail(r, ret, "cannot set the attributes of", it->rel);
+			hf_rst_fail(r, ret, "cannot set the attributes of", it->rel);
 		else
 			ret = hf_attr_apply(r->t, fd, false, false, &want, it->rel, r->err);
 		if (ret)
@@ -690,7 +314,7 @@ static int finish_dir(struct restore *r, struct item *it)
 		if (ret)
 			goto out;
 	}
-	take_look(&it->seen, &stx);
+	hf_look(&it->seen, &stx);
 	it->done = true;
 out:
 	hf_attr_free(&want);
@@ -736,7 +360,7 @@ static int execute(struct restore *r)
 
 		ret = step(r);
 		if (!ret && (it->op == OP_LEFTOVER || it->op == OP_MKDIR || it->op == OP_WRITE || it->op == OP_META))
-			ret = do_write(r, it);
+			ret = hf_rst_write(r, it);
 	}
 	for (size_t i = r->items.n; !ret && i-- > 0; )
 		if (r->items.e[i].op == OP_REMOVE) {

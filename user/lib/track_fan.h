@@ -47,21 +47,21 @@ struct fan {
 #define fan_of(t) hf_container(t, struct fan, base)
 #define fan_watch_of(w) hf_container(w, struct fan_watch, base)
 
-/** fan_is_temp() - a restore's temporary file: never reported, never followed */
-bool fan_is_temp(const char *name);
-/** fan_watch_root() - mark the root of @w and, for a tree, all below it; -errno with @err */
-int fan_watch_root(struct fan *f, struct fan_watch *w, struct hf_err *err);
-void fan_unwatch(struct fan *f, struct fan_watch *w);
-/** fan_sync_child() - a directory came, went or moved: make the table agree
+/** hf_fan_is_temp() - a restore's temporary file: never reported, never followed */
+bool hf_fan_is_temp(const char *name);
+/** hf_fan_watch_root() - mark the root of @w and, for a tree, all below it; -errno with @err */
+int hf_fan_watch_root(struct fan *f, struct fan_watch *w, struct hf_err *err);
+void hf_fan_unwatch(struct fan *f, struct fan_watch *w);
+/** hf_fan_sync_child() - a directory came, went or moved: make the table agree
  *  with what @name in @n is now, and mark what is new */
-void fan_sync_child(struct fan *f, struct hf_dnode *n, const char *name);
-/** fan_where() - the path of @fd now; NULL when it can not be told. free() */
-char *fan_where(int fd);
-/** fan_walk() - mark and re-read everything at and below @n */
-void fan_walk(struct fan *f, struct hf_dnode *n);
-/** fan_reap() - forget the directories that did not turn up again */
-void fan_reap(struct fan *f, struct fan_watch *also);
-/** fan_mounts() - look whether mounts have changed, at most one system call if not */
-void fan_mounts(struct fan *f);
+void hf_fan_sync_child(struct fan *f, struct hf_dnode *n, const char *name);
+/** hf_fan_where() - the path of @fd now; NULL when it can not be told. free() */
+char *hf_fan_where(int fd);
+/** hf_fan_walk() - mark and re-read everything at and below @n */
+void hf_fan_walk(struct fan *f, struct hf_dnode *n);
+/** hf_fan_reap() - forget the directories that did not turn up again */
+void hf_fan_reap(struct fan *f, struct fan_watch *also);
+/** hf_fan_mounts() - look whether mounts have changed, at most one system call if not */
+void hf_fan_mounts(struct fan *f);
 
 #endif

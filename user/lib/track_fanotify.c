@@ -178,7 +178,7 @@ static void one_name(struct fan *f, const struct hf_fh *fh, const char *name, ui
 			soil(f, n, NULL, &c);
 		return;
 	}
-	if (fan_is_temp(name))
+	if (hf_fan_is_temp(name))
 		return;
 	if (mask & (FAN_CLOSE_WRITE | FAN_DELETE | FAN_MOVED_FROM | FAN_RENAME))
 		c.clear = HF_DIRTY_OPEN;
@@ -187,7 +187,7 @@ static void one_name(struct fan *f, const struct hf_fh *fh, const char *name, ui
 	if ((mask & NAMES) && (mask & FAN_ONDIR)) {
 		/* first the marks: what comes into it unmarked must lie below an
 		 * entry whose number is taken afterwards */
-		fan_sync_child(f, n, name);
+		hf_fan_sync_child(f, n, name);
 		c.set |= HF_DIRTY_SUBTREE;
 	}
 	soil(f, n, name, &c);
@@ -264,7 +264,7 @@ static void one_event(struct fan *f, const struct fanotify_event_metadata *m, co
 /* That a root was moved may be among the events that were lost. */
 static void look_for_root(struct fan_watch *w)
 {
-	char *now = w->where ? fan_where(w->rootfd) : NULL;
+	char *now = w->where ? hf_fan_where(w->rootfd) : NULL;
 
 	if (now && strcmp(now, w->where))
 		w->moved = true;
@@ -282,7 +282,7 @@ static void start_again(struct fan *f)
 		f->lost_events = f->rewalk = false;
 		for (b = f->base.watches; b; b = b->next)
 			if (!b->name && fan_watch_of(b)->node)
-				fan_walk(f, fan_watch_of(b)->node);
+				hf_fan_walk(f, fan_watch_of(b)->node);
 		for (b = f->base.watches; b; b = b->next)
 			soil_watch(fan_watch_of(b));
 	}
@@ -303,7 +303,7 @@ static void retry_incomplete(struct fan *f)
 		if (!w->incomplete || !w->node)
 			continue;
 		w->incomplete = false;
-		fan_walk(f, w->node);
+		hf_fan_walk(f, w->node);
 		soil_watch(w);
 		still |= w->incomplete;
 	}
@@ -356,13 +356,13 @@ static int fan_drain(struct hf_track *t)
 	}
 	for (b = t->watches; b; b = b->next) {
 		if (fan_watch_of(b)->skipped) {
-			fan_mounts(f);
+			hf_fan_mounts(f);
 			break;
 		}
 	}
 	retry_incomplete(f);
 	start_again(f);
-	fan_reap(f, NULL);
+	hf_fan_reap(f, NULL);
 	return ret;
 }
 
@@ -446,7 +446,7 @@ static int fan_add(struct hf_track *t, int rootfd, const char *name, struct hf_w
 		ret = hf_fail(err, HF_OK, -errno, "cannot open the root of the tree: %s", strerror(errno));
 		goto out;
 	}
-	ret = fan_watch_root(fan_of(t), w, err);
+	ret = hf_fan_watch_root(fan_of(t), w, err);
 	if (ret)
 		goto out;
 	*out = &w->base;
@@ -464,7 +464,7 @@ static void fan_del(struct hf_watch *b)
 	struct fan_watch *w = fan_watch_of(b);
 
 	if (w->node)
-		fan_unwatch(fan_of(b->t), w);
+		hf_fan_unwatch(fan_of(b->t), w);
 	close(w->rootfd);
 	w->rootfd = -1;
 	free(w->where);
@@ -476,7 +476,7 @@ static bool fan_lost(struct hf_watch *b)
 	struct fan_watch *w = fan_watch_of(b);
 	struct stat st;
 
-	fan_mounts(fan_of(b->t));
+	hf_fan_mounts(fan_of(b->t));
 	return w->moved || w->unmounted || fstat(w->rootfd, &st) || !st.st_nlink;
 }
 

@@ -44,7 +44,7 @@ struct big_handle {
 	uint8_t bytes[128];
 };
 
-bool fan_is_temp(const char *name)
+bool hf_fan_is_temp(const char *name)
 {
 	return !strncmp(name, ".holdfast-", 10);
 }
@@ -311,7 +311,7 @@ static int scan(struct fan *f, struct fan_watch *w, struct hf_dnode *n)
 		if (de->d_type != DT_DIR && de->d_type != DT_UNKNOWN)
 			continue;
 		if (!strcmp(de->d_name, ".") || !strcmp(de->d_name, "..") ||
-		    fan_is_temp(de->d_name))
+		    hf_fan_is_temp(de->d_name))
 			continue;
 		ret = adopt(f, w, n, fd, st.st_dev, de->d_name, &child);
 		if (!ret && child)
@@ -350,7 +350,7 @@ static void walk_in(struct fan *f, struct fan_watch *w, struct hf_dnode *n)
 	}
 }
 
-void fan_walk(struct fan *f, struct hf_dnode *n)
+void hf_fan_walk(struct fan *f, struct hf_dnode *n)
 {
 	struct fan_watch *first = deep_above(n), *w;
 	struct hf_dnode *p;
@@ -366,7 +366,7 @@ void fan_walk(struct fan *f, struct hf_dnode *n)
 				walk_in(f, w, n);
 }
 
-void fan_sync_child(struct fan *f, struct hf_dnode *n, const char *name)
+void hf_fan_sync_child(struct fan *f, struct hf_dnode *n, const char *name)
 {
 	struct fan_watch *w = deep_above(n);
 	struct hf_dnode *child;
@@ -397,7 +397,7 @@ void fan_sync_child(struct fan *f, struct hf_dnode *n, const char *name)
 	if (ret)
 		incomplete(f, n, ret);
 	else if (child && (!child->scanned || w->path_only))
-		fan_walk(f, child);
+		hf_fan_walk(f, child);
 }
 
 /* Without a parent that keeps it in a tree, what is below @n is nobody's. */
@@ -445,7 +445,7 @@ static void unmark(struct fan *f, struct fan_watch *also, const struct hf_dnode 
 			return;
 }
 
-void fan_reap(struct fan *f, struct fan_watch *also)
+void hf_fan_reap(struct fan *f, struct fan_watch *also)
 {
 	struct hf_dnode *n;
 
@@ -457,7 +457,7 @@ void fan_reap(struct fan *f, struct fan_watch *also)
 	}
 }
 
-void fan_unwatch(struct fan *f, struct fan_watch *w)
+void hf_fan_unwatch(struct fan *f, struct fan_watch *w)
 {
 	struct fan_watch **p = (struct fan_watch **)&w->node->watches;
 	struct hf_dnode *n = w->node;
@@ -471,13 +471,13 @@ void fan_unwatch(struct fan *f, struct fan_watch *w)
 			hf_dirs_detach(&f->dirs, n);
 	}
 	w->node = NULL;
-	fan_reap(f, w);
+	hf_fan_reap(f, w);
 	if (!f->base.watches)
 		fanotify_mark(f->fd, FAN_MARK_FLUSH, 0, AT_FDCWD, NULL);
 }
 
 /* The mount table is read again only when the kernel says that it has changed. */
-void fan_mounts(struct fan *f)
+void hf_fan_mounts(struct fan *f)
 {
 	struct pollfd p = { .fd = f->mounts_fd, .events = POLLPRI };
 	struct fan_watch *w;
@@ -508,7 +508,7 @@ void fan_mounts(struct fan *f)
 		if (!w->skipped || !w->node)
 			continue;
 		w->skipped = false;
-		fan_walk(f, w->node);
+		hf_fan_walk(f, w->node);
 		hf_watch_taint(b, "", HF_DIRTY_SUBTREE, 0, NULL, true);
 	}
 }
@@ -528,7 +528,7 @@ static bool mount_visible(uint64_t mnt_id)
 	return found;
 }
 
-char *fan_where(int fd)
+char *hf_fan_where(int fd)
 {
 	char link[40], path[PATH_MAX];
 	ssize_t n;
@@ -541,7 +541,7 @@ char *fan_where(int fd)
 	return strdup(path);
 }
 
-int fan_watch_root(struct fan *f, struct fan_watch *w, struct hf_err *err)
+int hf_fan_watch_root(struct fan *f, struct fan_watch *w, struct hf_err *err)
 {
 	struct hf_dnode *n;
 	struct statx stx;
@@ -553,10 +553,10 @@ int fan_watch_root(struct fan *f, struct fan_watch *w, struct hf_err *err)
 		return hf_fail(err, HF_OK, -errno, "cannot look at the root of the tree: %s",
 			       strerror(errno));
 	/* what changed before this tree was added is no news to it */
-	fan_mounts(f);
-	fan_reap(f, NULL);
+	hf_fan_mounts(f);
+	hf_fan_reap(f, NULL);
 	w->mnt_id = stx.stx_mnt_id;
-	w->where = fan_where(w->rootfd);
+	w->where = hf_fan_where(w->rootfd);
 	w->visible = mount_visible(w->mnt_id);
 	w->overlay = st.f_type == OVERLAYFS_MAGIC;
 	memcpy(&w->fsid, &st.f_fsid, sizeof(w->fsid));
@@ -585,6 +585,6 @@ int fan_watch_root(struct fan *f, struct fan_watch *w, struct hf_err *err)
 	w->node_next = n->watches;
 	n->watches = w;
 	if (!w->base.name)
-		fan_walk(f, n);
+		hf_fan_walk(f, n);
 	return 0;
 }

@@ -80,7 +80,7 @@ static inline bool hf_stx_same(const struct statx *a, const struct statx *b)
 	       hf_ctime_ns(a) == hf_ctime_ns(b) && a->stx_mode == b->stx_mode;
 }
 
-/* walk.c: a cursor keeps the directories above the last one that was asked for open */
+/* dircur.c: a cursor keeps the directories above the last one that was asked for open */
 struct hf_dircur {
 	struct hf_tree *t;
 	char *path;			/* of the deepest level */
@@ -97,6 +97,7 @@ int hf_dircur_get(struct hf_dircur *c, const char *rel, size_t len);
 /** hf_dircur_parent() - of @rel's parent; *name points into @rel */
 int hf_dircur_parent(struct hf_dircur *c, const char *rel, const char **name);
 
+/* walk.c */
 enum hf_walk_kind {
 	HF_WALK_ENTRY,
 	HF_WALK_MOUNT,		/* a mount point: left alone with all below it */
@@ -135,13 +136,19 @@ int hf_merge(struct hf_tree *t, const struct hf_tree_db *db, const char *rel, bo
  *  (excluded name, mount point, socket) */
 int hf_tree_holds(struct hf_tree *t, const char *rel);
 
-/* attr.c */
-uint32_t hf_attr_mode(const void *p, size_t n);
+/* owner.c */
+/** hf_ids_begin() - believe nothing that is older than some seconds, or with @fresh nothing */
 void hf_ids_begin(struct hf_tree *t, bool fresh);
 void hf_ids_free(struct hf_tree *t);
+/** hf_name_of() - "" where the number has no name; valid until hf_ids_begin() */
+int hf_name_of(struct hf_tree *t, bool group, uint32_t id, const char **name);
 /** hf_attr_owner() - the numbers that @a's owner has here; -ENOENT with @err */
 int hf_attr_owner(struct hf_tree *t, const struct hf_attr *a, uint32_t *uid, uint32_t *gid,
 		  const char *rel, struct hf_err *err);
+
+/* attr.c */
+/** hf_attr_mode() - of an encoding, without the rest; 0 if it is none */
+uint32_t hf_attr_mode(const void *p, size_t n);
 /** hf_attr_read() - of a local file: @fd (regular file or directory) or, if @fd is
  *  negative, @name in @dirfd */
 int hf_attr_read(struct hf_tree *t, int fd, int dirfd, const char *name,
