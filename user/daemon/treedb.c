@@ -39,14 +39,6 @@ static int stop_at_first(void *ctx, const struct hf_item *it)
 	return 1;
 }
 
-bool treedb_has_any(struct hf_log *log, uint32_t id)
-{
-	char p[TREEDB_PREFIX + 1];
-
-	treedb_prefix(id, p);
-	return hf_log_each(log, p, TREEDB_PREFIX, stop_at_first, NULL) == 1;
-}
-
 bool treedb_has_root(struct hf_log *log, uint32_t id)
 {
 	char p[TREEDB_PREFIX + 1];
@@ -54,6 +46,17 @@ bool treedb_has_root(struct hf_log *log, uint32_t id)
 
 	treedb_prefix(id, p);
 	return hf_log_get(log, p, TREEDB_PREFIX, &it);
+}
+
+bool treedb_has_any(struct hf_log *log, uint32_t id)
+{
+	char p[TREEDB_PREFIX + 1];
+
+	if (treedb_has_root(log, id))
+		return true;
+	/* a single file has no root */
+	treedb_prefix(id, p);
+	return hf_log_each(log, p, TREEDB_PREFIX, stop_at_first, NULL) == 1;
 }
 
 /* The key of @rel in the scratch buffer; its length, or 0 when out of memory. */
