@@ -11,6 +11,8 @@ static void ended(struct resource *r, const char *why)
 	hf_log_close(r->log);
 	r->log = NULL;
 	replicator_reset(r);
+	if (!r->unreleased)
+		resource_refresh(r);
 	resource_set_state(r, RS_OFFLINE, why);
 }
 

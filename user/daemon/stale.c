@@ -41,6 +41,7 @@ void step_down(struct resource *r, const char *why)
 	}
 	resource_journal(r, JR_STALE, epoch, gen);
 	replicator_reset(r);
+	resource_refresh(r);
 	resource_set_state(r, RS_OFFLINE, why);
 	hook_run("stale", r->name, gen);
 	pthread_mutex_lock(&r->lock);

@@ -4,23 +4,15 @@
 
 static int not_here(struct resource *r, struct hf_err *err)
 {
-	struct regs *pin;
-	const struct hf_resource *def = resource_def(r, &pin);
-	struct hf_log_stat st = { 0 };
+	struct hf_log_stat st;
 	bool stale;
 
+	/* who owns it now, rather than at the last heartbeat */
+	resource_refresh(r);
 	pthread_mutex_lock(&r->lock);
 	stale = r->stale;
 	st = r->st;
 	pthread_mutex_unlock(&r->lock);
-	/* who owns it now, rather than at the last heartbeat */
-	if (def) {
-		atomic_store(&r->busy, hf_now_ms());
-		if (hfd.store->ops->stat(hfd.store, &def->id, &st, NULL))
-			memset(&st, 0, sizeof(st));
-		atomic_store(&r->busy, 0);
-	}
-	regs_put(pin);
 	if (stale)
 		return hf_fail(err, HF_STALE, -ESTALE,
 			       "%s: this node was fenced out; %s%sowns it (epoch %llu). `holdfast status %s` says what was held here and never confirmed",

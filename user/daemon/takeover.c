@@ -315,6 +315,7 @@ static void undo(struct resource *r, struct job *j, enum mode mode, int ret, boo
 	r->log = NULL;
 	if (mode == TAKE_OVER)
 		resource_journal(r, JR_NONE, 0, 0);
+	resource_refresh(r);
 	if (restoring || mode == RESUME)
 		resource_set_state(r, RS_FAILED, why);
 	else

@@ -212,9 +212,12 @@ void verbs_dispatch(uint64_t conn, bool root, bool reader, uid_t uid, pid_t pid,
 	if (q->ret)
 		goto out;
 	if (!(q->verb->flags & V_MEMORY)) {
-		q->ret = start(q);
-		if (!q->ret)
+		int ret = start(q);
+
+		/* its thread may have ended, and freed it, by now */
+		if (!ret)
 			return;
+		q->ret = ret;
 		goto out;
 	}
 	q->ret = q->verb->fn(q, &q->err);
