@@ -60,7 +60,7 @@ diagnose() {
 
 finish() {
 	trap - EXIT
-	[ "$failed" = 0 ] || diagnose
+	[ "$failed" = 0 ] || diagnose >&2
 	cluster_down
 	if [ -n "${KEEP-}" ]; then echo "# kept: $run"; else rm -rf "$run"; fi
 	echo "1..$count"
@@ -76,7 +76,7 @@ must() {
 	shift
 	"$@" >"$run/out" 2>&1
 	ok $? "$what" && return 0
-	sed 's/^/# /' "$run/out" | tail -n 15
+	sed 's/^/# /' "$run/out" | tail -n 15 >&2
 	exit 1
 }
 
