@@ -99,8 +99,10 @@ cluster_down() {
 	local g
 	[ -n "$CG" ] || return 0
 	for g in $NODES hub; do cg_kill "$g"; done
-	for g in $NODES hub; do rmdir "$CG/$g" 2>/dev/null; done
-	rmdir "$CG" 2>/dev/null || echo "# left behind: $CG"
+	# a group is busy for a moment after its last process has ended
+	for g in $NODES hub ''; do
+		[ ! -d "$CG/$g" ] || wait_for 5 rmdir "$CG${g:+/$g}" || echo "# left behind: $CG/$g"
+	done
 	CG=
 }
 
