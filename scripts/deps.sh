@@ -13,14 +13,14 @@ packages() {
 		echo gcc libc6-dev make pkg-config libsodium-dev libzstd-dev libinih-dev \
 			libjson-c-dev libcap-dev libsystemd-dev libblkid-dev ;;
 	check)
-		echo perl git rsync attr acl jq ed python3 python3-nacl libcap2-bin procps \
-			e2fsprogs xfsprogs util-linux shellcheck man-db ;;
+		echo perl git rsync attr acl python3 python3-nacl libcap2-bin procps \
+			e2fsprogs mount util-linux shellcheck man-db ;;
 	cluster)
 		echo mmdebstrap mount ca-certificates iproute2 util-linux procps python3 ;;
 	bench)
-		echo rsync jq python3 procps ;;
+		echo rsync python3 procps e2fsprogs mount ;;
 	demo)
-		echo rsync jq git ed acl attr procps python3 postgresql-common postgresql-15 ;;
+		echo rsync git ed acl attr procps python3 postgresql-common postgresql-15 ;;
 	lint)
 		echo clang libclang-rt-14-dev ;;
 	*)

@@ -26,12 +26,17 @@ else
 fi
 cp /etc/resolv.conf "$dir/root/etc/resolv.conf"
 
+# A root of its own, not chroot: tests make mount namespaces in there.
 # shellcheck disable=SC2016
 unshare -m -p -f --propagation private --kill-child bash -c '
 	root=$1
 	shift
-	mount -t proc proc "$root/proc"
-	mount --rbind /dev "$root/dev"
-	mount --rbind /sys "$root/sys"
-	exec chroot "$root" env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb \
-		sh -c "cd /src && exec \"\$@\"" sh "$@"' fresh "$dir/root" "$@"
+	mount --bind "$root" "$root"
+	cd "$root"
+	mount -t proc proc proc
+	mount --rbind /dev dev
+	mount --rbind /sys sys
+	mkdir old
+	pivot_root . old
+	exec env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb \
+		sh -c "umount -l /old && rmdir /old && cd /src && exec \"\$@\"" sh "$@"' fresh "$dir/root" "$@"

@@ -60,13 +60,23 @@ one() { # SEAM N
 	hf b sync r >/dev/null 2>"$tmp/err" || { why="sync on b: $(cat "$tmp/err")"; kill -CONT "${pid[a]}"; crash a; return 1; }
 	kill -CONT "${pid[a]}"
 	wait $wr $onl 2>/dev/null
+	if [ "${1%%.*}" = claim ]; then
+		# it was told that b's predecessor was fenced, so it may win now; then it stands on what b confirmed
+		until_true 10 settled
+		if field_is a r state online; then
+			[ "$(cat "$owner_dir/of-b")" = mine ] || { why="a won, without what b had confirmed"; crash a; return 1; }
+			until_true 10 not_owner b || { why="two owners"; crash a; return 1; }
+			hf a offline r >/dev/null; crash a
+			return 0
+		fi
+	fi
 	last_ok=$(tail -1 "$tmp/synced")
 	# what the stale owner claimed after it went on must have been there before
 	if [ -n "$last_ok" ] && [ "$(cat "$tmp/seen/count" 2>/dev/null || echo -1)" -lt "$last_ok" ]; then
 		why="sync returned 0 for $last_ok, b took over with $(cat "$tmp/seen/count")"
 		crash a; return 1
 	fi
-	if ! until_true 10 not_owner; then
+	if ! until_true 10 not_owner a; then
 		hf a sync r >"$tmp/out" 2>&1
 		why="a still syncs: $? $(cat "$tmp/out")"
 		crash a; return 1
@@ -79,9 +89,10 @@ one() { # SEAM N
 	crash a
 	return 0
 }
-not_owner() { hf a sync r; local rc=$?; [ $rc = 6 ] || [ $rc = 5 ]; }
+settled() { local st; st=$(field a r state); [ "$st" != online-pending ]; }
+not_owner() { hf "$1" sync r; local rc=$?; [ $rc = 6 ] || [ $rc = 5 ]; }
 reached=0
-for s in $steps; do
+for s in ${STEPS:-$steps}; do
 	one "${s%:*}" "${s#*:}"
 	case $? in
 	0) reached=$((reached + 1)); ok 0 "P1 P4: stopped at $s" ;;
