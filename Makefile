@@ -147,16 +147,8 @@ bench:  ## measure commit, restore and memory; GOALS=1 fails where a goal is mis
 	selftests/bench/run.sh
 
 I = $(DESTDIR)
-$(B)/holdfast.pc: Makefile include/holdfast.h
-	@mkdir -p $(@D)
-	$(call say,GEN)
-	$(Q)printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(LIBDIR)' 'includedir=$(PREFIX)/include' '' \
-		'Name: holdfast' 'Description: configuration that fails over with its service' \
-		'Version: $(VERSION)' 'Requires.private: $(PKGS)' \
-		'Libs: -L$${libdir} -lholdfast' 'Cflags: -I$${includedir}' >$@
-
 .PHONY: install
-install: all $(B)/holdfast.pc  ## install below DESTDIR and PREFIX (default /usr)
+install: all  ## install below DESTDIR and PREFIX (default /usr)
 	install -d -m 0755 $(I)$(SBINDIR) $(I)$(LIBDIR)/pkgconfig $(I)$(PREFIX)/include \
 		$(I)$(OCFDIR)/resource.d/holdfast $(I)$(UNITDIR)
 	install -d -m 0750 $(I)$(SYSCONFDIR)/holdfast
@@ -164,7 +156,11 @@ install: all $(B)/holdfast.pc  ## install below DESTDIR and PREFIX (default /usr
 	install -m 0755 $(B)/$(SONAME) $(I)$(LIBDIR)
 	ln -sf $(SONAME) $(I)$(LIBDIR)/libholdfast.so
 	install -m 0644 include/holdfast.h $(I)$(PREFIX)/include
-	install -m 0644 $(B)/holdfast.pc $(I)$(LIBDIR)/pkgconfig
+	printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(LIBDIR)' 'includedir=$(PREFIX)/include' '' \
+		'Name: holdfast' 'Description: configuration that fails over with its service' \
+		'Version: $(VERSION)' 'Requires.private: $(PKGS)' 'Libs: -L$${libdir} -lholdfast' \
+		'Cflags: -I$${includedir}' >$(I)$(LIBDIR)/pkgconfig/holdfast.pc
+	chmod 0644 $(I)$(LIBDIR)/pkgconfig/holdfast.pc
 	install -m 0755 scripts/hooks/ocf/tree $(I)$(OCFDIR)/resource.d/holdfast/tree
 	sed 's|@SBINDIR@|$(SBINDIR)|g' scripts/hooks/systemd/holdfastd.service \
 		>$(I)$(UNITDIR)/holdfastd.service

@@ -18,9 +18,9 @@ packages() {
 	cluster)
 		echo mmdebstrap mount ca-certificates iproute2 util-linux procps python3 ;;
 	bench)
-		echo rsync python3 procps e2fsprogs mount ;;
+		echo perl rsync procps e2fsprogs mount ;;
 	demo)
-		echo rsync git ed acl attr procps python3 postgresql-common postgresql-15 ;;
+		echo perl rsync git ed acl attr procps mount postgresql-common postgresql-15 ;;
 	lint)
 		echo clang libclang-rt-14-dev ;;
 	*)

@@ -16,6 +16,6 @@ for name; do
 		esac
 	else
 		echo "not ok $n - $name"
-		echo "$out" | head -n 40 | sed 's/^/# /'
+		echo "$out" | head -n 40 | sed "s/^/# $name: /" >&2
 	fi
 done

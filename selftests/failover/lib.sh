@@ -70,7 +70,7 @@ cluster() {
 }
 
 # hf NODE ARG...: the command as on that node
-hf() { local c=$1; shift; "$B/holdfast" -c "$tmp/$c/conf" "$@" </dev/null; }
+hf() { local c=$1; shift; timeout 60 "$B/holdfast" -c "$tmp/$c/conf" "$@" </dev/null; }
 # run WANT NAME NODE ARG...: its exit code must be WANT; output in $tmp/out and err
 run() {
 	local want=$1 name=$2

@@ -24,6 +24,7 @@ owner_dir=$tmp/a/root/srv/r other_dir=$tmp/b/root/srv/r
 one() { # SEAM N
 	local i first=$((round * 100)) rc last_ok
 	round=$((round + 1))
+	hf b offline r >/dev/null 2>&1
 	rm -rf "$other_dir"
 	up a HOLDFAST_SEAM="$1:$2:stop"
 	# the owner may stop at any of these, also while it goes online
@@ -32,6 +33,8 @@ one() { # SEAM N
 	until_true 8 eval "stopped a || ! kill -0 $onl 2>/dev/null"
 	: >"$tmp/synced"
 	last_ok=
+	local early=no
+	stopped a && early=yes
 	if ! stopped a; then
 		wait $onl
 		(
@@ -51,7 +54,7 @@ one() { # SEAM N
 		return 2
 	fi
 	kill $onl 2>/dev/null
-	hf b online r --fenced >"$tmp/out" 2>"$tmp/err"; rc=$?
+	hf b online r --fenced --timeout 20s >"$tmp/out" 2>"$tmp/err"; rc=$?
 	why="online on b: exit $rc"
 	[ $rc = 0 ] || { kill -CONT "${pid[a]}"; kill $wr 2>/dev/null; crash a; return 1; }
 	# b's tree as it was taken over, and a change of its own
@@ -60,10 +63,10 @@ one() { # SEAM N
 	hf b sync r >/dev/null 2>"$tmp/err" || { why="sync on b: $(cat "$tmp/err")"; kill -CONT "${pid[a]}"; crash a; return 1; }
 	kill -CONT "${pid[a]}"
 	wait $wr $onl 2>/dev/null
-	if [ "${1%%.*}" = claim ]; then
+	if [ $early = yes ]; then
 		# it was told that b's predecessor was fenced, so it may win now; then it stands on what b confirmed
 		until_true 10 settled
-		if field_is a r state online; then
+		if field_is a r owner a; then
 			[ "$(cat "$owner_dir/of-b")" = mine ] || { why="a won, without what b had confirmed"; crash a; return 1; }
 			until_true 10 not_owner b || { why="two owners"; crash a; return 1; }
 			hf a offline r >/dev/null; crash a

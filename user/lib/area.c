@@ -30,14 +30,25 @@ void area_exit(struct disk *d)
 
 static bool is_free(const struct block *b) { return !b->logs && !b->chunks; }
 
-/* @n blocks in a row, or the longest run of at least @min; pinned once. */
-int area_take(struct disk *d, uint32_t n, uint32_t min, uint64_t *place, uint32_t *len)
+/* What contents must leave free, so that in a full area things can be deleted still, and a
+ * base written that gives their space back; and so that a log can be claimed. */
+uint32_t area_reserve(const struct disk *d)
 {
-	uint32_t best = 0, best_len = 0;
+	return d->nblk / 16 > 64 ? 64 : d->nblk / 16 + 1;
+}
+
+/* @n blocks in a row, or the longest run of at least @min; pinned once. */
+int area_take(struct disk *d, uint32_t n, uint32_t min, uint32_t leave, uint64_t *place, uint32_t *len)
+{
+	uint32_t best = 0, best_len = 0, room = 0;
 	int ret = -ENOSPC;
 
 	pthread_mutex_lock(&d->area_mu);
-	for (uint32_t k = 0; k < d->nblk; ) {
+	for (uint32_t i = 0; i < d->nblk && room < n + leave; i++)
+		room += is_free(&d->blk[i]);
+	if (room < n + leave)
+		n = room > leave ? room - leave : 0;
+	for (uint32_t k = 0; n && k < d->nblk; ) {
 		uint32_t i = (d->hint + k) % d->nblk, run = 0;
 
 		while (i + run < d->nblk && run < n && is_free(&d->blk[i + run]))
@@ -341,51 +352,75 @@ void pin_add(struct disk *d, struct pin *p)
 
 static int ignore_rec(void *ctx, const struct hf_rec *r) { return 0; }
 
-/* Find again what of the own area is in use: walk every log that has a claim. */
+/* What a log stands on that is told of by @acc. Only what is damaged for good is passed over:
+ * what lies behind it nobody can read any more. */
+static int rebuild_log(struct disk *d, uint32_t row, const struct claim_rec *acc, bool last, struct hf_err *err)
+{
+	struct blockset set;
+	struct walk_opts o = { .history = true, .seg = seg_in, .fn = ignore_rec, .ctx = &set };
+	struct walk_end end;
+	struct hf_err e = { 0 };
+	struct pin *p;
+	int ret = blockset_init(&set, d);
+
+	if (ret)
+		return ret;
+	ret = log_walk(d, acc, &o, &end, &e);
+	if (ret && (ret != -EBADMSG || !last)) {
+		blockset_free(&set);
+		return ret == -EBADMSG ? ret :
+		       hf_fail(err, e.exit ? e.exit : HF_UNAVAIL, ret, "row %u of %s cannot be read: %s", row,
+			       d->path, e.msg[0] ? e.msg : strerror(-ret));
+	}
+	if (ret)
+		hf_logf(HF_LOG_ERR, "row %u of %s: %s", row, d->path, e.msg);
+	/* another's epoch stands on what was here before it */
+	p = blockset_pin(&set, row, acc->log, acc->acc.epoch - (acc->acc.slot != d->id.slot), end.gen);
+	if (!p)
+		return -ENOMEM;
+	pin_add(d, p);
+	return 0;
+}
+
+/* -EBADMSG: not to be decided, or the row has moved on meanwhile. @last: take it as it is. */
+static int rebuild_row(struct disk *d, uint32_t row, struct row *r, bool last, struct hf_err *err)
+{
+	int ret = row_read(d, row, r);
+
+	if (ret)
+		return hf_fail(err, HF_UNAVAIL, ret, "%s cannot be read: %s", d->path, strerror(-ret));
+	for (uint32_t i = 0; i < r->nodes && !last; i++)
+		if (r->status[i] == SLOT_BAD)
+			return -EBADMSG;
+	/* once for each log: a row that was used before holds several */
+	for (uint32_t i = 0; i < r->nodes && !ret; i++) {
+		const struct claim_rec *acc = r->status[i] == SLOT_OK ? row_accepted(r, r->rec[i].log) : NULL;
+
+		if (!acc || !r->rec[i].acc.epoch)
+			continue;
+		/* while a higher ballot is there, it cannot be told which epoch its claimer adopts */
+		if (acc == &r->rec[i] || row_max_ballot(r) > acc->acc.epoch)
+			ret = rebuild_log(d, row, &r->rec[i], last, err);
+	}
+	return ret;
+}
+
+/* Find again what of the own area is in use: walk every log that has a claim. What cannot be
+ * read now counts as used by nobody if this goes on, so it does not. */
 int area_rebuild(struct disk *d, struct hf_err *err)
 {
 	struct row *r = malloc(sizeof(*r));
 	int ret = r ? area_init(d) : -ENOMEM;
 
-	for (uint32_t row = 0; row < d->sb.rows && !ret; row++) {
-		ret = row_read(d, row, r);
-		if (ret) {
-			hf_fail(err, HF_UNAVAIL, ret, "%s cannot be read: %s", d->path, strerror(-ret));
-			break;
-		}
-		for (uint32_t i = 0; i < r->nodes && !ret; i++) {
-			const struct claim_rec *acc;
-			struct blockset set;
-			struct walk_end end;
-			struct hf_err e = { 0 };
-			bool first = true;
-
-			if (r->status[i] != SLOT_OK)
-				continue;
-			/* once for each log: a row that was used before holds several */
-			for (uint32_t k = 0; k < i; k++)
-				first &= r->status[k] != SLOT_OK || memcmp(r->rec[k].log, r->rec[i].log, 16);
-			acc = first ? row_accepted(r, r->rec[i].log) : NULL;
-			if (!acc)
-				continue;
-			ret = blockset_init(&set, d);
-			if (ret)
+	for (uint32_t row = 0; row < d->sb.rows && !ret; row++)
+		for (unsigned tries = 0; tries < 8; tries++) {
+			ret = rebuild_row(d, row, r, tries == 7, err);
+			if (ret != -EBADMSG)
 				break;
-			struct walk_opts o = { .history = true, .seg = seg_in, .fn = ignore_rec, .ctx = &set };
-
-			if (log_walk(d, acc, &o, &end, &e))
-				hf_logf(HF_LOG_ERR, "row %u of %s: %s", row, d->path, e.msg);
-			/* another's epoch stands on what was here before it */
-			struct pin *p = blockset_pin(&set, row, acc->log,
-						     acc->acc.epoch - (acc->acc.slot != d->id.slot),
-						     end.gen);
-
-			if (p)
-				pin_add(d, p);
-			else
-				ret = -ENOMEM;
+			hf_sleep_ms(2u << tries);
 		}
-	}
+	if (ret && ret != -EBADMSG && err && !err->exit)
+		hf_fail(err, HF_FAILED, ret, "%s: what is in use of the own area cannot be found: %s", d->path, strerror(-ret));
 	free(r);
 	return ret;
 }

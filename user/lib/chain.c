@@ -168,7 +168,7 @@ static int hand_on(struct walk *w, const struct epoch_desc *e, const struct held
 	case HF_REC_NEXT:
 		return 0;
 	case HF_REC_BASE:
-		if (!w->in_base)
+		if (!w->in_base || (r->flags & HF_REC_FIRST))
 			w->base_begin = w->pins;
 		w->in_base = r->flags & HF_REC_PART;
 		if (!w->in_base) {
@@ -300,9 +300,17 @@ int log_walk(struct disk *d, const struct claim_rec *acc, const struct walk_opts
 		ret = prev_epoch(&w, &ch[n - 1], &prev);
 		if (ret == 1)
 			break;
-		if (ret == -EBADMSG && ch[n - 1].base.place) {
-			at_base = true;	/* what is older was trimmed, and is not needed */
-			break;
+		if (ret == -EBADMSG) {
+			size_t k = n;
+
+			/* what is older than a base may have been trimmed, and is not needed */
+			while (k > 1 && !ch[k - 1].base.place)
+				k--;
+			if (ch[k - 1].base.place) {
+				n = k;
+				at_base = true;
+				break;
+			}
 		}
 		if (ret) {
 			if (ret == -EBADMSG)

@@ -114,7 +114,9 @@ static int holder_done(struct disk *d, const struct hf_logid *id, struct row *r)
 			if (r->status[i] == SLOT_OK && !memcmp(r->rec[i].log, id->uuid, 16) &&
 			    (!top || r->rec[i].ballot > top->ballot))
 				top = &r->rec[i];
-		if (!top || !memcmp(top->uuid, d->id.uuid, 16) || (top->flags & CLAIM_RELEASED))
+		/* it released what it had accepted, and is not at a claim again */
+		if (!top || !memcmp(top->uuid, d->id.uuid, 16) ||
+		    ((top->flags & CLAIM_RELEASED) && top->ballot == top->acc.epoch))
 			return 0;
 		if (top->seq + top->ballot != last) {
 			last = top->seq + top->ballot;
@@ -144,6 +146,13 @@ static struct claim *claim_new(struct disk *d, const struct hf_logid *id)
 	memcpy(c->rb.incarnation, d->incarnation, 16);
 	memcpy(c->rb.log, id->uuid, 16);
 	return c;
+}
+
+static void claim_unseal(struct claim *c)
+{
+	for (size_t i = 0; i < c->nseg; i++)
+		area_pin(c->d, c->seg[i].place, c->seg[i].len, -1);
+	c->nseg = 0;
 }
 
 static int lost_race(struct hf_err *err, const struct hf_logid *id)
@@ -210,6 +219,7 @@ int claim_take(struct hf_store *s, const struct hf_logid *id, unsigned flags, hf
 	struct epoch_desc old;
 	struct claim *c = NULL;
 	uint64_t based;
+	bool told = false;
 	int ret;
 
 	if (!r)
@@ -262,8 +272,6 @@ int claim_take(struct hf_store *s, const struct hf_logid *id, unsigned flags, hf
 	memcpy(c->mine.uuid, d->id.uuid, 16);
 	memcpy(c->mine.incarnation, d->incarnation, 16);
 	c->mine.ballot = next_ballot(row_max_ballot(r), d->id.slot);
-	/* released said that of the epoch before */
-	c->mine.flags = 0;
 	c->epoch = c->rb.epoch = c->mine.ballot;
 
 	/* step 2: write the ballot */
@@ -316,9 +324,12 @@ int claim_take(struct hf_store *s, const struct hf_logid *id, unsigned flags, hf
 	c->mine.gen = c->gen;
 	c->mine.gen_seq = 0;
 	c->mine.based = based;
+	c->mine.flags = 0;	/* released said that of the epoch before */
 	ret = hf_seam("claim.accept");
-	if (!ret)
+	if (!ret) {
+		told = true;
 		ret = row_write(d, id->row, &c->mine, &c->which);
+	}
 	if (ret) {
 		io_err(d, err, ret);
 		goto out;
@@ -336,6 +347,9 @@ out:
 	hf_buf_free(&b);
 	free(r);
 	if (ret) {
+		/* nobody can come upon a seal that was never told of; one whose write failed may land yet */
+		if (c && !told && !c->broken)
+			claim_unseal(c);
 		if (c)
 			claim_drop(&c->pub);
 		else

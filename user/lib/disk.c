@@ -173,8 +173,7 @@ static int disk_new(const char *path, const struct hf_keys *keys, bool write, st
 		}
 	}
 	d->row_busy = hf_alloc(d->sb.rows);
-	d->cache = dio_alloc(DISK_CACHE);
-	if (!d->row_busy || !d->cache) {
+	if (!d->row_busy || readahead_init(d)) {
 		ret = -ENOMEM;
 		goto err;
 	}
@@ -224,7 +223,7 @@ void disk_close(struct hf_store *s)
 	if (d->pack_fd >= 0)
 		close(d->pack_fd);
 	free(d->row_busy);
-	free(d->cache);
+	readahead_exit(d);
 	free(d->path);
 	pthread_cond_destroy(&d->row_cv);
 	pthread_mutex_destroy(&d->row_mu);
@@ -312,7 +311,9 @@ static bool disk_wants_copy(struct hf_claim *pc, uint32_t slot, uint64_t place, 
 {
 	struct claim *c = claim_of(pc);
 
-	return slot != c->d->id.slot || area_sparse(c->d, place, len);
+	/* copying takes room before it gives any back */
+	return slot != c->d->id.slot || !in_area(c->d, slot, place, len) ||
+	       (area_sparse(c->d, place, len) && area_room(c->d, NULL) > 2ull * area_reserve(c->d) * HFD_BLOCK);
 }
 
 static uint64_t disk_room(struct hf_claim *pc, uint64_t *total)
@@ -320,33 +321,15 @@ static uint64_t disk_room(struct hf_claim *pc, uint64_t *total)
 	return area_room(claim_of(pc)->d, total);
 }
 
-/* Chunks that were written one after the other are mostly read so: read ahead. What was
- * read ahead may have been overwritten since; its seal tells. */
 static int disk_get(struct hf_store *s, uint32_t slot, uint64_t place, void *buf, size_t n,
 		    bool fresh, struct hf_err *err)
 {
 	struct disk *d = disk_of(s);
-	uint64_t end, off;
-	int ret = 0;
+	int ret;
 
-	if (n > DISK_CACHE / 2 || !in_area(d, slot, place, n))
+	if (!in_area(d, slot, place, n))
 		return hf_fail(err, HF_DAMAGED, -EBADMSG, "%s: a record points outside the area of its node", d->path);
-	pthread_mutex_lock(&d->cache_mu);
-	if (fresh || place < d->cache_off || place + n > d->cache_off + d->cache_len) {
-		off = place / HFD_SECTOR * HFD_SECTOR;
-		end = area_place(d, slot) + d->sb.area_size;
-		d->cache_len = 0;
-		size_t len = end - off < DISK_CACHE ? end - off : DISK_CACHE;
-
-		ret = disk_read(d, d->cache, len, off);
-		if (!ret) {
-			d->cache_off = off;
-			d->cache_len = len;
-		}
-	}
-	if (!ret)
-		memcpy(buf, d->cache + (place - d->cache_off), n);
-	pthread_mutex_unlock(&d->cache_mu);
+	ret = readahead_get(d, place, area_place(d, slot) + d->sb.area_size, buf, n, fresh);
 	if (ret)
 		hf_fail(err, HF_UNAVAIL, ret, "%s cannot be read: %s", d->path, strerror(-ret));
 	return ret;
@@ -477,6 +460,8 @@ static int layout(struct super *sb, const struct hf_format *f, uint64_t size, st
 	sb->area_off = up(sb->row_off + stride * rows, HFD_BLOCK);
 	if (size > sb->area_off)
 		sb->area_size = (size - sb->area_off) / sb->nodes / HFD_BLOCK * HFD_BLOCK;
+	if (sb->area_size > 1ull << 40)
+		sb->area_size = 1ull << 40;	/* blocks are numbered in 32 bits, and kept in memory */
 	if (sb->area_size < 1u << 20)
 		return hf_fail(err, HF_USAGE, -EINVAL,
 			       "%llu bytes are too small for %u nodes: %llu are needed at least",

@@ -10,6 +10,7 @@
  *	segment.c	appending to one
  *	claim.c		the claim protocol
  *	disk_check.c	info and check
+ *	readahead.c	blocks of areas, for contents
  *
  * Locks, in the order in which they are taken:
  *
@@ -17,7 +18,7 @@
  *	disk.row_mu	which rows are claimed by this process (row_busy), the list of pins
  *	disk.area_mu	blocks of the own area
  *	disk.node_mu	rows of nodes as last seen
- *	disk.cache_mu	the window that get_bytes reads through
+ *	disk.cache_mu	what get_bytes read ahead
  *
  * Disk I/O is done under claim.mu (it is one log's) and under cache_mu, never
  * under row_mu, area_mu or node_mu, but for the heartbeat's own row.
@@ -81,12 +82,9 @@ struct disk {
 	unsigned me_which;
 
 	pthread_mutex_t cache_mu;
-	uint8_t *cache;
-	uint64_t cache_off;
-	uint32_t cache_len;
+	struct readahead *ahead;
 };
 #define disk_of(s) hf_container(s, struct disk, store)
-#define DISK_CACHE (512u << 10)
 
 /* One row of claims as one reading of it found it. */
 struct row {
@@ -129,6 +127,7 @@ struct claim {
 	uint64_t poff;
 	size_t plen;
 	bool dirty_pack;		/* written, not flushed */
+	bool deep;			/* what is written now may use the reserve of the area */
 	uint8_t *buf;
 	size_t bufcap;
 };
@@ -140,6 +139,11 @@ int disk_read(struct disk *d, void *p, size_t n, uint64_t off);
 int disk_write(struct disk *d, const void *p, size_t n, uint64_t off);	/* durable */
 uint64_t area_place(const struct disk *d, uint32_t slot);
 bool in_area(const struct disk *d, uint32_t slot, uint64_t place, uint64_t n);
+
+/* readahead.c */
+int readahead_init(struct disk *d);
+void readahead_exit(struct disk *d);
+int readahead_get(struct disk *d, uint64_t place, uint64_t end, void *buf, size_t n, bool fresh);
 
 /* node.c */
 int nodes_read(struct disk *d);
@@ -164,7 +168,9 @@ const struct claim_rec *row_accepted(const struct row *r, const uint8_t log[16])
 /* area.c */
 int area_init(struct disk *d);
 void area_exit(struct disk *d);
-int area_take(struct disk *d, uint32_t n, uint32_t min, uint64_t *place, uint32_t *len);
+/* @leave: so many blocks must be free afterwards */
+int area_take(struct disk *d, uint32_t n, uint32_t min, uint32_t leave, uint64_t *place, uint32_t *len);
+uint32_t area_reserve(const struct disk *d);
 void area_pin(struct disk *d, uint64_t place, uint64_t len, int delta);
 void area_chunk(struct disk *d, uint64_t place, uint32_t len, int delta);
 uint64_t area_room(struct disk *d, uint64_t *total);

@@ -99,7 +99,7 @@ static int stage_add(struct hf_log *l, const struct hf_rec *r)
 }
 
 /* A commit counts when its last record was read; parts of one that never
- * came to its end are forgotten. */
+ * came to its end are forgotten: the next one says that it begins. */
 static int load_rec(void *ctx, const struct hf_rec *r)
 {
 	struct hf_log *l = ctx;
@@ -110,7 +110,7 @@ static int load_rec(void *ctx, const struct hf_rec *r)
 		return 0;
 	if (l->stop_gen && r->gen > l->stop_gen && r->kind == HF_REC_DELTA)
 		return l->gen == l->stop_gen ? 1 : -ENOENT;
-	if (l->nstage && (l->stage_epoch != r->epoch || l->stage_kind != r->kind))
+	if (l->nstage && (l->stage_epoch != r->epoch || l->stage_kind != r->kind || (r->flags & HF_REC_FIRST)))
 		stage_drop(l);
 	l->stage_epoch = r->epoch;
 	l->stage_kind = r->kind;
@@ -369,8 +369,9 @@ static int change(struct hf_log *l, struct ent *e)
 	}
 	if (now)
 		table_del(&l->items, now);
-	ret = table_add(&l->items, e);	/* cannot fail when the table has room for one */
+	ret = table_add(&l->items, e);	/* cannot fail unless the table is empty */
 	if (ret) {
+		pend_drop(l, p);
 		ent_put(e);
 		return ret;
 	}
@@ -402,6 +403,13 @@ static int put_chunk(struct hf_log *l, const void *p, uint32_t len, const uint8_
 	return l->claim->ops->put_bytes(l->claim, l->ck.buf, chunk_stored(r), &r->place, err);
 }
 
+/* what an item needs in a record at most; the rest is for the head of the payload */
+#define HEAD_MAX 256
+static size_t weight(uint32_t keylen, uint32_t attrlen, uint64_t nref)
+{
+	return 64 + (size_t)keylen + attrlen + nref * 64;
+}
+
 static void hash_once(struct hf_log *l, const void *p, size_t n, uint8_t out[HF_HASH])
 {
 	uint8_t st[HF_HASH_STATE] __attribute__((aligned(64)));
@@ -426,6 +434,12 @@ int hf_log_put(struct hf_log *l, const void *key, uint32_t keylen, const void *a
 
 	if (!l->claim || !keylen)
 		return -EINVAL;
+	/* it must fit into one record even if that does not compress */
+	if (size / HF_CHUNK_MAX >= HF_REC_MAX / 64 ||
+	    weight(keylen, attrlen, size / HF_CHUNK_MAX + 1) > HF_REC_MAX - HEAD_MAX)
+		return hf_fail(err, HF_FAILED, -EFBIG,
+			       "%s: an entry of %llu bytes with %u bytes of attributes is too large for the store (about 1 GiB, 1 MiB)",
+			       l->id.name, (unsigned long long)size, attrlen);
 	if (size && !(buf = malloc(HF_CHUNK_MAX)))
 		return -ENOMEM;
 	hf_hash_init(l->ck.keys, st);
@@ -467,7 +481,7 @@ int hf_log_put(struct hf_log *l, const void *key, uint32_t keylen, const void *a
 		if (n < want)
 			break;
 	}
-	if (size > HF_CHUNK_MAX)
+	if (size > HF_CHUNK_MAX && off)
 		hf_hash_final(st, sum);
 	e = ent_new(key, keylen, attr, attrlen, 0);
 	if (!e) {
@@ -597,13 +611,15 @@ int log_append(struct hf_log *l, struct hf_buf *b, enum hf_rec_kind kind, unsign
 	return ret;
 }
 
-static size_t weight(const struct ent *e) { return 64 + e->keylen + e->attrlen + (size_t)e->nref * 64; }
+static size_t weight_of(const struct ent *e) { return weight(e->keylen, e->attrlen, e->nref); }
 
 int hf_log_commit(struct hf_log *l, unsigned flags, const char *note, uint64_t *gen, struct hf_err *err)
 {
 	struct hf_buf b = HF_BUF_INIT;
 	uint64_t next = l->gen + 1, tail_place = 0;
-	size_t total = 0;
+	bool some = false;
+	size_t total = HEAD_MAX;
+	unsigned begin = HF_REC_FIRST;
 	int ret = 0;
 
 	if (!l->claim)
@@ -613,15 +629,16 @@ int hf_log_commit(struct hf_log *l, unsigned flags, const char *note, uint64_t *
 		return 0;
 	}
 	for (size_t i = 0; i < l->npend; i++)
-		total += weight(l->pend[i]->cur);
+		total += weight_of(l->pend[i]->cur);
 	if (total > PART_MAX)
 		ret = tail_to_pack(l, err);
 	codec_begin(&b, note);
 	for (size_t i = 0; i < l->npend && !ret; i++) {
 		struct ent *e = l->pend[i]->cur;
 
-		if (b.len && b.len + weight(e) > PART_MAX) {
-			ret = log_append(l, &b, HF_REC_DELTA, flags | HF_REC_PART, next, NULL, err);
+		if (some && b.len + weight_of(e) > PART_MAX) {
+			ret = log_append(l, &b, HF_REC_DELTA, flags | HF_REC_PART | begin, next, NULL, err);
+			begin = 0;
 			hf_buf_free(&b);
 			codec_begin(&b, NULL);
 		}
@@ -629,11 +646,12 @@ int hf_log_commit(struct hf_log *l, unsigned flags, const char *note, uint64_t *
 			codec_del(&b, e);
 		else
 			codec_put(&b, e);
+		some = true;
 	}
 	if (!ret)
 		ret = hf_seam("commit.append");
 	if (!ret)
-		ret = log_append(l, &b, HF_REC_DELTA, flags, next, &tail_place, err);
+		ret = log_append(l, &b, HF_REC_DELTA, flags | begin, next, &tail_place, err);
 	hf_buf_free(&b);
 	if (ret)
 		return ret;

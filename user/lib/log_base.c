@@ -105,7 +105,7 @@ static int copy_contents(struct hf_log *l, struct hf_err *err)
 int hf_log_base(struct hf_log *l, uint64_t retain, struct hf_err *err)
 {
 	struct hf_buf b = HF_BUF_INIT;
-	unsigned flags = l->fuzzy ? HF_REC_FUZZY : 0;
+	unsigned flags = (l->fuzzy ? HF_REC_FUZZY : 0) | HF_REC_FIRST;
 	uint64_t when = l->when_ns;
 	struct ent **v = NULL;
 	size_t n;
@@ -123,8 +123,9 @@ int hf_log_base(struct hf_log *l, uint64_t retain, struct hf_err *err)
 	l->since = 0;
 	codec_begin(&b, NULL);
 	for (size_t i = 0; i < n && !ret; i++) {
-		if (b.len + 64 + v[i]->keylen + v[i]->attrlen + v[i]->nref * 64ull > LOG_PART_MAX) {
+		if (i && b.len + 64 + v[i]->keylen + v[i]->attrlen + v[i]->nref * 64ull > LOG_PART_MAX) {
 			ret = log_append(l, &b, HF_REC_BASE, flags | HF_REC_PART, l->gen, NULL, err);
+			flags &= ~HF_REC_FIRST;
 			hf_buf_free(&b);
 			codec_begin(&b, NULL);
 		}

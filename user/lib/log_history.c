@@ -50,7 +50,7 @@ static int hist_rec(void *ctx, const struct hf_rec *r)
 
 	if (r->kind != HF_REC_DELTA && r->kind != HF_REC_BASE)
 		return 0;
-	if (h->cur.gen != r->gen || h->cur.epoch != r->epoch || h->cur.kind != r->kind)
+	if (h->cur.gen != r->gen || h->cur.epoch != r->epoch || h->cur.kind != r->kind || (r->flags & HF_REC_FIRST))
 		memset(&h->cur, 0, sizeof(h->cur));
 	h->cur.gen = r->gen;
 	h->cur.epoch = r->epoch;

@@ -50,7 +50,8 @@ static int parse_node(struct disk *d, uint32_t slot, const uint8_t *p, struct se
 			break;
 	}
 	if (st[0] != SLOT_OK && st[1] != SLOT_OK) {
-		out->status = st[0] == SLOT_BAD || st[1] == SLOT_BAD ? SLOT_BAD : SLOT_EMPTY;
+		/* a first write goes to the second sector: torn, it was never there */
+		out->status = st[0] == SLOT_EMPTY ? SLOT_EMPTY : SLOT_BAD;
 		goto out;
 	}
 	out->newest = st[1] == SLOT_OK && (st[0] != SLOT_OK || rec[1].seq > rec[0].seq);

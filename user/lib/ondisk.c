@@ -88,7 +88,7 @@ static bool super_sane(const struct super *s)
 	       s->node_off >= HFD_NODE_OFF && s->row_off >= s->node_off + slots &&
 	       s->row_stride >= slots && s->row_stride < 1ull << 30 &&
 	       s->area_off >= s->row_off + s->row_stride * s->rows &&
-	       s->area_size >= 4 * HFD_BLOCK && s->area_size < 1ull << 50 &&
+	       s->area_size >= 4 * HFD_BLOCK && s->area_size < 1ull << 46 &&
 	       s->area_off + s->area_size * s->nodes <= s->size &&
 	       !((s->node_off | s->row_off | s->row_stride) % HFD_SECTOR) &&
 	       !((s->area_off | s->area_size) % HFD_BLOCK);

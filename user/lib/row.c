@@ -41,9 +41,9 @@ static int parse_slot(struct disk *d, uint32_t row, uint32_t slot, const uint8_t
 		hf_sleep_ms(1);
 	}
 	if (st[0] != SLOT_OK && st[1] != SLOT_OK) {
-		/* one torn beside one never written is the first claim being written, which is
-		 * undecided too */
-		r->status[slot] = st[0] == SLOT_BAD || st[1] == SLOT_BAD ? SLOT_BAD : SLOT_EMPTY;
+		/* A first write goes to the second sector. Torn beside the first one, which was never
+		 * written, it has not returned, or never did: what was there before is nothing. */
+		r->status[slot] = st[0] == SLOT_EMPTY ? SLOT_EMPTY : SLOT_BAD;
 		goto out;
 	}
 	r->newest[slot] = st[1] == SLOT_OK && (st[0] != SLOT_OK || rec[1].seq > rec[0].seq);

@@ -24,10 +24,12 @@ static int no_space(struct claim *c, struct hf_err *err)
 static int take(struct claim *c, uint32_t want, uint32_t min, uint64_t *place, uint32_t *len,
 		struct hf_err *err)
 {
-	if (!area_take(c->d, want, min, place, len))
+	uint32_t leave = c->deep ? 0 : area_reserve(c->d);
+
+	if (!area_take(c->d, want, min, leave, place, len))
 		return 0;
 	area_collect(c->d);
-	return area_take(c->d, want, min, place, len) ? no_space(c, err) : 0;
+	return area_take(c->d, want, min, leave, place, len) ? no_space(c, err) : 0;
 }
 
 static int push(struct seg **arr, size_t *n, const struct seg *s)
@@ -56,8 +58,10 @@ static int seg_new(struct claim *c, uint64_t bytes, struct seg *s, struct hf_err
 int seg_open(struct claim *c, struct hf_err *err)
 {
 	struct seg s;
-	int ret = seg_new(c, HFD_SECTOR, &s, err);
+	int ret;
 
+	c->deep = true;
+	ret = seg_new(c, HFD_SECTOR, &s, err);
 	if (ret)
 		return ret;
 	ret = push(&c->seg, &c->nseg, &s);
@@ -148,19 +152,21 @@ static int append_one(struct claim *c, const struct hf_rec *r, const void *tail,
 	return ret ? ret : put_rec(c, r, tail, taillen, tail_place, err);
 }
 
-/* runs of blocks: offset in the own area and length, in blocks */
-static void runs_out(const struct blockset *s, struct hf_buf *b)
+/* runs of blocks: offset in the own area and length, in blocks; gaps of up to @gap blocks are
+ * taken for used, which wastes them after a restart, but loses nothing */
+static void runs_out(const struct blockset *s, uint32_t gap, struct hf_buf *b)
 {
 	for (uint32_t i = 0; i < s->d->nblk; i++) {
-		uint32_t k = i;
+		uint32_t k = i, end = i;
 
-		while (k < s->d->nblk && s->bits[k])
-			k++;
-		if (k > i) {
-			hf_buf_u32(b, i);
-			hf_buf_u32(b, k - i);
-			i = k;
-		}
+		if (!s->bits[i])
+			continue;
+		while (k < s->d->nblk && k - end <= gap)
+			if (s->bits[k++])
+				end = k;
+		hf_buf_u32(b, i);
+		hf_buf_u32(b, end - i);
+		i = end - 1;
 	}
 }
 
@@ -188,7 +194,11 @@ static int put_pins(struct claim *c, bool all, struct pos *begin, struct hf_err 
 	for (size_t i = 0; i < c->npack; i++)
 		if (!c->pack[i].announced)
 			blockset_add(&s, c->pack[i].place, c->pack[i].len);
-	runs_out(&s, &b);
+	runs_out(&s, 0, &b);
+	for (uint32_t gap = 1; b.len > HF_REC_MAX; gap *= 2) {
+		b.len = 0;
+		runs_out(&s, gap, &b);
+	}
 	blockset_free(&s);
 	struct hf_rec r = { .kind = REC_PINS, .gen = c->gen, .when_ns = hf_wall_ns(),
 			    .payload = b.p, .len = b.len };
@@ -220,7 +230,9 @@ int seg_append(struct claim *c, const struct hf_rec *r, const void *tail, size_t
 	ret = pack_flush(c, err);
 	if (ret)
 		return ret;
-	if (r->kind == HF_REC_BASE && !c->begin.place) {
+	/* what makes room, or may, may use the last of it */
+	c->deep = r->kind != HF_REC_DELTA || (!taillen && r->len < HFD_BLOCK / 2);
+	if (r->kind == HF_REC_BASE && (!c->begin.place || (r->flags & HF_REC_FIRST))) {
 		ret = put_pins(c, true, &c->begin, err);
 	} else {
 		bool news = false;
@@ -279,6 +291,7 @@ int pack_put(struct claim *c, const void *p, size_t n, uint64_t *place, struct h
 
 	if (c->broken)
 		return -EREMOTEIO;
+	c->deep = false;
 	if (n > PACK_BUF)
 		return -EMSGSIZE;
 	if (!c->pbuf && !(c->pbuf = dio_alloc(PACK_BUF + HFD_SECTOR)))
@@ -295,8 +308,9 @@ int pack_put(struct claim *c, const void *p, size_t n, uint64_t *place, struct h
 			ret = push(&c->pack, &c->npack, &fresh);
 			if (ret)
 				area_pin(c->d, fresh.place, fresh.len, -1);
+			else
+				c->poff = fresh.place;
 		}
-		c->poff = fresh.place;
 	}
 	if (ret)
 		return ret;
@@ -377,8 +391,10 @@ void claim_use(struct claim *c, uint64_t place, uint32_t len, int delta, uint64_
 		k->dead_gen = gen;
 	return;
 lost:
-	/* it cannot be noted: never let its blocks be used again while we run */
+	/* it cannot be noted: its blocks are not used again while we run, and no base, which
+	 * would have to tell of them, is made before the log was read again */
 	area_pin(c->d, place, len, 1);
+	c->broken = true;
 }
 
 /* What only generations before @base needed is free. */

@@ -80,6 +80,7 @@ enum {
 	HF_REC_PART = 1,	/* more records of this commit follow */
 	HF_REC_FUZZY = 2,	/* not a consistent cut */
 	HF_REC_ZSTD = 4,	/* payload compressed (log.c) */
+	HF_REC_FIRST = 8,	/* a commit begins: parts of one before that failed are void */
 };
 
 struct hf_rec {

@@ -1,0 +1,645 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * P1, P4 and P8 when things fail: errors and kills at each named step and at any
+ * write or read of a random workload of several nodes, and the corner cases that a
+ * review of the store came up with. Whatever was confirmed must be there afterwards.
+ */
+#include "store_test.h"
+#include <sys/mman.h>
+#include <time.h>
+
+static struct node a, b;
+
+static void fill(char *p, size_t n, unsigned seed)
+{
+	for (size_t i = 0; i < n; i++) {
+		seed = seed * 1103515245 + 12345;
+		p[i] = seed >> 16;
+	}
+}
+
+static int commit(struct hf_log *l)
+{
+	uint64_t gen;
+	int ret = hf_log_commit(l, 0, "t", &gen, &err);
+
+	return ret ? ret : hf_log_confirm(l, &err);
+}
+
+static int sound(void)
+{
+	char *json = NULL;
+	int ret;
+
+	err = (struct hf_err){ 0 };
+	ret = hf_disk_check(conf, dev, &json, &err);
+	if (ret)
+		printf("# %s\n", err.msg);
+	free(json);
+	return ret;
+}
+
+static void start(unsigned nodes, uint64_t size)
+{
+	setup(nodes, size, 500);
+	node_make(&a, "alpha");
+	if (nodes > 1)
+		node_make(&b, "beta");
+}
+
+static void end(void)
+{
+	node_close(&a);
+	if (b.st)
+		node_close(&b);
+	b.st = NULL;
+	hf_keys_free(keys);
+	cleanup();
+}
+
+/* use up what counts as free in the area of @n */
+static void overwrite(struct node *n, unsigned rounds)
+{
+	static struct hf_logid o = LOGID(90, 9);
+	static char buf[60000];
+	struct hf_log *l;
+
+	for (unsigned r = 0; r < rounds; r++) {
+		must(hf_log_claim(n->st, &o, HF_CLAIM_FENCED, &l, &err));
+		for (unsigned i = 0; i < 8; i++) {
+			uint64_t gen;
+
+			fill(buf, sizeof(buf), r * 100 + i);
+			if (put(l, "z", buf, sizeof(buf)) || hf_log_commit(l, 0, NULL, &gen, &err))
+				hf_log_abort(l);
+			if (i % 2)
+				(void)hf_log_base(l, 0, &err);
+		}
+		hf_log_close(l);
+	}
+}
+
+/* An area that is full: nothing outside of it is written, nothing is lost, and after
+ * deletions it goes on. */
+static void full(void)
+{
+	struct hf_logid id = LOGID(1, 2);
+	struct hf_log *l;
+	static char big[400000], super[65536 * 3], now[65536 * 3];
+	char key[16];
+	int fd, ret = 0, kept = 0, bad = 0;
+
+	start(2, 6u << 20);
+	fd = open(dev, O_RDONLY | O_CLOEXEC);
+	must(hf_log_claim(a.st, &id, 0, &l, &err));
+	must(hf_pread_full(fd, super, 65536, 0));
+	for (int i = 0; i < 40 && !ret; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		fill(big, sizeof(big), i);
+		ret = put(l, key, big, sizeof(big));
+		if (!ret)
+			ret = commit(l);
+		kept += !ret;
+	}
+	is(ret, -ENOSPC, "an area becomes full");
+	/* whoever captured goes on with the next file */
+	for (int i = 0; i < 20; i++) {
+		snprintf(key, sizeof(key), "s%d", i);
+		(void)put(l, key, big, 50000 - i * 2000);
+	}
+	(void)commit(l);
+	hf_log_abort(l);
+	must(hf_pread_full(fd, now, 65536, 0));
+	ok(!memcmp(super, now, 65536), "a full area does not spill over the superblock");
+	for (int i = 0; i < kept; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		fill(big, sizeof(big), i);
+		bad += !holds(l, key, big, sizeof(big));
+	}
+	ok(kept && !bad, "P1: what was confirmed is there (%d)", kept);
+	for (int i = 0; i < kept; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		must(hf_log_del(l, key, strlen(key)));
+	}
+	ret = commit(l);
+	if (!ret)
+		ret = hf_log_base(l, 0, &err);
+	is(ret, 0, "P8: deleting in a full area works");
+	if (ret)
+		printf("# %s\n", err.msg);
+	ret = put(l, "again", big, sizeof(big));
+	if (!ret)
+		ret = commit(l);
+	is(ret, 0, "and makes room");
+	hf_log_close(l);
+	is(sound(), 0, "the disk is sound");
+	close(fd);
+	end();
+}
+
+/* Records of a commit that failed half-way are not part of the next one. */
+static void parts(void)
+{
+	struct hf_logid id = LOGID(2, 2);
+	struct hf_log *l, *r = NULL;
+	static char attr[200000];
+	uint64_t gen;
+	char key[16];
+
+	start(2, 16u << 20);
+	must(hf_log_claim(a.st, &id, 0, &l, &err));
+	must(put(l, "keep", "kept", 4));
+	must(commit(l));
+	must(hf_log_del(l, "keep", 4));
+	for (int i = 0; i < 8; i++) {
+		snprintf(key, sizeof(key), "p%d", i);
+		fill(attr, sizeof(attr), i);
+		must(hf_log_put(l, key, strlen(key), attr, sizeof(attr), NULL, NULL, &err));
+	}
+	hf_seam_init("commit.append:1:eio");
+	is(hf_log_commit(l, 0, NULL, &gen, &err), -EIO, "the last record of several fails");
+	hf_seam_init("");
+	hf_log_abort(l);
+	must(put(l, "other", "o", 1));
+	must(commit(l));
+	must(hf_log_read(b.st, &id, 0, &r, &err));
+	ok(holds(r, "keep", "kept", 4), "P1: a deletion that was taken back is not read");
+	ok(holds(r, "other", "o", 1) && !hf_log_get(r, "p1", 2, &(struct hf_item){ 0 }), "nor anything else of it");
+	hf_log_close(r);
+	hf_log_close(l);
+	end();
+}
+
+/* What is written can be read, however large it is and however well it compresses. */
+static void large(void)
+{
+	struct hf_logid id = LOGID(3, 2);
+	struct hf_log *l, *r = NULL;
+	char *attr = calloc(1, 6u << 20), small[3000];
+	int ret, bad = 0;
+
+	start(2, 32u << 20);
+	must(hf_log_claim(a.st, &id, 0, &l, &err));
+	must(put(l, "x", "1", 1));
+	must(commit(l));
+	ret = hf_log_put(l, "huge", 4, attr, 6u << 20, NULL, NULL, &err);
+	if (!ret)
+		ret = commit(l);
+	if (ret)
+		hf_log_abort(l);
+	must(hf_log_read(b.st, &id, 0, &r, &err));
+	ok(holds(r, "x", "1", 1), "an entry too large for a record is refused, or can be read (%d)", ret);
+	hf_log_close(r);
+	/* commits around the size where they need a second record, with bytes that travel along */
+	fill(small, sizeof(small), 7);
+	for (size_t n = (768u << 10) - 480; n < (768u << 10) && !bad; n += 8) {
+		fill(small, 100, n);
+		must(put(l, "small", small, sizeof(small)));
+		must(hf_log_put(l, "large", 5, attr, n, NULL, NULL, &err));
+		bad |= hf_log_commit(l, 0, "a note that is long enough to matter: it is part of the first record, of 127 bytes at most, and cut",
+				     &(uint64_t){ 0 }, &err);
+		must(hf_log_read(b.st, &id, 0, &r, &err));
+		bad |= !holds(r, "small", small, sizeof(small));
+		if (bad)
+			printf("# %zu bytes: %s\n", n, err.msg);
+		hf_log_close(r);
+	}
+	ok(!bad, "P1: contents that travel along are found around the size of one record");
+	hf_log_close(l);
+	free(attr);
+	end();
+}
+
+/* A takes over from B and bases; B's space is used again; A restarts and must still know
+ * what its log stands on although the history before its base is gone. */
+static void rebuild(void)
+{
+	struct hf_logid id = LOGID(4, 3);
+	struct hf_log *l, *r = NULL;
+	static char v[50000];
+	char key[16];
+	int bad = 0;
+
+	start(2, 8u << 20);
+	must(hf_log_claim(b.st, &id, 0, &l, &err));
+	must(put(l, "old", "o", 1));
+	must(commit(l));
+	hf_log_close(l);
+	must(hf_log_claim(a.st, &id, HF_CLAIM_FENCED, &l, &err));
+	for (int i = 0; i < 12; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		fill(v, sizeof(v), i);
+		must(put(l, key, v, sizeof(v)));
+		must(commit(l));
+	}
+	must(hf_log_base(l, 1000, &err));
+	must(put(l, "new", "n", 1));
+	must(commit(l));
+	hf_log_close(l);
+	/* B needs the space */
+	struct hf_logid o = LOGID(91, 8);
+
+	must(hf_log_claim(b.st, &o, 0, &l, &err));
+	for (int i = 0; i < 40; i++) {
+		snprintf(key, sizeof(key), "b%d", i);
+		fill(v, sizeof(v), 1000 + i);
+		if (put(l, key, v, sizeof(v)) || commit(l))
+			break;
+		if (i % 4 == 3 && hf_log_base(l, 0, &err))
+			break;
+	}
+	hf_log_close(l);
+	overwrite(&b, 8);
+	node_close(&a);
+	node_open(&a);
+	overwrite(&a, 20);
+	int ret = hf_log_read(b.st, &id, 0, &r, &err);
+
+	for (int i = 0; i < 12 && !ret; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		fill(v, sizeof(v), i);
+		bad += !holds(r, key, v, sizeof(v));
+	}
+	ok(!ret && !bad && holds(r, "new", "n", 1), "P1: a restart finds what a log stands on, though its history is gone (%d, %d bad, %s)",
+	   ret, bad, err.msg);
+	hf_log_close(r);
+	is(hf_log_read(b.st, &id, 13, &r, &err), 0, "a generation after the base is read, though older history is gone");
+	if (r)
+		hf_log_close(r);
+	end();
+}
+
+/* Errors while the area is mapped again: the start fails, or nothing is forgotten. */
+static void rebuild_eio(void)
+{
+	struct hf_logid id = LOGID(5, 3);
+	struct hf_log *l, *r = NULL;
+	static char v[50000];
+	char key[16], spec[40];
+	unsigned failed = 0, bad = 0;
+	struct hf_store_params p = { .keys = keys };
+
+	start(1, 6u << 20);
+	must(hf_log_claim(a.st, &id, 0, &l, &err));
+	for (int i = 0; i < 12; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		fill(v, sizeof(v), i);
+		must(put(l, key, v, sizeof(v)));
+		must(commit(l));
+	}
+	hf_log_close(l);
+	for (unsigned n = 1; n < 60; n++) {
+		int ret;
+
+		a.st->ops->close(a.st);
+		p = (struct hf_store_params){ .keys = keys, .id = &a.id, .lock_fd = &a.lock };
+		must(hf_store_open(dev, &p, &a.st, &err));
+		snprintf(spec, sizeof(spec), "disk.read:%u:eio", n);
+		hf_seam_init(spec);
+		ret = a.st->ops->join(a.st, &err);
+		hf_seam_init("");
+		if (ret) {
+			failed++;
+			continue;
+		}
+		overwrite(&a, 3);
+		break;
+	}
+	must(hf_log_read(a.st, &id, 0, &r, &err));
+	for (int i = 0; i < 12; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		fill(v, sizeof(v), i);
+		bad += !holds(r, key, v, sizeof(v));
+	}
+	ok(failed && !bad, "P1: a read error at the start makes it fail (%u times), nothing is overwritten (%u)", failed, bad);
+	hf_log_close(r);
+	end();
+}
+
+/* A claim that fails is not an owner: what was released stays so, and no space is gone. */
+static void failed_claim(void)
+{
+	struct hf_logid id = LOGID(6, 3);
+	struct hf_log *l;
+	struct hf_log_stat st;
+	int ret = 0;
+
+	start(2, 8u << 20);
+	for (int i = 0; i < 4; i++) {
+		must(a.st->ops->beat(a.st, &err));
+		must(b.st->ops->beat(b.st, &err));
+	}
+	must(hf_log_claim(a.st, &id, 0, &l, &err));
+	must(put(l, "x", "1", 1));
+	must(commit(l));
+	must(hf_log_release(l, &err));
+	hf_log_close(l);
+	hf_seam_init("claim.seal:0:eio");
+	for (int i = 0; i < 60; i++)
+		ret |= hf_log_claim(a.st, &id, 0, &l, &err);
+	hf_seam_init("");
+	ok(ret, "claims fail");
+	must(a.st->ops->stat(a.st, &id, &st, &err));
+	ok(st.released, "P5: what was released stays released");
+	is(hf_log_claim(b.st, &id, 0, &l, &err), 0, "another node may have it, although the first one lives");
+	hf_log_close(l);
+	ret = hf_log_claim(a.st, &id, HF_CLAIM_FENCED, &l, &err);
+	is(ret, 0, "claims that failed used up no space");
+	if (!ret)
+		hf_log_close(l);
+	end();
+}
+
+/* The very first write of a slot is torn by a power cut: there was no claim, and there is none. */
+static void torn_first(void)
+{
+	struct hf_logid id = LOGID(7, 3);
+	struct hf_log *l;
+	uint8_t sector[4096];
+	int fd;
+	off_t at;
+
+	start(2, 8u << 20);
+	must(hf_log_claim(b.st, &id, 0, &l, &err));
+	hf_log_close(l);
+	fd = open(dev, O_RDWR | O_CLOEXEC);
+	/* where B wrote in row 3 tells where A will write in row 4: look for the magic */
+	static uint8_t img[8u << 20];
+	must(hf_pread_full(fd, img, sizeof(img), 0));
+	for (at = 131072; memcmp(img + at, "HFC1", 4); at += 4096)
+		;
+	at = at / 4096 * 4096;
+	memcpy(sector, img + at, 4096);
+	/* B's first slot in row 3 is at @at; its second write is beside it */
+	while (memcmp(img + at + 4096, "HFC1", 4))
+		at += 4096;
+	memset(sector + 200, 0x5a, 100);
+	must(hf_pwrite_full(fd, sector, 4096, at + 4096));
+	memset(sector, 0, sizeof(sector));
+	must(hf_pwrite_full(fd, sector, 4096, at));
+	is(hf_log_claim(a.st, &id, 0, &l, &err), 0, "a node's first claim that is torn holds nobody up");
+	if (!err.exit)
+		hf_log_close(l);
+	is(hf_log_claim(b.st, &id, HF_CLAIM_FENCED, &l, &err), 0, "not that node either");
+	hf_log_close(l);
+	close(fd);
+	end();
+}
+
+/* ---- a random workload with faults ---- */
+
+#define NODES 3
+#define LOGS 3
+#define KEYS 24
+struct shared {
+	struct { uint64_t ver, gen, tried_del; bool del; } k[LOGS][KEYS];
+	volatile uint64_t ver, confirmed, claims, killed, broken, joins_failed, full, bases, alarms;
+	char alarm[1400];
+};
+static struct shared *sh;
+static struct hf_logid logs[LOGS] = { LOGID(11, 0), LOGID(12, 2), LOGID(13, 3) };
+
+static void alarm_of(const char *what, int ret)
+{
+	if (!__sync_fetch_and_add(&sh->alarms, 1))
+		snprintf(sh->alarm, sizeof(sh->alarm), "%s: %d %s", what, ret, err.msg);
+}
+
+static size_t size_of_ver(uint64_t v) { return v % 5 == 0 ? 0 : v % 7 == 0 ? 90000 + v % 30000 : 1 + v * 37 % 3000; }
+
+static int transaction(struct hf_log *l, unsigned g, unsigned *seed)
+{
+	static char buf[200000];
+	struct { unsigned k; uint64_t ver; bool del; } t[6];
+	unsigned n = 1 + rand_r(seed) % 6;
+	uint64_t gen;
+	int ret = 0;
+
+	for (unsigned i = 0; i < n && !ret; i++) {
+		uint64_t v = __sync_add_and_fetch(&sh->ver, 1);
+		struct hf_source s = { .size = size_of_ver(v), .read = mem_read, .arg = buf };
+		char key[16];
+
+		t[i].k = rand_r(seed) % KEYS;
+		t[i].ver = v;
+		t[i].del = rand_r(seed) % 6 == 0;
+		snprintf(key, sizeof(key), "key%u", t[i].k);
+		if (t[i].del) {
+			sh->k[g][t[i].k].tried_del = v;
+			ret = hf_log_del(l, key, strlen(key));
+			continue;
+		}
+		fill(buf, s.size, v);
+		ret = hf_log_put(l, key, strlen(key), &v, sizeof(v), s.size ? &s : NULL, NULL, &err);
+	}
+	if (!ret && rand_r(seed) % 12 == 0) {
+		hf_log_abort(l);
+		return 0;
+	}
+	if (!ret)
+		ret = hf_log_commit(l, 0, NULL, &gen, &err);
+	if (!ret)
+		ret = hf_log_confirm(l, &err);
+	if (ret)
+		return ret;
+	__sync_fetch_and_add(&sh->confirmed, 1);
+	for (unsigned i = 0; i < n; i++)
+		if (gen > sh->k[g][t[i].k].gen || t[i].ver > sh->k[g][t[i].k].ver) {
+			sh->k[g][t[i].k].gen = gen;
+			sh->k[g][t[i].k].ver = t[i].ver;
+			sh->k[g][t[i].k].del = t[i].del;
+		}
+	return 0;
+}
+
+static void work(struct node *n, unsigned rounds, const char *spec, unsigned seed)
+{
+	struct hf_store_params p = { .keys = keys, .id = &n->id, .lock_fd = &n->lock };
+	char path[400];
+	int ret;
+
+	snprintf(path, sizeof(path), "%s/%s.lock", dir, n->id.name);
+	n->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	must(flock(n->lock, LOCK_EX));
+	must(hf_store_open(dev, &p, &n->st, &err));
+	hf_seam_init(spec);
+	ret = n->st->ops->join(n->st, &err);
+	if (ret) {
+		__sync_fetch_and_add(&sh->joins_failed, 1);
+		return;
+	}
+	for (unsigned r = 0; r < rounds; r++) {
+		unsigned g = rand_r(&seed) % LOGS;
+		struct hf_log *l;
+
+		ret = hf_log_claim(n->st, &logs[g], HF_CLAIM_FENCED, &l, &err);
+		if (ret == -EAGAIN || ret == -EIO || ret == -ENOSPC) {
+			usleep(rand_r(&seed) % 3000);
+			continue;
+		}
+		if (ret) {
+			alarm_of("claim", ret);
+			return;
+		}
+		__sync_fetch_and_add(&sh->claims, 1);
+		for (unsigned i = rand_r(&seed) % 6; i-- && !ret; ) {
+			ret = transaction(l, g, &seed);
+			if (ret == -ENOSPC) {
+				__sync_fetch_and_add(&sh->full, 1);
+				hf_log_abort(l);
+				ret = hf_log_base(l, 0, &err);
+			} else if (!ret && (hf_log_wants_base(l) || rand_r(&seed) % 8 == 0)) {
+				ret = hf_log_base(l, rand_r(&seed) % 20, &err);
+				__sync_fetch_and_add(&sh->bases, !ret);
+			} else if (!ret && rand_r(&seed) % 6 == 0) {
+				ret = hf_log_note(l, &err);
+			} else if (ret == -EIO && rand_r(&seed) % 2) {
+				hf_log_abort(l);	/* go on where that is possible */
+				ret = 0;
+			}
+		}
+		if (!ret && rand_r(&seed) % 4 == 0)
+			ret = hf_log_release(l, &err);
+		if (ret && ret != -EIO && ret != -EREMOTEIO && ret != -ESTALE && ret != -ENOSPC)
+			alarm_of("work", ret);
+		__sync_fetch_and_add(&sh->broken, ret == -EREMOTEIO);
+		hf_log_close(l);
+	}
+}
+
+static void check_logs(struct hf_store *st, unsigned round, const char *spec)
+{
+	static char want[200000];
+
+	for (unsigned g = 0; g < LOGS; g++) {
+		struct hf_log *l;
+		int ret;
+
+		err = (struct hf_err){ 0 };
+		ret = hf_log_read(st, &logs[g], 0, &l, &err);
+		if (ret == -ENOENT && !err.msg[0])
+			continue;
+		if (ret) {
+			bool any = false;
+
+			for (unsigned k = 0; k < KEYS; k++)
+				any |= sh->k[g][k].ver;
+			if (any || ret != -ENOENT)
+				alarm_of("reading", ret);
+			continue;
+		}
+		for (unsigned k = 0; k < KEYS; k++) {
+			struct hf_item it;
+			uint64_t v = 0;
+			char key[16], what[200];
+
+			snprintf(key, sizeof(key), "key%u", k);
+			if (!hf_log_get(l, key, strlen(key), &it)) {
+				if (!sh->k[g][k].ver || sh->k[g][k].del || sh->k[g][k].tried_del > sh->k[g][k].ver)
+					continue;
+			} else {
+				memcpy(&v, it.attr, sizeof(v));
+				fill(want, size_of_ver(v), v);
+				if (v >= sh->k[g][k].ver && holds(l, key, want, size_of_ver(v)))
+					continue;
+			}
+			snprintf(what, sizeof(what), "round %u (%s): log %u %s holds version %llu, confirmed was %llu",
+				 round, spec, g, key, (unsigned long long)v, (unsigned long long)sh->k[g][k].ver);
+			alarm_of(what, -EBADMSG);
+		}
+		hf_log_close(l);
+	}
+}
+
+static void storm(unsigned secs, unsigned seed)
+{
+	static const char *const step[] = {
+		"claim.ballot", "claim.read", "claim.seal", "claim.accept", "claim.check", "commit.append",
+		"base.append", "trim.confirm", "trim.row", "release.append", "release.row",
+	};
+	struct node n[NODES] = { 0 };
+	struct hf_store_params p;
+	struct hf_store *st;
+	unsigned round = 0;
+	time_t until;
+
+	setup(NODES, 14u << 20, 500);
+	for (unsigned i = 0; i < NODES; i++) {
+		char name[8];
+
+		snprintf(name, sizeof(name), "n%u", i);
+		must(hf_disk_take_slot(dev, keys, name, &n[i].id, &err));
+	}
+	p = (struct hf_store_params){ .keys = keys };
+	must(hf_store_open(dev, &p, &st, &err));
+	for (until = time(NULL) + secs; time(NULL) < until && !sh->alarms; round++) {
+		unsigned both = 1 + rand_r(&seed) % 2, first = rand_r(&seed) % NODES;
+		char spec[2][80];
+		pid_t pid[2];
+
+		for (unsigned i = 0; i < both; i++) {
+			const char *what = rand_r(&seed) % 2 ? "kill" : "eio";
+			unsigned s = seed = seed * 1103515245 + 12345;
+
+			if (round < 2 * HF_ARRAY(step) * 2)	/* each of them, both ways */
+				snprintf(spec[i], sizeof(spec[i]), "%s:%u:%s", step[round / 2 % HF_ARRAY(step)],
+					 round < 2 * HF_ARRAY(step) ? 1 : 1 + rand_r(&seed) % 4, round % 2 ? "kill" : "eio");
+			else if (rand_r(&seed) % 2)
+				snprintf(spec[i], sizeof(spec[i]), "%s:%u:%s", step[rand_r(&seed) % HF_ARRAY(step)],
+					 1 + rand_r(&seed) % 6, what);
+			else
+				snprintf(spec[i], sizeof(spec[i]), "disk.write:%u:%s,disk.read:%u:%s,disk.pack:%u:%s",
+					 1 + rand_r(&seed) % 120, what, 1 + rand_r(&seed) % 400,
+					 rand_r(&seed) % 4 ? "eio" : "kill", 1 + rand_r(&seed) % 20, what);
+			pid[i] = fork();
+			if (!pid[i]) {
+				work(&n[(first + i) % NODES], 4 + s % 8, spec[i], s);
+				_exit(0);
+			}
+		}
+		for (unsigned i = 0; i < both; i++) {
+			int st_;
+
+			waitpid(pid[i], &st_, 0);
+			if (WIFSIGNALED(st_) && WTERMSIG(st_) == SIGKILL)
+				sh->killed++;
+			else if (!WIFEXITED(st_) || WEXITSTATUS(st_))
+				alarm_of("a node crashed", st_);
+		}
+		check_logs(st, round, spec[0]);
+		if (round % 10 == 9 && sound())
+			alarm_of("disk check", -EBADMSG);
+	}
+	printf("# %u rounds: %llu claims, %llu commits confirmed, %llu bases, %llu kills, %llu broken logs, %llu times full, %llu failed starts\n",
+	       round, (unsigned long long)sh->claims, (unsigned long long)sh->confirmed, (unsigned long long)sh->bases,
+	       (unsigned long long)sh->killed, (unsigned long long)sh->broken, (unsigned long long)sh->full,
+	       (unsigned long long)sh->joins_failed);
+	ok(!sh->alarms, "P1, P4: whatever fails or is killed where, what was confirmed is there");
+	if (sh->alarms)
+		printf("# %s\n", sh->alarm);
+	ok(sh->confirmed > 50 && sh->killed > 5 && sh->bases, "and the work went on");
+	is(sound(), 0, "the disk is sound");
+	st->ops->close(st);
+	hf_keys_free(keys);
+}
+
+int main(int argc, char **argv)
+{
+	unsigned seed = getenv("HF_SEED") ? strtoul(getenv("HF_SEED"), NULL, 0) : (unsigned)time(NULL);
+	unsigned secs = getenv("HF_SECS") ? strtoul(getenv("HF_SECS"), NULL, 0) : 8;
+	const char *only = argc > 1 ? argv[1] : "";
+	static const struct { const char *name; void (*fn)(void); } t[] = {
+		{ "full", full }, { "parts", parts }, { "large", large }, { "rebuild", rebuild },
+		{ "rebuild_eio", rebuild_eio }, { "failed_claim", failed_claim }, { "torn_first", torn_first },
+	};
+
+	printf("# HF_SEED=%u HF_SECS=%u repeats it\n", seed, secs);
+	fflush(stdout);
+	sh = mmap(NULL, sizeof(*sh), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	for (size_t i = 0; i < HF_ARRAY(t); i++)
+		if (!*only || !strcmp(only, t[i].name))
+			t[i].fn();
+	if (!*only || !strcmp(only, "storm"))
+		storm(secs, seed);
+	return tap_done();
+}
