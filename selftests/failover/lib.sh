@@ -6,6 +6,8 @@ B=${HF_BUILD:-$top/build}
 LEASE=${LEASE:-1s}
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/hf-failover-XXXXXX") || exit 1
 declare -A pid
+PY=/usr/bin/python3
+[ -x $PY ] || PY=python3
 n=0 failed=0 why=
 unset HOLDFAST_CONF NO_COLOR CREDENTIALS_DIRECTORY HOLDFAST_SEAM JOURNAL_STREAM NOTIFY_SOCKET
 
@@ -87,7 +89,7 @@ up() {
 	pid[$c]=$!
 	for i in $(seq 200); do
 		[ -S "$tmp/$c/run/holdfastd.sock" ] && hf "$c" node list >/dev/null 2>&1 && return 0
-		kill -0 "${pid[$c]}" 2>/dev/null || return 1
+		alive "$c" || return 1
 		sleep 0.05
 	done
 	return 1
@@ -110,10 +112,12 @@ until_true() {
 	done
 	return 1
 }
+# a killed child is there until it is waited for
+alive() { grep -q '^State:.*[RSDT]' "/proc/${pid[$1]}/status" 2>/dev/null; }
 stopped() { grep -q '^State:.*T' "/proc/${pid[$1]}/status"; }
 # field NODE RESOURCE KEY: of its status
 field() {
-	hf "$1" --json status "$2" | python3 -c "
+	hf "$1" --json status "$2" | $PY -c "
 import json,sys
 d=json.load(sys.stdin)['resources'][0]
 for k in '$3'.split('.'):

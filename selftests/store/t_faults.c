@@ -5,6 +5,8 @@
  * review of the store came up with. Whatever was confirmed must be there afterwards.
  */
 #include "store_test.h"
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <time.h>
 
@@ -288,7 +290,7 @@ static void rebuild_eio(void)
 		must(commit(l));
 	}
 	hf_log_close(l);
-	for (unsigned n = 1; n < 60; n++) {
+	for (unsigned n = 1; n < 300; n++) {
 		int ret;
 
 		a.st->ops->close(a.st);
@@ -302,7 +304,7 @@ static void rebuild_eio(void)
 			failed++;
 			continue;
 		}
-		overwrite(&a, 3);
+		overwrite(&a, 8);
 		break;
 	}
 	must(hf_log_read(a.st, &id, 0, &r, &err));
@@ -341,8 +343,10 @@ static void failed_claim(void)
 	ok(ret, "claims fail");
 	must(a.st->ops->stat(a.st, &id, &st, &err));
 	ok(st.released, "P5: what was released stays released");
-	is(hf_log_claim(b.st, &id, 0, &l, &err), 0, "another node may have it, although the first one lives");
-	hf_log_close(l);
+	ret = hf_log_claim(b.st, &id, 0, &l, &err);
+	is(ret, 0, "another node may have it, although the first one lives");
+	if (!ret)
+		hf_log_close(l);
 	ret = hf_log_claim(a.st, &id, HF_CLAIM_FENCED, &l, &err);
 	is(ret, 0, "claims that failed used up no space");
 	if (!ret)
@@ -377,12 +381,116 @@ static void torn_first(void)
 	must(hf_pwrite_full(fd, sector, 4096, at + 4096));
 	memset(sector, 0, sizeof(sector));
 	must(hf_pwrite_full(fd, sector, 4096, at));
-	is(hf_log_claim(a.st, &id, 0, &l, &err), 0, "a node's first claim that is torn holds nobody up");
-	if (!err.exit)
+	int ret = hf_log_claim(a.st, &id, 0, &l, &err);
+
+	is(ret, 0, "a node's first claim that is torn holds nobody up");
+	if (!ret)
 		hf_log_close(l);
-	is(hf_log_claim(b.st, &id, HF_CLAIM_FENCED, &l, &err), 0, "not that node either");
-	hf_log_close(l);
+	ret = hf_log_claim(b.st, &id, HF_CLAIM_FENCED, &l, &err);
+	is(ret, 0, "not that node either");
+	if (!ret)
+		hf_log_close(l);
 	close(fd);
+	end();
+}
+
+/* ---- many threads on one store, as the daemon has them ---- */
+
+static struct { atomic_int stop, bad; } th;
+
+static void *worker_thread(void *arg)
+{
+	unsigned me = (uintptr_t)arg, seed = me;
+	struct hf_logid id = LOGID(40 + me, 2 + me);
+	char buf[20000], key[8];
+
+	for (unsigned r = 0; r < 6; r++) {
+		struct hf_err e = { 0 };
+		struct hf_log *l;
+		int ret = hf_log_claim(a.st, &id, HF_CLAIM_FENCED, &l, &e);
+
+		for (unsigned i = 0; i < 12 && !ret; i++) {
+			struct hf_source s = { .size = 1 + rand_r(&seed) % sizeof(buf), .read = mem_read, .arg = buf };
+			uint64_t gen;
+
+			fill(buf, sizeof(buf), seed);
+			snprintf(key, sizeof(key), "k%u", i % 5);
+			ret = hf_log_put(l, key, 2, "a", 1, &s, NULL, &e);
+			if (!ret)
+				ret = hf_log_commit(l, 0, NULL, &gen, &e);
+			if (!ret)
+				ret = hf_log_confirm(l, &e);
+			if (!ret && i % 4 == 3)
+				ret = hf_log_base(l, 3, &e);
+		}
+		if (ret) {
+			printf("# worker %u: %d %s\n", me, ret, e.msg);
+			th.bad++;
+			return NULL;
+		}
+		hf_log_close(l);
+	}
+	return NULL;
+}
+
+static int count_one(void *ctx, const struct hf_gen_info *g) { ++*(unsigned *)ctx; return 0; }
+
+static void *reader_thread(void *arg)
+{
+	struct hf_node_info ni[4];
+	struct hf_log_stat st;
+
+	for (unsigned r = 0; !th.stop; r++) {
+		struct hf_logid id = LOGID(40 + r % 3, 2 + r % 3);
+		struct hf_err e = { 0 };
+		struct hf_log *l;
+		unsigned n = 0;
+
+		if (!hf_log_read(a.st, &id, 0, &l, &e)) {
+			struct sunk s = { 0 };
+
+			(void)hf_log_content(l, "k1", 2, sink, &s, &e);
+			free(s.p);
+			hf_log_close(l);
+		}
+		(void)hf_log_history(a.st, &id, count_one, &n, &e);
+		a.st->ops->stat(a.st, &id, &st, &e);
+		a.st->ops->nodes(a.st, ni, 4);
+	}
+	return NULL;
+}
+
+static void *beat_thread(void *arg)
+{
+	uint8_t uuid[3][16] = { { 40, 1, 2, 3 }, { 41, 1, 2, 3 }, { 42, 1, 2, 3 } };
+	struct hf_err e;
+
+	while (!th.stop) {
+		if (a.st->ops->beat(a.st, &e))
+			th.bad++;
+		a.st->ops->known(a.st, uuid, 3);
+		usleep(2000);
+	}
+	return NULL;
+}
+
+static void threads(void)
+{
+	pthread_t w[3], r[2];
+
+	start(1, 10u << 20);
+	th.stop = th.bad = 0;
+	for (uintptr_t i = 0; i < 3; i++)
+		pthread_create(&w[i], NULL, worker_thread, (void *)i);
+	pthread_create(&r[0], NULL, reader_thread, NULL);
+	pthread_create(&r[1], NULL, beat_thread, NULL);
+	for (unsigned i = 0; i < 3; i++)
+		pthread_join(w[i], NULL);
+	th.stop = 1;
+	for (unsigned i = 0; i < 2; i++)
+		pthread_join(r[i], NULL);
+	ok(!th.bad, "workers, readers and the heartbeat share a store");
+	is(sound(), 0, "the disk is sound");
 	end();
 }
 
@@ -563,7 +671,7 @@ static void storm(unsigned secs, unsigned seed)
 	unsigned round = 0;
 	time_t until;
 
-	setup(NODES, 14u << 20, 500);
+	setup(NODES, seed % 2 ? 14u << 20 : 5u << 20, 500);
 	for (unsigned i = 0; i < NODES; i++) {
 		char name[8];
 
@@ -631,6 +739,7 @@ int main(int argc, char **argv)
 	static const struct { const char *name; void (*fn)(void); } t[] = {
 		{ "full", full }, { "parts", parts }, { "large", large }, { "rebuild", rebuild },
 		{ "rebuild_eio", rebuild_eio }, { "failed_claim", failed_claim }, { "torn_first", torn_first },
+		{ "threads", threads },
 	};
 
 	printf("# HF_SEED=%u HF_SECS=%u repeats it\n", seed, secs);

@@ -62,6 +62,7 @@ const struct hf_resource *regs_find(const struct regs *r, const char *name);
 /* tracker.c: the thread that drains the tracker */
 int tracker_start(struct hf_err *err);
 void tracker_stop(void);
+void tracker_calm(int delta);	/* 1 while a restore runs, -1 after it */
 
 /* hooks.c */
 void hook_run(const char *event, const char *resource, uint64_t gen);

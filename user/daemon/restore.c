@@ -34,7 +34,9 @@ static int restore_one(struct resource *r, struct ckpt *c, struct hf_log *from, 
 	/* what the restore itself writes is not a change; what others write is */
 	ret = hf_watch_exclude_begin(c->watch);
 	if (!ret) {
+		tracker_calm(1);
 		ret = hf_restore(c->tree, &db.db, &o, &st, &e);
+		tracker_calm(-1);
 		hf_watch_exclude_end(c->watch);
 	}
 	if (ret)

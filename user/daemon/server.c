@@ -228,7 +228,7 @@ static bool in_group(int fd, const struct ucred *u)
 	return yes;
 }
 
-static int on_accept(sd_event_source *s, int fd, uint32_t revents, void *arg)
+static bool accept_one(int fd)
 {
 	int cfd = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct ucred u;
@@ -236,12 +236,12 @@ static int on_accept(sd_event_source *s, int fd, uint32_t revents, void *arg)
 	struct conn *c;
 
 	if (cfd < 0)
-		return 0;
+		return false;
 	c = hf_alloc(sizeof(*c));
 	if (!c || getsockopt(cfd, SOL_SOCKET, SO_PEERCRED, &u, &len)) {
 		free(c);
 		close(cfd);
-		return 0;
+		return true;
 	}
 	c->root = u.uid == geteuid();
 	c->reader = c->root || in_group(cfd, &u);
@@ -256,18 +256,26 @@ static int on_accept(sd_event_source *s, int fd, uint32_t revents, void *arg)
 			hf_logf(HF_LOG_DEBUG, "a connection was refused and did not listen");
 		free(c);
 		close(cfd);
-		return 0;
+		return true;
 	}
 	c->fd = cfd;
 	c->id = next_id++;
 	if (sd_event_add_io(hfd.event, &c->io, cfd, EPOLLIN | EPOLLRDHUP, on_io, c) < 0) {
 		free(c);
 		close(cfd);
-		return 0;
+		return true;
 	}
 	c->next = conns;
 	conns = c;
 	nconns++;
+	return true;
+}
+
+static int on_accept(sd_event_source *s, int fd, uint32_t revents, void *arg)
+{
+	/* a few at a time: those who wait in line must not be turned away by the kernel */
+	for (int i = 0; i < 32 && accept_one(fd); i++)
+		;
 	return 0;
 }
 
@@ -424,7 +432,7 @@ int server_start(struct hf_err *err)
 	if (!ret && read_gid != (gid_t)-1 &&
 	    (chown(hfd.socket_path, -1, read_gid) || chmod(hfd.socket_path, 0660)))
 		ret = -errno;
-	if (!ret && listen(lfd, 64))
+	if (!ret && listen(lfd, SOMAXCONN))
 		ret = -errno;
 	if (!ret)
 		ret = sd_event_add_io(hfd.event, &lsrc, lfd, EPOLLIN, on_accept, NULL);

@@ -508,6 +508,11 @@ int job_resume(struct resource *r, struct job *j)
 	}
 out:
 	regs_put(pin);
+	/* what was void, or deleted: nothing is pending any more */
+	if (!r->live && r->state == RS_ONLINE_PENDING) {
+		resource_refresh(r);
+		resource_set_state(r, RS_OFFLINE, "nothing to resume");
+	}
 	if (ret)
 		hf_logf(HF_LOG_ERR, "%s: not resumed: %s", r->name, j->err.msg);
 	return ret;

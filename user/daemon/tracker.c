@@ -7,11 +7,20 @@
 #include "daemon.h"
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 static pthread_t thread;
 static int stop_fd = -1;
+static atomic_int calm;
+
+/* A restore floods the queue with its own events: to wake for each of them would cost
+ * as much as the restore. */
+void tracker_calm(int delta)
+{
+	atomic_fetch_add(&calm, delta);
+}
 
 static void *run(void *arg)
 {
@@ -21,6 +30,8 @@ static void *run(void *arg)
 	};
 
 	while (!(p[1].revents & POLLIN)) {
+		if (atomic_load(&calm))
+			hf_sleep_ms(10);
 		if (poll(p, 2, -1) < 0)
 			continue;
 		if (p[0].revents && hf_track_drain(hfd.track) < 0)

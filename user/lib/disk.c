@@ -240,6 +240,10 @@ static int disk_join(struct hf_store *s, struct hf_err *err)
 
 	if (!ret)
 		ret = area_rebuild(d, err);
+	if (ret) {	/* without a map of the area nothing may be claimed */
+		d->joined = false;
+		area_exit(d);
+	}
 	return ret;
 }
 

@@ -28,6 +28,7 @@ struct fan_watch {
 struct fan {
 	struct hf_track base;
 	int fd, mounts_fd;
+	pid_t self;
 	uint64_t mask;
 	unsigned int flags;
 	struct hf_dirtable dirs;

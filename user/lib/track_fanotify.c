@@ -74,7 +74,9 @@ struct change {
 
 static void taint(struct fan *f, struct fan_watch *w, const char *rel, const struct change *c)
 {
-	if (w->exclude && c->pid == getpid())
+	/* a directory that the restore made may hold what others put into it before it was
+	 * marked: that has to be looked for all the same */
+	if (w->exclude && c->pid == f->self && !(c->set & HF_DIRTY_SUBTREE))
 		return;
 	hf_watch_taint(&w->base, rel, c->set, c->clear, who_is(f, c->pid), c->urgent);
 }
@@ -151,7 +153,7 @@ static void unknown_dir(struct fan *f, const struct hf_fh *fh, const struct chan
 
 	for (b = f->base.watches; b; b = b->next) {
 		w = fan_watch_of(b);
-		if (w->overlay && w->fsid == fh->fsid && !(w->exclude && c->pid == getpid()))
+		if (w->overlay && w->fsid == fh->fsid && !(w->exclude && c->pid == f->self))
 			soil_watch(w);
 	}
 }
@@ -394,6 +396,7 @@ static int fan_open(unsigned int flags, struct hf_track **out, struct hf_err *er
 	if (flags & HF_TRACK_NO_RENAME)
 		f->mask = (MASK & ~(uint64_t)FAN_RENAME) | FAN_MOVED_FROM | FAN_MOVED_TO;
 	f->fd = f->mounts_fd = -1;
+	f->self = getpid();
 	f->path_cap = 2 * PATH_MAX;
 	f->path = malloc(f->path_cap);
 	ret = f->path ? hf_dirs_init(&f->dirs) : -ENOMEM;

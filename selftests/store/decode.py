@@ -1,0 +1,300 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Reads a quorum disk from Documentation/ondisk.rst alone, and prints it as JSON.
+
+decode.py DISK KEYFILE. It shares nothing with the library: what this and the
+library both understand is what the document says.
+"""
+import base64
+import ctypes
+import ctypes.util
+import hashlib
+import json
+import sys
+import uuid
+
+from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_decrypt
+from nacl.exceptions import CryptoError
+
+SECTOR, BLOCK = 4096, 65536
+
+
+class Damaged(Exception):
+    pass
+
+
+def need(cond, what):
+    if not cond:
+        raise Damaged(what)
+
+
+def num(b, at, n):
+    return int.from_bytes(b[at:at + n], 'little')
+
+
+def le(v, n):
+    return v.to_bytes(n, 'little')
+
+
+def text(b):
+    need(b[-1] == 0, 'a name ends in zero')
+    return b.rstrip(b'\0').decode()
+
+
+def guid(b):
+    return str(uuid.UUID(bytes=bytes(b)))
+
+
+def blake(p, key=b''):
+    return hashlib.blake2b(p, digest_size=32, key=key).digest()
+
+
+def unzstd(p, n):
+    lib = ctypes.CDLL(ctypes.util.find_library('zstd') or 'libzstd.so.1')
+    lib.ZSTD_decompress.restype = ctypes.c_size_t
+    lib.ZSTD_decompress.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
+    out = ctypes.create_string_buffer(n)
+    need(lib.ZSTD_decompress(out, n, p, len(p)) == n, 'a zstd frame of the length that is told')
+    return out.raw[:n]
+
+
+class Reader:
+    def __init__(self, b):
+        self.b, self.at = b, 0
+
+    def take(self, n):
+        need(self.at + n <= len(self.b), 'a payload that is not short')
+        self.at += n
+        return self.b[self.at - n:self.at]
+
+    def num(self, n):
+        return num(self.take(n), 0, n)
+
+    def blob(self):
+        return self.take(self.num(4))
+
+    def more(self):
+        return self.at < len(self.b)
+
+
+def position(b):
+    return {'place': num(b, 0, 8), 'seg': num(b, 8, 8), 'len': num(b, 16, 4), 'seq': num(b, 24, 8),
+            'gen': num(b, 32, 8), 'prev': b[40:56]}
+
+
+def epoch(b):
+    return {'epoch': num(b, 0, 8), 'slot': num(b, 8, 4), 'uuid': b[16:32], 'incarnation': b[32:48],
+            'first': position(b[48:104]), 'base': position(b[104:160]), 'keep': num(b, 160, 8),
+            'end_gen': num(b, 168, 8), 'end_seq': num(b, 176, 8), 'end_tag': b[184:200]}
+
+
+class Disk:
+    def __init__(self, path, keyfile):
+        self.f = open(path, 'rb')
+        master = bytes.fromhex(open(keyfile).read().strip())
+        need(len(master) == 32, 'a key of 32 bytes')
+        key = {i: hashlib.blake2b(b'', digest_size=32, key=master, salt=le(i, 8) + bytes(8),
+                                  person=b'holdfast' + bytes(8)).digest() for i in (1, 2, 3)}
+        self.aead, self.mac, self.hash = key[1], key[2], key[3]
+        copies = [self.superblock(self.read(i * SECTOR, 496)) for i in range(2)]
+        self.sb = max(copies, key=lambda s: s['seq'])
+
+    def read(self, off, n):
+        self.f.seek(off)
+        b = self.f.read(n)
+        need(len(b) == n, 'a disk that is long enough')
+        return b
+
+    def superblock(self, b):
+        need(b[:8] == b'HOLDFAST' and num(b, 8, 4) == 1 and num(b, 12, 4) == SECTOR, 'a superblock')
+        need(b[432:464] == blake(b[:432]), 'a superblock that is sound')
+        need(b[464:496] == blake(b[:432], self.mac), 'a superblock of this key')
+        need(num(b, 192, 2) == num(b, 194, 2) == num(b, 196, 2) == 1 and num(b, 200, 4) == BLOCK, 'algorithms')
+        need(not any(b[256:432]), 'zeros that are reserved')
+        return {'compat': num(b, 16, 8), 'ro_compat': num(b, 24, 8), 'incompat': num(b, 32, 8),
+                'cluster_uuid': b[40:56], 'disk_uuid': b[56:72], 'set_uuid': b[72:88],
+                'set_epoch': num(b, 88, 8), 'cluster': text(b[96:160]), 'seq': num(b, 160, 8),
+                'created': num(b, 168, 8), 'nodes': num(b, 176, 4), 'rows': num(b, 180, 4),
+                'lease_ms': num(b, 184, 4), 'beat_ms': num(b, 188, 4), 'size': num(b, 208, 8),
+                'node_off': num(b, 216, 8), 'row_off': num(b, 224, 8), 'row_stride': num(b, 232, 8),
+                'area_off': num(b, 240, 8), 'area_size': num(b, 248, 8)}
+
+    def unseal(self, body, tag, ad, nonce):
+        return crypto_aead_xchacha20poly1305_ietf_decrypt(body + tag, ad, nonce, self.aead)
+
+    def slot(self, off, what, magic, row, slot):
+        """The sound one of a slot's two sectors with the higher sequence, or None."""
+        best = None
+        for which in range(2):
+            b = self.read(off + which * SECTOR, 512)
+            if not any(b):
+                continue
+            need(b[:4] == magic and num(b, 4, 2) == 1 and num(b, 6, 2) == 448, 'a slot')
+            ad = (what + b'\0' + self.sb['cluster_uuid'] + self.sb['disk_uuid'] +
+                  le(row, 4) + le(slot, 4) + le(which, 4) + le(1, 4))
+            need(len(ad) == 56, '56 bytes')
+            body = self.unseal(b[64:512], b[32:48], ad, b[8:32])
+            if best is None or num(body, 0, 8) > num(best, 0, 8):
+                best = body
+        return best
+
+    def nodes(self):
+        out = []
+        for i in range(self.sb['nodes']):
+            b = self.slot(self.sb['node_off'] + i * 2 * SECTOR, b'hf-node', b'HFN1', 0, i)
+            if b:
+                out.append({'slot': i, 'name': text(b[40:104]), 'host': text(b[104:168]), 'uuid': guid(b[8:24]),
+                            'incarnation': guid(b[24:40]), 'beats': num(b, 200, 8), 'version': text(b[216:232]),
+                            'state': 'left' if num(b, 232, 4) == 2 else 'unknown'})
+        return out
+
+    def claims(self, row):
+        """By log, the claim that accepted the highest epoch."""
+        best = {}
+        for i in range(self.sb['nodes']):
+            b = self.slot(self.sb['row_off'] + row * self.sb['row_stride'] + i * 2 * SECTOR,
+                          b'hf-clam', b'HFC1', row, i)
+            if not b:
+                continue
+            c = {'log': b[8:24], 'uuid': b[24:40], 'ballot': num(b, 56, 8), 'flags': num(b, 64, 4),
+                 'acc': epoch(b[72:272]), 'gen': num(b, 272, 8), 'gen_seq': num(b, 280, 8)}
+            need(c['ballot'] % 64 == i, 'a ballot that is its own')
+            if c['acc']['epoch'] and c['acc']['epoch'] > best.get(c['log'], {'acc': {'epoch': 0}})['acc']['epoch']:
+                best[c['log']] = c
+        return best
+
+    def record(self, log, ep, pos):
+        """The record at @pos; CryptoError or Damaged when there is none."""
+        h = self.read(pos['place'], 64)
+        need(num(h, 0, 4) == 0x43524648 and num(h, 4, 2) == 1 and num(h, 6, 2) == 64, 'a record')
+        sectors, tail = num(h, 8, 4), num(h, 12, 4)
+        need(num(h, 16, 8) == pos['seq'], 'a sequence without a gap')
+        need(pos['place'] + (sectors + tail) * SECTOR <= pos['seg'] + pos['len'], 'a record inside its segment')
+        ad = (b'hf-rec\0\0' + self.sb['cluster_uuid'] + self.sb['disk_uuid'] + ep['uuid'] + ep['incarnation'] +
+              log + le(ep['epoch'], 8) + le(ep['slot'], 4) + bytes(4) + pos['prev'] + h[:24])
+        need(len(ad) == 144, '144 bytes')
+        b = self.unseal(self.read(pos['place'] + 64, sectors * SECTOR - 64), h[48:64], ad, h[24:48])
+        n = num(b, 4, 4)
+        r = {'kind': num(b, 0, 2), 'flags': num(b, 2, 2), 'gen': num(b, 8, 8), 'when': num(b, 16, 8),
+             'payload': b[56:56 + n], 'tail': pos['place'] + sectors * SECTOR, 'seq': pos['seq'],
+             'tag': h[48:64], 'end': pos['place'] + (sectors + tail) * SECTOR, 'slot': ep['slot']}
+        need(not any(b[56 + n:]), 'zeros behind the payload')
+        t = self.read(r['tail'], tail * SECTOR)
+        need(b[24:56] == (blake(t, self.mac) if tail else bytes(32)), 'a tail that agrees')
+        return r
+
+    def epoch_records(self, log, ep, pos, bound):
+        pos = dict(pos)
+        while not bound or pos['seq'] <= ep['end_seq']:
+            try:
+                r = self.record(log, ep, pos)
+            except (Damaged, CryptoError):
+                if bound:
+                    raise
+                return
+            if bound and r['seq'] == ep['end_seq']:
+                need(r['tag'] == ep['end_tag'], 'the tag of the last record that counts')
+            pos['place'], pos['prev'], pos['seq'] = r['end'], r['tag'], pos['seq'] + 1
+            if r['kind'] == 5:
+                pos['seg'], pos['len'] = num(r['payload'], 0, 8), num(r['payload'], 8, 4)
+                pos['place'] = pos['seg']
+            yield r
+
+    def log(self, c):
+        """Walk the claim's log; its items, by key."""
+        chain = [c['acc']]
+        while not chain[-1]['base']['place']:
+            seal = self.record(c['log'], chain[-1], chain[-1]['first'])
+            need(seal['kind'] == 1 and seal['seq'] == 0, 'a seal comes first')
+            prev = epoch(seal['payload'])
+            if not prev['epoch']:
+                break
+            chain.append(prev)
+        items, gen, count, kinds, staged = {}, 0, 0, set(), []
+        for i, ep in reversed(list(enumerate(chain))):
+            start = ep['base'] if ep['base']['place'] else ep['first']
+            for r in self.epoch_records(c['log'], ep, start, i > 0):
+                count += 1
+                kinds.add(r['kind'])
+                if r['kind'] == 6:
+                    need(len(r['payload']) % 8 == 0, 'runs of blocks')
+                if r['kind'] not in (2, 3):
+                    continue
+                if r['flags'] & 8:
+                    staged = []
+                staged.append(r)
+                if r['flags'] & 1:
+                    continue
+                if r['kind'] == 3:
+                    items = {}
+                for s in staged:
+                    self.apply(s, items)
+                staged, gen = [], r['gen']
+            staged = []
+        return {'items': items, 'gen': gen, 'records': count, 'kinds': sorted(kinds), 'epochs': len(chain)}
+
+    def apply(self, r, items):
+        p = r['payload']
+        if r['flags'] & 4:
+            p = unzstd(p[4:], num(p, 0, 4))
+        rd = Reader(p)
+        need(rd.num(2) == 1 and rd.num(2) == 0, 'a version')
+        rd.blob()
+        while rd.more():
+            op = rd.num(1)
+            need(op in (1, 2), 'an operation')
+            key = rd.blob()
+            if op == 2:
+                items.pop(key, None)
+                continue
+            attr, size, data = rd.blob(), rd.num(8), b''
+            if size:
+                whole, n = rd.take(32), rd.num(4)
+                for _ in range(n):
+                    rel, zipped = rd.num(1), rd.num(1)
+                    need(rd.num(2) == 0, 'zero')
+                    plain, stored, off = rd.num(4), rd.num(4), rd.num(8)
+                    data += self.chunk(r['tail'] + off if rel else off, plain, stored, zipped,
+                                       rd.take(32) if n > 1 else whole, r['slot'])
+                need(len(data) == size and blake(data, self.hash) == whole, 'contents of their hash')
+            items[key] = (attr, data)
+
+    def chunk(self, place, plain, stored, zipped, want, slot):
+        area = self.sb['area_off'] + slot * self.sb['area_size']
+        need(area <= place and place + 40 + stored <= area + self.sb['area_size'], 'a chunk in the own area')
+        b = self.read(place, 40 + stored)
+        ad = b'hf-chunk' + self.sb['disk_uuid'] + want
+        p = self.unseal(b[40:], b[24:40], ad, b[:24])
+        if zipped:
+            p = unzstd(p, plain)
+        need(len(p) == plain and blake(p, self.hash) == want, 'a chunk of its hash')
+        return p
+
+
+def main():
+    d = Disk(sys.argv[1], sys.argv[2])
+    sb = d.sb
+    nodes = d.nodes()
+    names = {n['slot']: n['name'] for n in nodes}
+    out = {'cluster': sb['cluster'], 'cluster_uuid': guid(sb['cluster_uuid']), 'disk_uuid': guid(sb['disk_uuid']),
+           'set_uuid': guid(sb['set_uuid']), 'set_epoch': sb['set_epoch'], 'version': 1, 'compat': sb['compat'],
+           'ro_compat': sb['ro_compat'], 'incompat': sb['incompat'], 'size': sb['size'],
+           'nodes_max': sb['nodes'], 'resources_max': sb['rows'] - 1, 'lease_ms': sb['lease_ms'],
+           'beat_ms': sb['beat_ms'], 'area_size': sb['area_size'], 'created_ms': sb['created'] // 1000000,
+           'authenticated': True, 'nodes': nodes, 'logs': []}
+    more = []
+    for row in range(sb['rows']):
+        for log, c in d.claims(row).items():
+            acc = c['acc']
+            out['logs'].append({'row': row, 'log': guid(log), 'epoch': acc['epoch'], 'owner': names[acc['slot']],
+                                'released': bool(c['flags'] & 1), 'confirmed': c['gen'], 'base': acc['base']['gen']})
+            w = d.log(c)
+            need(w['gen'] >= c['gen'], 'what was noted as confirmed')
+            w['row'] = row
+            w['items'] = [{'key': k.decode('latin-1'), 'attr': base64.b64encode(a).decode(),
+                           'data': base64.b64encode(v).decode()} for k, (a, v) in sorted(w['items'].items())]
+            more.append(w)
+    json.dump({'info': out, 'walked': more}, sys.stdout)
+
+
+main()
