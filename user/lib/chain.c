@@ -248,6 +248,8 @@ static int walk_epoch(struct walk *w, const struct epoch_desc *e, const struct p
 	ret = tail_ok(&w->rd, last);
 	if (ret == -EBADMSG && !bound && last->pos.seq > known)
 		return 0;
+	if (!ret && bound && memcmp(last->h.tag, e->end_tag, 16))
+		ret = -EBADMSG;
 	if (ret)
 		goto bad;
 	return hand_on(w, e, last);

@@ -294,8 +294,19 @@ static int log_check(void *ctx, uint32_t row, const struct claim_rec *acc)
 		finding(k, row, e.msg);
 		return 0;
 	}
-	if (!ret)
+	size_t before = json_object_array_length(k->bad), now;
+
+	for (unsigned tries = 0; !ret; tries++) {
 		ret = hf_log_each(c.l, "", 0, check_item, &c);
+		hf_log_close(c.l);
+		c.l = NULL;
+		now = json_object_array_length(k->bad);
+		if (ret || now == before || tries == 3)
+			break;
+		/* a new base may have copied them meanwhile, and their place was used again */
+		json_object_array_del_idx(k->bad, before, now - before);
+		ret = hf_log_read(&k->d->store, &id, 0, &c.l, &e);
+	}
 	hf_log_close(c.l);
 	return ret;
 }

@@ -290,7 +290,8 @@ int log_fetch(struct hf_log *l, const struct hf_ref *r, struct hf_err *err)
 			ret = chunk_open(&l->ck, &plain);
 	}
 	if (ret == -EBADMSG)
-		hf_fail(err, HF_DAMAGED, ret, "%s: contents at offset %llu are damaged or not authentic",
+		hf_fail(err, HF_DAMAGED, ret, l->claim ? "%s: contents at offset %llu are damaged or not authentic" :
+			"%s: contents at offset %llu are damaged or not authentic, or that generation has gone meanwhile; try again",
 			l->id.name, (unsigned long long)r->place);
 	return ret;
 }

@@ -40,6 +40,8 @@ static int copy_one(struct hf_log *l, struct hf_ref *r, struct hf_err *err)
 	const struct hf_ref *same = dedup_get(&l->dedup, r->hash);
 	struct hf_ref old = *r;
 	const struct hf_store_ops *ops = l->store->ops;
+	/* a base of this very generation that is there already refers to it still */
+	uint64_t dead = l->gen + (l->loaded_base && l->base_gen == l->gen);
 	int ret;
 
 	/* an equal chunk may have been copied already */
@@ -62,7 +64,7 @@ static int copy_one(struct hf_log *l, struct hf_ref *r, struct hf_err *err)
 out:
 	ops->use(l->claim, r->slot, r->place, chunk_stored(r), 1, l->gen);
 	if (old.slot == l->slot) {
-		ops->use(l->claim, old.slot, old.place, chunk_stored(&old), -1, l->gen);
+		ops->use(l->claim, old.slot, old.place, chunk_stored(&old), -1, dead);
 		dedup_del(&l->dedup, &old);
 	}
 	dedup_add(&l->dedup, r);
@@ -143,5 +145,6 @@ int hf_log_base(struct hf_log *l, uint64_t retain, struct hf_err *err)
 	l->base_bytes = l->since;
 	l->since = 0;
 	l->loaded_base = true;
+	l->base_gen = l->gen;
 	return l->claim->ops->trim(l->claim, l->gen > retain ? l->gen - retain : 0, err);
 }

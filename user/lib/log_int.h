@@ -21,6 +21,7 @@ struct hf_log {
 	bool fuzzy;
 	uint64_t since, base_bytes;	/* written since the last base; its size */
 	bool loaded_base;		/* there is a base in this epoch */
+	uint64_t base_gen;		/* of the last one */
 
 	struct pend **pend;		/* the transaction */
 	size_t npend, pend_cap;
