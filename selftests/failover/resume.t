@@ -15,7 +15,7 @@ for s in restore.write:3 restore.rename:1 restore.rename:10 restore.remove:1 res
 	prepare
 	up b HOLDFAST_SEAM="$s:kill"
 	hf b online r >"$tmp/out" 2>"$tmp/err"
-	if alive b; then
+	if ! until_true 2 eval '! alive b'; then
 		ok 0 "killed at $s # SKIP the step was not reached"
 		hf b offline r >/dev/null; down b
 		continue
@@ -64,6 +64,23 @@ cp -a "$Bd" "$tmp/oracle"
 crash b
 run 0 "for the next owner too" a online r --fenced
 why=$(rsync -aHAXc --delete --dry-run -i "$tmp/oracle/" "$A/"); [ -z "$why" ]; ok $? "P1: byte for byte"
+
+# a stop without the store: spooled, and ended when the store is back
+up b HOLDFAST_SEAM=commit.append:0:eio
+until_true 10 field_is b r owner a
+hf a offline r >/dev/null
+hf b online r >/dev/null; ok $? "b owns it, and cannot append"
+echo spooled >"$Bd/spooled"
+hf b sync r >"$tmp/out" 2>"$tmp/err"; [ $? -ne 0 ]; ok $? "sync does not say that it is confirmed"
+run 0 "a stop without the store is no failure" b --json offline r
+says out '"spooled":true' "but says so"
+until_true 3 field_is b r state online; [ $? -ne 0 ]; ok $? "it is not online here any more"
+crash b; up b; ok $? "the store is back"
+until_true 15 eval '[ "$(field b r owner)" = None ]'; ok $? "the last changes are committed and released"
+run 0 "another node goes online without --fenced" a online r
+is "$(cat "$A/spooled")" spooled "P1: with what was spooled"
+cmp -s "$A/y" "$Bd/y"; ok $? "and all before"
+down b
 
 # one that does not answer at all: status is memory only
 hf a resource set r commit-timeout=2s >/dev/null

@@ -36,6 +36,21 @@ static void plural(const char *lead, int64_t n, const char *one, const char *man
 	say("%s%lld %s", lead, (long long)n, n == 1 ? one : many);
 }
 
+/* What is not as it should be, although it worked: with -q as well, and never among the output. */
+static void print_note(struct cli *c, struct json_object *r)
+{
+	const char *name = arg_pos(c, 0), *note = jstr(r, "note");
+	size_t n = strlen(name);
+
+	if (!*note)
+		return;
+	fflush(stdout);
+	if (!strncmp(note, name, n) && note[n] == ':')
+		fprintf(stderr, "holdfast %s: %s\n", c->cmd->name, note);
+	else
+		fprintf(stderr, "holdfast %s: %s: %s\n", c->cmd->name, name, note);
+}
+
 static void print_online(struct cli *c, struct json_object *r)
 {
 	struct json_object *done = jobj(r, "restored"), *ms = jobj(r, "ms");
@@ -56,7 +71,10 @@ static void print_online(struct cli *c, struct json_object *r)
 		say("\n");
 		return;
 	}
-	say(", epoch %lld, generation %lld", (long long)jint(r, "epoch"), (long long)jint(r, "generation"));
+	if (arg_flag(c, "without-store"))
+		say(" without the store, with what is on this node; nothing is committed");
+	else
+		say(", epoch %lld, generation %lld", (long long)jint(r, "epoch"), (long long)jint(r, "generation"));
 	if (jhas(ms, "total"))
 		say(", in %lld ms", (long long)jint(ms, "total"));
 	say("\n");
@@ -93,6 +111,7 @@ int cmd_online(struct cli *c)
 		print_json(r);
 	else
 		print_online(c, r);
+	print_note(c, r);
 	json_object_put(r);
 	return printed(c);
 }
@@ -116,9 +135,11 @@ int cmd_offline(struct cli *c)
 			say(", generation %lld", (long long)jint(r, "generation"));
 		say("\n");
 	}
+	fflush(stdout);
 	if (jbool(r, "spooled"))
 		fprintf(stderr, "holdfast offline: the store is out of reach: the last changes of %s are kept on this node "
 				"only, and are committed when it comes back\n", arg_pos(c, 0));
+	print_note(c, r);
 	json_object_put(r);
 	return printed(c);
 }

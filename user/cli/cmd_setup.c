@@ -40,13 +40,22 @@ static int layout(struct cli *c, struct hf_format *f)
 	return 0;
 }
 
-static int joined(struct cli *c, char *text)
+static int joined(struct cli *c, char *text, bool first)
 {
+	const char *conf = c->conf ? c->conf : getenv("HOLDFAST_CONF");
 	struct json_object *o = taken(c, text);
 
-	if (!c->json && !c->quiet)
-		say("this is node %s of cluster %s (area %lld)\nnow start the daemon: systemctl start holdfastd\n",
-		    jstr(o, "node"), jstr(o, "cluster"), (long long)jint(o, "slot"));
+	if (!c->json && !c->quiet) {
+		say("this is node %s of cluster %s (area %lld)\n", jstr(o, "node"), jstr(o, "cluster"),
+		    (long long)jint(o, "slot"));
+		if (first)
+			say("the other nodes need a copy of this node's key before they join; without it the disk cannot be read\n");
+		/* the unit knows the usual configuration only */
+		if (conf && *conf)
+			say("now start the daemon: holdfastd -c %s\n", conf);
+		else
+			say("now start the daemon: systemctl start holdfastd\n");
+	}
 	json_object_put(o);
 	return printed(c);
 }
@@ -61,7 +70,7 @@ int cmd_init(struct cli *c)
 		return ret;
 	if (hf_node_init(c->conf, arg_pos(c, 0), &f, &text, &c->err))
 		return fail(c);
-	return joined(c, text);
+	return joined(c, text, true);
 }
 
 int cmd_join(struct cli *c)
@@ -70,7 +79,7 @@ int cmd_join(struct cli *c)
 
 	if (hf_node_join(c->conf, arg_pos(c, 0), &text, &c->err))
 		return fail(c);
-	return joined(c, text);
+	return joined(c, text, false);
 }
 
 int cmd_keygen(struct cli *c)
@@ -198,6 +207,10 @@ int cmd_disk_check(struct cli *c)
 
 	if (text)		/* the findings, when something is wrong as well */
 		out = report(c, text);
+	if (!ret && !out && !c->json && !c->quiet) {
+		say("\nall that is in use was read and is authentic\n");
+		out = printed(c);
+	}
 	return ret ? fail(c) : out;
 }
 

@@ -23,10 +23,14 @@ static enum paint paint_of(struct json_object *o)
 static void sentences(struct json_object *o)
 {
 	struct json_object *u = jobj(o, "unconfirmed");
-	const char *name = jstr(o, "name");
+	const char *name = jstr(o, "name"), *error = jstr(o, "error");
+	size_t n = strlen(name);
 
-	if (*jstr(o, "error"))
-		say("%s: %s\n", name, jstr(o, "error"));
+	/* most errors name the resource themselves */
+	if (*error && !strncmp(error, name, n) && error[n] == ':')
+		say("%s\n", error);
+	else if (*error)
+		say("%s: %s\n", name, error);
 	for (size_t i = 0; i < jlen(o, "warnings"); i++)
 		say("%s: %s\n", name, json_object_get_string(jat(o, "warnings", i)));
 	if (!json_object_is_type(u, json_type_object))
@@ -79,8 +83,14 @@ static void print_status(struct json_object *r)
 	const char *store = jstr(r, "store");
 	struct table *t;
 
-	say("cluster %s, node %s, tracking with %s, store ", jstr(r, "cluster"), jstr(r, "node"), jstr(r, "source"));
-	say_painted(strcmp(store, "ok") ? BAD : GOOD, "%s", store);
+	say("cluster %s, node %s, tracking with %s", jstr(r, "cluster"), jstr(r, "node"), jstr(r, "source"));
+	if (strcmp(store, "ok")) {
+		say("\n");
+		say_painted(BAD, "%s", store);
+	} else {
+		say(", store ");
+		say_painted(GOOD, "%s", store);
+	}
 	say("\n\n");
 	if (!jlen(r, "resources")) {
 		say("no resources yet; holdfast resource add R registers one\n");

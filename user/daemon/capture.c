@@ -32,7 +32,7 @@ static int collect(void *ctx, const struct hf_dirty *d)
 	struct cut *c = k->c;
 	struct noted key = { .cp = k->cp, .id = d->id }, *e;
 
-	e = bsearch(&key, c->v, c->sorted, sizeof(*c->v), noted_cmp);
+	e = c->sorted ? bsearch(&key, c->v, c->sorted, sizeof(*c->v), noted_cmp) : NULL;
 	if (e) {
 		if (e->seq != d->seq || e->flags != d->flags) {
 			e->seq = d->seq;

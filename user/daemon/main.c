@@ -212,6 +212,26 @@ static int start(struct hf_err *err)
 	return ret;
 }
 
+static void *leave(void *arg)
+{
+	if (hfd.store->ops->leave(hfd.store))
+		hf_logf(HF_LOG_WARN, "could not say that this node leaves; others wait for its lease");
+	return NULL;
+}
+
+/* Bounded, as everything at the end: a store that hangs is left to itself. */
+static void leave_bounded(void)
+{
+	struct timespec ts;
+	pthread_t t;
+
+	if (pthread_create(&t, NULL, leave, NULL))
+		return;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	ts.tv_sec += 2;
+	pthread_timedjoin_np(t, NULL, &ts);
+}
+
 /* Stop accepting, give the changes their last chance, leave if nothing depends on us. */
 static void stop(int code)
 {
@@ -223,8 +243,8 @@ static void stop(int code)
 	resources_stop(5000, code != HF_STALE);
 	tracker_stop();
 	beat_stop();
-	if (!any && code != HF_STALE && hfd.store->ops->leave(hfd.store))
-		hf_logf(HF_LOG_WARN, "could not say that this node leaves; others wait for its lease");
+	if (!any && code != HF_STALE)
+		leave_bounded();
 	server_exit();
 }
 

@@ -2,6 +2,8 @@
 /* Going offline: last capture with a full comparison, commit, confirm, release, untrack. */
 #include "replicator.h"
 
+#define SPOOL_RETRY_MS 2000
+
 static void ended(struct resource *r, const char *why)
 {
 	pthread_mutex_lock(&r->lock);
@@ -37,6 +39,7 @@ static void spool(struct resource *r, struct job *j)
 	pthread_mutex_lock(&r->lock);
 	r->unreleased = true;
 	pthread_mutex_unlock(&r->lock);
+	r->spool_ms = hf_now_ms() + SPOOL_RETRY_MS;
 	ended(r, "without the store");
 	resource_journal(r, JR_UNRELEASED, epoch, gen);
 	j->spooled = true;
@@ -101,9 +104,29 @@ int job_offline(struct resource *r, struct job *j)
 	}
 	j->gen = r->confirmed;
 	j->epoch = r->epoch;
+	pthread_mutex_lock(&r->lock);
+	r->unreleased = false;
+	pthread_mutex_unlock(&r->lock);
 	ended(r, NULL);
 	resource_journal(r, JR_NONE, 0, 0);
 	return 0;
+}
+
+/* Stopped without the store: once it answers, commit what was held back and
+ * release, unless another node has taken over. To everybody else the resource
+ * is offline all the time. */
+void spool_retry(struct resource *r)
+{
+	struct job j = { .refs = 1 };
+	int ret;
+
+	r->quiet = true;
+	ret = job_resume(r, &j);
+	r->quiet = false;
+	if (ret)
+		r->spool_ms = hf_now_ms() + SPOOL_RETRY_MS;
+	json_object_put(j.displaced);
+	json_object_put(j.changes);
 }
 
 int job_reset(struct resource *r, struct job *j)

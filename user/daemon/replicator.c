@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #define GUARD_FREE 8		/* a handful of files may always go */
+#define GUARD_WINDOW_MS 60000
 
 void replicator_reset(struct resource *r)
 {
@@ -31,31 +32,48 @@ static int count_item(void *ctx, const struct hf_item *it)
 	return 0;
 }
 
-/* Would this commit take away more of a tree than an accident should? */
-static int guard(struct resource *r, struct hf_err *err)
+/*
+ * Would the tree then have lost more than an accident should take? Commits
+ * follow each other within milliseconds, so a large deletion comes in many of
+ * them: what counts is what the tree had at the beginning of the last minute.
+ */
+static int guard_one(struct resource *r, struct ckpt *c, unsigned pct, struct hf_err *err)
 {
-	struct hf_policy pol;
+	uint64_t puts, dels, before, after = 0, now = hf_now_ms(), may;
 	char prefix[TREEDB_PREFIX + 1];
 
-	resource_policy(r, &pol);
-	for (unsigned i = 0; pol.delete_guard_pct && i < r->ncp; i++) {
-		uint64_t puts, dels, before, after = 0;
-
-		treedb_prefix(r->cp[i]->id, prefix);
-		hf_log_pending_stat(r->log, prefix, TREEDB_PREFIX, &puts, &dels, &before);
-		if (dels <= GUARD_FREE || dels * 100 <= before * pol.delete_guard_pct)
-			continue;
-		/* what only moved is not gone */
-		hf_log_each(r->log, prefix, TREEDB_PREFIX, count_item, &after);
-		if (after >= before || before - after <= GUARD_FREE ||
-		    (before - after) * 100 <= before * pol.delete_guard_pct)
-			continue;
-		return hf_fail(err, HF_REFUSED, -EBUSY,
-			       "%s: %llu of %llu entries of %s would be deleted, more than delete-guard (%u%%) allows at once; if that is meant, `holdfast sync %s --allow-delete`",
-			       r->name, (unsigned long long)(before - after), (unsigned long long)before,
-			       r->cp[i]->path, pol.delete_guard_pct, r->name);
+	treedb_prefix(c->id, prefix);
+	hf_log_pending_stat(r->log, prefix, TREEDB_PREFIX, &puts, &dels, &before);
+	if (!c->guard_ms || now - c->guard_ms > GUARD_WINDOW_MS || before > c->guard_ref) {
+		c->guard_ref = before;
+		c->guard_ms = now;
 	}
-	return 0;
+	may = c->guard_ref * pct / 100;
+	may = may > GUARD_FREE ? may : GUARD_FREE;
+	if (!dels || before - dels + may >= c->guard_ref)
+		return 0;
+	/* what only moved is not gone */
+	hf_log_each(r->log, prefix, TREEDB_PREFIX, count_item, &after);
+	if (after + may >= c->guard_ref)
+		return 0;
+	return hf_fail(err, HF_REFUSED, -EBUSY,
+		       "%s: %llu of %llu entries of %s would be deleted, more than delete-guard (%u%%) allows at once; if that is meant, `holdfast sync %s --allow-delete`",
+		       r->name, (unsigned long long)(c->guard_ref - after), (unsigned long long)c->guard_ref,
+		       c->path, pct, r->name);
+}
+
+static int guard(struct resource *r, bool allow, struct hf_err *err)
+{
+	struct hf_policy pol;
+	int ret = 0;
+
+	resource_policy(r, &pol);
+	for (unsigned i = 0; i < r->ncp && !ret; i++)
+		if (allow)
+			r->cp[i]->guard_ms = 0;
+		else if (pol.delete_guard_pct)
+			ret = guard_one(r, r->cp[i], pol.delete_guard_pct, err);
+	return ret;
 }
 
 int reclaim(struct resource *r, struct hf_err *err)
@@ -163,8 +181,8 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 		goto fail;
 	}
 	pending = hf_log_pending(r->log);
-	if (pending && !a->allow_delete) {
-		ret = guard(r, err);
+	if (pending) {
+		ret = guard(r, a->allow_delete, err);
 		if (ret) {
 			pthread_mutex_lock(&r->lock);
 			snprintf(r->warn_guard, sizeof(r->warn_guard), "delete-guard: %.230s", err->msg);

@@ -205,6 +205,8 @@ void resource_set_state(struct resource *r, enum rstate s, const char *why)
 	enum rstate was;
 	struct json_object *ev;
 
+	if (r->quiet)
+		return;
 	pthread_mutex_lock(&r->lock);
 	was = r->state;
 	r->state = s;
@@ -345,6 +347,15 @@ static void *worker(void *arg)
 				pthread_mutex_lock(&r->lock);
 				continue;
 			}
+		}
+		if (r->unreleased && !r->live) {
+			if (r->spool_ms <= now) {
+				pthread_mutex_unlock(&r->lock);
+				spool_retry(r);
+				pthread_mutex_lock(&r->lock);
+				continue;
+			}
+			due = r->spool_ms;
 		}
 		if (r->examine && r->examine_ms < due)
 			due = r->examine_ms;

@@ -31,6 +31,7 @@ struct ckpt {
 	struct place *place;
 	bool lost;		/* the root is gone; said once */
 	bool seed;		/* the log has nothing of it yet */
+	uint64_t guard_ref, guard_ms;	/* entries it had, and when (delete-guard) */
 	bool made;		/* its root was made for the restore */
 };
 
@@ -97,6 +98,8 @@ struct resource {
 	uint64_t noted, note_retry_ms;	/* generation that the row tells of */
 	uint64_t base_ms;	/* wanted since; 0 not */
 	uint64_t base_retry_ms;
+	bool quiet;		/* what it does now is no change of state to others */
+	uint64_t spool_ms;	/* when to try to end what was stopped without the store */
 	bool examine;		/* fenced out: compare what is here */
 	uint64_t examine_ms;
 	unsigned examine_tries;
@@ -159,6 +162,7 @@ int job_online(struct resource *r, struct job *j);
 int job_resume(struct resource *r, struct job *j);
 /* offline.c */
 int job_offline(struct resource *r, struct job *j);
+void spool_retry(struct resource *r);
 int job_reset(struct resource *r, struct job *j);
 /* restore.c */
 int restore_all(struct resource *r, struct hf_log *from, struct job *j, struct hf_err *err);

@@ -249,7 +249,8 @@ static int take(struct resource *r, const struct hf_resource *def, struct job *j
 	if (ret)
 		return ret;
 	j->ms_claim = hf_now_ms() - t;
-	resource_journal(r, mode == RESUME || j->keep_local ? JR_ONLINE : JR_RESTORING, r->epoch,
+	resource_journal(r, r->quiet ? JR_UNRELEASED :
+			 mode == RESUME || j->keep_local ? JR_ONLINE : JR_RESTORING, r->epoch,
 			 hf_log_gen(r->log));
 	ret = open_after(r, def, j, mode, err);
 	if (ret)
@@ -347,12 +348,15 @@ static int go_online(struct resource *r, struct job *j, enum mode mode)
 	}
 	pthread_mutex_lock(&r->lock);
 	r->live = true;
-	r->stale = r->unreleased = r->without_store = false;
-	r->j.has_unconfirmed = false;
+	r->stale = r->without_store = false;
+	if (!r->quiet) {
+		r->unreleased = false;
+		r->j.has_unconfirmed = false;
+	}
 	j->epoch = r->epoch;
 	j->gen = r->gen;
 	pthread_mutex_unlock(&r->lock);
-	resource_journal(r, JR_ONLINE, j->epoch, j->gen);
+	resource_journal(r, r->quiet ? JR_UNRELEASED : JR_ONLINE, j->epoch, j->gen);
 	resource_set_state(r, RS_ONLINE, NULL);
 	note_mounts(r);
 	if (hf_log_wants_base(r->log))
@@ -427,6 +431,9 @@ int job_online(struct resource *r, struct job *j)
 		return ret;
 	if (j->dry_run)
 		return online_dry_run(r, j, &j->err);
+	/* what was held back by a stop without the store comes first */
+	if (r->unreleased)
+		spool_retry(r);
 	return go_online(r, j, TAKE_OVER);
 }
 
@@ -450,7 +457,7 @@ int job_resume(struct resource *r, struct job *j)
 		/* compared again, or for the first time: who knows what was written meanwhile */
 		ret = 0;
 	} else {
-		for (unsigned i = 0; i < 10; i++) {
+		for (unsigned i = 0; i < (r->quiet ? 1 : 10); i++) {
 			ret = hfd.store->ops->stat(hfd.store, &def->id, &st, &j->err);
 			if (!ret || ret == -ENOENT)
 				break;
@@ -501,8 +508,19 @@ int job_resume(struct resource *r, struct job *j)
 			step_down(r, "another node took over while this daemon was away");
 			break;
 		}
+		if (jr.state == JR_ONLINE) {
+			ret = go_online(r, j, RESUME);
+			break;
+		}
+		if (!r->quiet) {
+			/* the worker does it, as for one that was stopped in this life */
+			pthread_mutex_lock(&r->lock);
+			r->unreleased = true;
+			pthread_mutex_unlock(&r->lock);
+			break;
+		}
 		ret = go_online(r, j, RESUME);
-		if (!ret && jr.state == JR_UNRELEASED)
+		if (!ret)
 			ret = job_offline(r, j);
 		break;
 	}
@@ -514,6 +532,6 @@ out:
 		resource_set_state(r, RS_OFFLINE, "nothing to resume");
 	}
 	if (ret)
-		hf_logf(HF_LOG_ERR, "%s: not resumed: %s", r->name, j->err.msg);
+		hf_logf(r->quiet ? HF_LOG_DEBUG : HF_LOG_ERR, "%s: not resumed: %s", r->name, j->err.msg);
 	return ret;
 }

@@ -91,9 +91,8 @@ static void put_unconfirmed(struct json_object *o, const struct journal *j)
 static void put_warnings(struct json_object *w, struct resource *r)
 {
 	if (r->stale)
-		warn(w, "stale: this node was fenced out; %s%s",
-		     r->examine ? "what it holds is being compared" : "it owns nothing of this resource",
-		     r->st_valid && r->st.node[0] && !r->st.mine ? "" : " any more");
+		warn(w, "stale: this node was fenced out%s",
+		     r->examine ? "; what it holds is being compared" : "");
 	if (r->without_store)
 		warn(w, "without-store: online with what is on this node; nothing is committed");
 	if (r->unreleased)
