@@ -447,6 +447,7 @@ char *hf_printable(const void *ptr, size_t n)
 struct seam {
 	char name[48];
 	long at;
+	bool on;		/* and from then on */
 	enum { SEAM_STOP, SEAM_KILL, SEAM_EIO, SEAM_SLEEP } what;
 	unsigned ms;
 	atomic_long hits;
@@ -466,7 +467,10 @@ void hf_seam_init(const char *spec)
 		struct seam *m = &seams[nseams];
 		char what[32];
 
-		if (sscanf(s, "%47[^:]:%ld:%31s", m->name, &m->at, what) != 3)
+		m->on = false;
+		if (sscanf(s, "%47[^:]:%ld+:%31s", m->name, &m->at, what) == 3)
+			m->on = true;
+		else if (sscanf(s, "%47[^:]:%ld:%31s", m->name, &m->at, what) != 3)
 			continue;
 		if (!strcmp(what, "stop"))
 			m->what = SEAM_STOP;
@@ -491,7 +495,9 @@ int hf_seam(const char *name)
 
 		if (strcmp(m->name, name))
 			continue;
-		if (atomic_fetch_add(&m->hits, 1) + 1 != m->at && m->at)
+		long hit = atomic_fetch_add(&m->hits, 1) + 1;
+
+		if (m->on ? hit < m->at : hit != m->at && m->at)
 			continue;
 		switch (m->what) {
 		case SEAM_STOP: raise(SIGSTOP); break;

@@ -89,7 +89,7 @@ char *hf_printable(const void *p, size_t n);
  * hf_seam() - a named step of the commit, confirm, claim and restore protocols
  *
  * Does nothing unless the daemon was started with HOLDFAST_SEAM="NAME:N:ACTION"
- * (several with commas): at the N-th time step NAME is reached (0: each time), ACTION is
+ * (several with commas): at the N-th time step NAME is reached (0: each time; N+: from then on), ACTION is
  * `stop` (SIGSTOP of the process), `kill` (SIGKILL), `eio` (the seam returns
  * -EIO and the step fails as a device would) or `sleep=MS`. It is how the tests
  * pause an owner between two steps; NAME is the step's name in
