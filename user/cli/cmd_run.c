@@ -139,6 +139,9 @@ int cmd_offline(struct cli *c)
 	if (jbool(r, "spooled"))
 		fprintf(stderr, "holdfast offline: the store is out of reach: the last changes of %s are kept on this node "
 				"only, and are committed when it comes back\n", arg_pos(c, 0));
+	else if (*jstr(r, "note") && strncmp(jstr(r, "note"), "stale:", 6))
+		fprintf(stderr, "holdfast offline: the last changes of %s are on this node only; generation %lld is what others "
+				"restore\n", arg_pos(c, 0), (long long)jint(r, "generation"));
 	print_note(c, r);
 	json_object_put(r);
 	return printed(c);

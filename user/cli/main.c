@@ -59,7 +59,7 @@ static const struct cmd cmds[] = {
 	{ "sync", "R [--quick] [--allow-delete] | --group R...", "wait until everything is confirmed",
 	  { { "R", V_NAME, false, true } }, { FLAG("quick"), FLAG("allow-delete"), FLAG("group") }, cmd_sync },
 	{ "status", "[R] [--watch]", "how the resources are", { R_OPT }, { FLAG("watch") }, cmd_status },
-	{ "watch", "[R]", "changes, commits and states as they happen", { R_OPT }, { { 0 } }, cmd_watch },
+	{ "watch", "[R]", "changes, commits and states of this node as they happen", { R_OPT }, { { 0 } }, cmd_watch },
 	{ "history", "R", "the generations", { R }, { { 0 } }, cmd_history },
 	{ "diff", "R [GENERATION [GENERATION]]", "what differs; the newest against this node, if none is given",
 	  { R, { "GENERATION", V_GEN, true, false }, { "GENERATION", V_GEN, true, false } }, { { 0 } }, cmd_diff },
@@ -212,8 +212,11 @@ static int run(struct cli *c, int argc, char **argv)
 			c->json = true;
 		else if (!strcmp(argv[globals], "-c") && globals + 1 < argc)
 			globals++;
+		else if (!strcmp(argv[globals], "-c"))
+			return usage(c, "-c needs the name of a configuration file");
 		else if (strcmp(argv[globals], "-q") && strcmp(argv[globals], "--quiet"))
-			return usage(c, "before the verb there can be -c FILE, --json and -q only; see holdfast help");
+			return usage(c, "%s: before the verb there can be -c FILE, --json and -q only; see holdfast help",
+				     arg_text_ok(argv[globals]) ? argv[globals] : "an option that is not text");
 		globals++;
 	}
 	if (globals >= argc)

@@ -354,6 +354,8 @@ int log_walk(struct disk *d, const struct claim_rec *acc, const struct walk_opts
 		}
 		at_base = true;
 	}
+	if (n > 1)
+		end->below = ch[1];
 out:
 	reader_exit(&w.rd);
 	free(ch);

@@ -199,6 +199,12 @@ static int adopt(struct claim *c, struct row *r, hf_restart_fn restart, hf_rec_f
 	}
 	if (ret)
 		return ret;
+	if (!end.seq) {
+		/* it holds its seal alone: what that tells of is adopted as it is, so that a
+		 * row of claims in vain makes no longer and longer chain */
+		*old = end.below;
+		return 0;
+	}
 	*old = acc.acc;
 	/* a base of that very epoch may be complete and not yet told of in the row: what is before
 	 * it may be gone as soon as it is */

@@ -196,6 +196,7 @@ struct walk_end {
 	struct pos base;	/* newest complete base */
 	uint64_t base_epoch;
 	bool released;
+	struct epoch_desc below;	/* what the newest epoch's seal tells of; epoch 0 none */
 };
 struct walk_opts {
 	bool history;		/* from as far back as it can be read */

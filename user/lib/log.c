@@ -649,8 +649,8 @@ int hf_log_commit(struct hf_log *l, unsigned flags, const char *note, uint64_t *
 			codec_put(&b, e);
 		some = true;
 	}
-	if (!ret)
-		ret = hf_seam("commit.append");
+	if (!ret && (ret = hf_seam("commit.append")))
+		hf_fail(err, HF_UNAVAIL, ret, "%s: injected failure of an append", l->id.name);
 	if (!ret)
 		ret = log_append(l, &b, HF_REC_DELTA, flags | begin, next, &tail_place, err);
 	hf_buf_free(&b);
