@@ -74,7 +74,7 @@ static void tell(struct resource *r, const struct ckpt *cp, const struct noted *
 	jstr(o, "resource", r->name);
 	jbytes(o, "path", cp->path);
 	/* names inside a crypto checkpoint are not told */
-	jbytes(o, "rel", cp->crypto ? "" : e->rel);
+	jbytes(o, "rel", cp->crypto || cp->file ? "" : e->rel);
 	if (e->comm[0])
 		jbytes(o, "who", e->comm);
 	server_broadcast(r->name, o);

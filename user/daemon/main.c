@@ -88,6 +88,10 @@ static int load(const char *conf, struct hf_err *err)
 
 	if (ret)
 		return ret;
+	if (!hfd.conf->exists)
+		return hf_fail(err, HF_USAGE, -EINVAL,
+			       "there is no configuration %s; `holdfast init DEV --name CLUSTER` makes a cluster, `holdfast join DEV` joins one",
+			       hfd.conf->path);
 	if (!hfd.conf->url)
 		return hf_fail(err, HF_USAGE, -EINVAL,
 			       "%s names no store ([store] url); `holdfast init DEV --name CLUSTER` makes a cluster, `holdfast join DEV` joins one",

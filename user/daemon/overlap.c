@@ -144,11 +144,16 @@ int place_reserve(struct ckpt *c, const char *resource, struct hf_err *err)
 	if (!p)
 		return hf_fail(err, HF_FAILED, -ENOMEM, "%s: cannot find out where %s lies", resource, c->path);
 	pthread_mutex_lock(&places_lock);
-	for (struct place *o = places; o && !ret; o = o->next)
-		if (overlap(o, p))
+	for (struct place *o = places; o && !ret; o = o->next) {
+		bool same = !strcmp(o->resource, resource);
+
+		/* of one resource the outer tree may leave the inner one out */
+		if (same ? !o->file && !p->file && o->dev == p->dev && o->ino == p->ino : overlap(o, p))
 			ret = hf_fail(err, HF_REFUSED, -EBUSY,
-				      "%s: its tree %s overlaps %s of resource %s, which is online on this node; two instances must use different paths",
-				      resource, c->path, o->shown, o->resource);
+				      "%s: its tree %s overlaps %s of %s%s; two instances must use different paths",
+				      resource, c->path, o->shown, same ? "the same resource" : o->resource,
+				      same ? "" : ", which is online on this node");
+	}
 	if (!ret) {
 		p->next = places;
 		places = p;

@@ -95,7 +95,7 @@ static int list_change(void *ctx, enum hf_change ch, const char *rel)
 		return 1;
 	o = jobj();
 	jbytes(o, "path", l->c->path);
-	jbytes(o, "rel", l->c->crypto ? "" : rel);
+	jbytes(o, "rel", l->c->crypto || l->c->file ? "" : rel);
 	jstr(o, "change", word[ch]);
 	json_object_array_add(l->arr, o);
 	return 0;

@@ -407,7 +407,11 @@ int server_start(struct hf_err *err)
 			       "%s is too long for a socket (at most 107 bytes); choose a shorter runtime_dir",
 			       hfd.socket_path);
 	strcpy(a.sun_path, hfd.socket_path);
+	/* the socket has its own mode; a read_group must get as far as to it */
+	mode_t old = umask(022);
+
 	ret = hf_mkdirs(hfd.conf->runtime_dir, 0755);
+	umask(old);
 	if (ret)
 		return hf_fail(err, HF_FAILED, ret, "cannot make %s: %s", hfd.conf->runtime_dir, strerror(-ret));
 	/* the lock in state_dir keeps out a second daemon of this node, not one of
@@ -425,8 +429,7 @@ int server_start(struct hf_err *err)
 	lfd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (lfd < 0)
 		return hf_fail(err, HF_FAILED, -errno, "socket: %s", strerror(errno));
-	mode_t old = umask(0177);
-
+	old = umask(0177);
 	ret = bind(lfd, (struct sockaddr *)&a, sizeof(a)) ? -errno : 0;
 	umask(old);
 	if (!ret && read_gid != (gid_t)-1 &&

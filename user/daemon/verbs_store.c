@@ -92,6 +92,7 @@ struct diff {
 	struct json_object *arr;
 	const char *path;
 	bool crypto, cut;
+	bool file;		/* the checkpoint is one file: its path says it all */
 	struct hf_log *other;
 	bool backwards;
 };
@@ -107,7 +108,9 @@ static int change(struct diff *d, const char *rel, size_t len, const char *word)
 	}
 	o = jobj();
 	jbytes(o, "path", d->path);
-	s = hf_printable(d->crypto ? "" : rel, d->crypto ? 0 : len);
+	if (d->crypto || d->file)
+		len = 0;
+	s = hf_printable(rel, len);
 	jstr(o, "rel", s);
 	free(s);
 	jstr(o, "change", word);
@@ -139,7 +142,7 @@ static int diff_tree(const struct hf_resource *def, const struct hf_checkpoint *
 
 	if (ret)
 		return ret;
-	c->file = ckpt_is_file(c, cp->file, from);
+	d->file = c->file = ckpt_is_file(c, cp->file, from);
 	treedb_init(&db, from, hfd.keys, c->id, NULL);
 	ret = ckpt_open(c, def, false, err);
 	if (!ret)
@@ -246,6 +249,7 @@ static int diff_verb(struct req *q, struct hf_err *err)
 	for (unsigned i = 0; i < def->ncp && !ret; i++) {
 		d.path = def->cp[i].path;
 		d.crypto = def->cp[i].crypto;
+		d.file = def->cp[i].file;
 		ret = two ? diff_logs(&def->cp[i], from, to, &d) : diff_tree(def, &def->cp[i], from, &d, err);
 	}
 	if (ret)

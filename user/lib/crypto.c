@@ -56,9 +56,10 @@ int hf_keys_load(const char *path, struct hf_keys **out, struct hf_err *err)
 		path = cred;
 	}
 	if (fd < 0)
-		return hf_fail(err, errno == ENOENT ? HF_FAILED : HF_OK, -errno,
-			       "the cluster's key cannot be read from %s: %s; copy it from another node, or make one with holdfast keygen",
-			       path, strerror(errno));
+		return errno == ENOENT ?
+			hf_fail(err, HF_FAILED, -ENOENT,
+				"the cluster's key is not there: %s; copy it from another node (only for a new cluster: holdfast keygen)", path) :
+			hf_fail(err, HF_OK, -errno, "the cluster's key cannot be read from %s: %s", path, strerror(errno));
 	if (fstat(fd, &st)) {
 		ret = hf_fail(err, HF_FAILED, -errno, "%s: %s", path, strerror(errno));
 		goto out;

@@ -95,6 +95,27 @@ out:
 	return ret;
 }
 
+/* Is it still the disk that was opened? Who formats a disk anew cannot tell those who
+ * use it. Damage of the superblock alone is no reason to stop. */
+int super_check(struct disk *d, struct hf_err *err)
+{
+	struct super sb;
+	uint64_t size;
+	int ret = dev_size(d->fd, &size);
+
+	if (!ret && size < d->sb.size)
+		ret = -EIO;	/* gone for now, as a path that failed */
+	if (!ret)
+		ret = super_read(d->fd, d->keys, &sb, NULL);
+	if (ret == -EBADMSG || ret == -ENOTSUP)
+		return 0;
+	if (ret == -ENODEV || ret == -EKEYREJECTED || (!ret && memcmp(sb.disk_uuid, d->sb.disk_uuid, 16)))
+		return hf_fail(err, HF_STALE, -ESTALE,
+			       "%s is not the disk of cluster %s any more: it was formatted anew or overwritten; this node writes nothing to it",
+			       d->path, d->sb.cluster);
+	return ret;
+}
+
 static int super_write(int fd, const struct super *sb, const struct hf_keys *keys)
 {
 	uint8_t *p = dio_alloc(HFD_SECTOR);
@@ -148,7 +169,8 @@ static int disk_new(const char *path, const struct hf_keys *keys, bool write, st
 	}
 	ret = super_read(d->fd, keys, &d->sb, &e);
 	if (ret) {
-		hf_fail(err, e.exit, ret, "%s: %s", path, e.msg);
+		hf_fail(err, e.exit, ret, "%s: %s%s", path, e.msg,
+			ret == -ENODEV ? "; holdfast init makes one" : "");
 		goto err;
 	}
 	ret = dev_size(d->fd, &size);
@@ -474,6 +496,34 @@ static int layout(struct super *sb, const struct hf_format *f, uint64_t size, st
 	return 0;
 }
 
+/* Formatting under a daemon that beats would leave both with a damaged disk. */
+static int in_use(const char *dev, const struct hf_keys *keys, struct hf_err *err)
+{
+	uint64_t counter[HF_MAX_NODES], start = hf_now_ms();
+	struct disk *d;
+	bool any = false;
+	int ret;
+
+	if (disk_open_ro(dev, keys, &d, NULL))
+		return 0;	/* not ours: the caller was asked about that */
+	ret = nodes_read(d);
+	for (uint32_t i = 0; i < d->sb.nodes; i++) {
+		counter[i] = d->seen[i].rec.counter;
+		any |= d->seen[i].status == SLOT_OK && d->seen[i].rec.state == NODE_ST_UP;
+	}
+	while (!ret && any && hf_now_ms() - start < d->sb.lease_ms) {
+		hf_sleep_ms(d->sb.beat_ms / 2);
+		ret = nodes_read(d);
+		for (uint32_t i = 0; i < d->sb.nodes && !ret; i++)
+			if (d->seen[i].rec.counter != counter[i])
+				ret = hf_fail(err, HF_REFUSED, -EBUSY,
+					      "%s is in use: the daemon of node %s of cluster %s is alive; stop it first",
+					      dev, d->seen[i].rec.name, d->sb.cluster);
+	}
+	disk_close(&d->store);
+	return ret == -EBUSY ? ret : 0;
+}
+
 /* All rows must read as never written; areas need not: nothing points there. */
 static int wipe(int fd, uint64_t from, uint64_t to)
 {
@@ -550,6 +600,8 @@ int hf_disk_format(const char *conf, const char *dev, const struct hf_format *f,
 			goto out;
 	}
 	ret = layout(&sb, f, size, err);
+	if (!ret && f->force)
+		ret = in_use(dev, keys, err);
 	if (ret)
 		goto out;
 	snprintf(sb.cluster, sizeof(sb.cluster), "%s", f->cluster);

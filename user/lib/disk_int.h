@@ -137,6 +137,7 @@ struct claim {
 void *dio_alloc(size_t n);			/* zeroed, aligned; free() */
 int disk_read(struct disk *d, void *p, size_t n, uint64_t off);
 int disk_write(struct disk *d, const void *p, size_t n, uint64_t off);	/* durable */
+int super_check(struct disk *d, struct hf_err *err);	/* -ESTALE: another disk by now */
 uint64_t area_place(const struct disk *d, uint32_t slot);
 bool in_area(const struct disk *d, uint32_t slot, uint64_t place, uint64_t n);
 

@@ -235,8 +235,12 @@ int node_join(struct disk *d, struct hf_err *err)
 int node_beat(struct disk *d, struct hf_err *err)
 {
 	struct seen *s = &d->seen[d->id.slot];
-	int ret = nodes_read(d);
+	int ret = super_check(d, err);
 
+	if (ret == -ESTALE)
+		return ret;
+	if (!ret)
+		ret = nodes_read(d);
 	if (ret)
 		return io_err(d, err, ret);
 	if (s->status == SLOT_OK && memcmp(s->rec.incarnation, d->incarnation, 16))

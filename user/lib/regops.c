@@ -173,12 +173,15 @@ int hf_reg_resource_delete(struct hf_store *s, const char *name, struct hf_err *
 	}
 	d.uuid = r->id.uuid;
 	ret = hf_log_claim(s, &r->id, 0, &l, err);
-	if (ret)
+	/* a damaged log cannot be adopted, but its ballot is written: whoever owned it is fenced */
+	if (ret && ret != -EBADMSG)
 		goto out_reg;
+	if (ret)
+		hf_logf(HF_LOG_WARN, "%s: deleted although its log is damaged: %s", name, err ? err->msg : "");
 	ret = hf_reg_change(s, res_del, &d, "resource delete", err);
-	if (!ret && empty_log(l, &later))
+	if (l && !ret && empty_log(l, &later))
 		hf_logf(HF_LOG_WARN, "%s: deleted, but its space is not back yet: %s", name, later.msg);
-	if (hf_log_release(l, &later))
+	if (l && hf_log_release(l, &later))
 		hf_logf(HF_LOG_WARN, "%s: %s", name, later.msg);
 	hf_log_close(l);
 out_reg:
