@@ -40,7 +40,7 @@ down b
 # by somebody else with another key
 cp "$tmp/disk" "$tmp/saved"
 dd if=/dev/zero of="$tmp/disk" bs=4k count=2 conv=notrunc 2>/dev/null
-for i in $(seq 100); do kill -0 "${pid[a]}" 2>/dev/null || break; sleep 0.05; done
+for _ in $(seq 100); do kill -0 "${pid[a]}" 2>/dev/null || break; sleep 0.05; done
 wait "${pid[a]}"; is $? 6 "a daemon whose disk was overwritten stops by itself"
 grep -q 'formatted anew or overwritten' "$tmp/a/log"; ok $? "and says why"
 unset 'pid[a]'

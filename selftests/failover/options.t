@@ -14,7 +14,7 @@ hf a resource add r >/dev/null && hf a checkpoint add r /srv/t >/dev/null && hf 
 hf a sync r >/dev/null
 cp -a "$Ar/t" "$tmp/cut"
 ( i=0; while :; do i=$((i + 1)); echo $i >"$Ar/t/g$((i % 7))"; done ) & extra_pids=$!
-for i in $(seq 20); do
+for _ in $(seq 20); do
 	hf a --json sync r >"$tmp/out" 2>"$tmp/err"
 	grep -q '"consistent":false' "$tmp/out" && break
 done
