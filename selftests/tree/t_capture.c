@@ -336,7 +336,8 @@ static void single_file(void)
 
 	mem_init(&m);
 	sh("mkdir s s2 s3; echo conf >s/app.conf; echo other >s/other; chmod 640 s/app.conf; ln -s app.conf s/link; touch s2/beside s2/.holdfast-zzzzzzzz");
-	t = opent("s/app.conf", 0, false);
+	is(hf_tree_open("/", path_of("s/app.conf"), 0, true, NULL, 0, &d, &err), -ENOTDIR, "P5: a file is no directory");
+	t = opent("s/app.conf", HF_TREE_FILE, false);
 	ok(hf_tree_name(t) && !strcmp(hf_tree_name(t), "app.conf"), "a file is a tree of one name");
 	scan(t, &m, false);
 	is(mem_count(&m), 1, "nothing else is captured");

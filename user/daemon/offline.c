@@ -107,6 +107,7 @@ int job_offline(struct resource *r, struct job *j)
 	pthread_mutex_lock(&r->lock);
 	r->unreleased = false;
 	pthread_mutex_unlock(&r->lock);
+	settled_note(r, r->log);
 	ended(r, NULL);
 	resource_journal(r, JR_NONE, 0, 0);
 	return 0;

@@ -176,4 +176,12 @@ void note_mounts(struct resource *r);
 int checkpoints_reload(struct resource *r, struct hf_err *err);
 int job_reload(struct resource *r, struct job *j);
 
+/* settled.c */
+struct settled;
+void settled_save(const char *resource, const uint8_t uuid[16], struct hf_log *log);
+struct settled *settled_load(const char *resource, const uint8_t uuid[16]);
+void settled_free(struct settled *s);
+void settled_note(struct resource *r, struct hf_log *log);
+bool settled_is(const struct settled *s, uint32_t id, const char *rel, const struct hf_mark *now);
+
 #endif

@@ -6,16 +6,26 @@
 
 #define MAX_CHANGES 20000	/* in an answer */
 
+struct restoring { struct job *j; const struct settled *settled; uint32_t id; };
+
 static int progress(void *ctx, uint64_t done, uint64_t total)
 {
-	job_progress(ctx, "restore", done, total);
+	job_progress(((struct restoring *)ctx)->j, "restore", done, total);
 	return 0;
 }
 
-static int restore_one(struct resource *r, struct ckpt *c, struct hf_log *from, struct job *j,
-		       struct hf_err *err)
+static bool is_settled(void *ctx, const char *rel, const struct hf_mark *now)
 {
-	struct hf_restore_opts o = { .progress = progress, .ctx = j };
+	struct restoring *x = ctx;
+
+	return settled_is(x->settled, x->id, rel, now);
+}
+
+static int restore_one(struct resource *r, struct ckpt *c, struct hf_log *from, struct job *j,
+		       const struct settled *settled, struct hf_err *err)
+{
+	struct restoring x = { j, settled, c->id };
+	struct hf_restore_opts o = { .progress = progress, .settled = is_settled, .ctx = &x };
 	struct hf_restore_stat st = { 0 };
 	struct hf_displaced *keep = NULL;
 	struct hf_err e = { 0 };
@@ -67,11 +77,16 @@ static int restore_one(struct resource *r, struct ckpt *c, struct hf_log *from, 
 
 int restore_all(struct resource *r, struct hf_log *from, struct job *j, struct hf_err *err)
 {
+	struct regs *pin;
+	const struct hf_resource *def = resource_def(r, &pin);
+	struct settled *settled = def ? settled_load(r->name, def->id.uuid) : NULL;
 	int ret = 0;
 
+	regs_put(pin);
 	for (unsigned i = 0; i < r->ncp && !ret; i++)
 		if (treedb_has_any(from, r->cp[i]->id))
-			ret = restore_one(r, r->cp[i], from, j, err);
+			ret = restore_one(r, r->cp[i], from, j, settled, err);
+	settled_free(settled);
 	hf_displaced_prune(hfd.displaced_dir, hfd.conf->displaced_bytes, hfd.conf->displaced_keep_s);
 	return ret;
 }

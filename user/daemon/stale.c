@@ -152,6 +152,8 @@ static int examine(struct resource *r, const struct hf_resource *def, uint64_t *
 		ret = examine_one(r, c, log, count, id, err);
 		ckpt_free(own);
 	}
+	if (!ret)
+		settled_save(r->name, def->id.uuid, log);
 	hf_log_close(log);
 	return ret;
 }

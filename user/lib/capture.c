@@ -153,10 +153,12 @@ static int try_regular(struct capture *c, const struct hf_pair *p, int fd)
 	uint64_t now;
 	int ret;
 
+	/* before the cleaning: a page that a store makes dirty right after it takes further
+	 * stores without a sign, so its change time must count as young however long we slept */
+	now = hf_wall_ns();
 	ret = hf_clean(fd);
 	if (ret)
 		return ret;
-	now = hf_wall_ns();
 	ret = hf_fd_statx(fd, &s1);
 	if (ret)
 		return ret;

@@ -130,12 +130,13 @@ int hf_same(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_pair
 		fd = type == S_IFREG ? hf_open_regular(p->dirfd, p->name) : hf_open_dir(p->dirfd, p->name);
 		if (fd < 0)
 			return fd;
+		/* before the cleaning: see try_regular() */
+		now = hf_wall_ns();
 		if (type == S_IFREG && stx->stx_size == p->known->size) {
 			ret = hf_clean(fd);
 			if (ret)
 				goto out;
 		}
-		now = hf_wall_ns();
 		ret = hf_fd_statx(fd, &s1);
 	} else {
 		now = hf_wall_ns();

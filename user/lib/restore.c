@@ -123,7 +123,7 @@ static int plan_known(struct restore *r, const struct hf_pair *p, const struct h
 	}
 	if (!it)
 		return -ENOMEM;
-	it->keep = !S_ISSOCK(stx.stx_mode);
+	it->keep = !S_ISSOCK(stx.stx_mode) && !hf_rst_settled(r, p->rel, &stx);
 	return 0;
 }
 
@@ -149,7 +149,7 @@ static int plan_pair(void *ctx, const struct hf_pair *p)
 		}
 		it = add(&r->items, p->rel, OP_REMOVE, p->stx);
 		if (it)
-			it->keep = true;
+			it->keep = !hf_rst_settled(r, p->rel, p->stx);
 		return it ? 0 : -ENOMEM;
 	}
 	ret = hf_attr_decode(p->known->attr, p->known->attrlen, &want);
@@ -323,7 +323,7 @@ out:
 
 /*
  * What was written may be noted only after the clock has moved on. Until then
- * another process may have changed it: it would not have brought back our times.
+ * another process may have changed it: then its change time is not ours.
  */
 static void note_marks(struct restore *r, const struct list *l)
 {
@@ -341,9 +341,7 @@ static void note_marks(struct restore *r, const struct list *l)
 		now = hf_wall_ns();
 		if (fd < 0 || (*it->rel ? hf_tree_statx(fd, name, &s) : hf_fd_statx(fd, &s)))
 			continue;
-		if (it->seen.ino != s.stx_ino || it->seen.mode != s.stx_mode ||
-		    it->seen.mtime_s != s.stx_mtime.tv_sec || it->seen.mtime_ns != s.stx_mtime.tv_nsec ||
-		    (S_ISREG(s.stx_mode) && it->seen.size != s.stx_size))
+		if (!hf_looks_same(&it->seen, &s))
 			continue;
 		hf_mark_set(&m, &s, now);
 		if (m.ino)

@@ -18,8 +18,7 @@ enum op {
 /* how something looked: the local entry when it was compared, or when it was written */
 struct look {
 	uint64_t ino, ctime, size;
-	int64_t mtime_s;
-	uint32_t mtime_ns, mode;
+	uint32_t mode;
 };
 
 struct item {
@@ -53,6 +52,8 @@ int hf_rst_fail(struct restore *r, int ret, const char *what, const char *rel);
 /** hf_rst_fail_at() - the same; EPERM to root has one usual reason, and says so */
 int hf_rst_fail_at(struct restore *r, int ret, const char *what, int dirfd, const char *name,
 		   const char *rel);
+/** hf_rst_settled() - out of date, not changed here (hf_restore_opts.settled) */
+bool hf_rst_settled(struct restore *r, const char *rel, const struct statx *stx);
 int hf_rst_keep(struct restore *r, const char *rel);
 int hf_rst_keep_flush(struct restore *r);
 /** hf_rst_keep_late() - keep @it aside again if it is not what was kept */

@@ -14,8 +14,6 @@ void hf_look(struct look *l, const struct statx *s)
 	l->ino = s->stx_ino;
 	l->ctime = hf_ctime_ns(s);
 	l->size = s->stx_size;
-	l->mtime_s = s->stx_mtime.tv_sec;
-	l->mtime_ns = s->stx_mtime.tv_nsec;
 	l->mode = s->stx_mode;
 }
 
@@ -50,6 +48,16 @@ int hf_rst_fail_at(struct restore *r, int ret, const char *what, int dirfd, cons
 }
 
 /* keeping aside */
+
+bool hf_rst_settled(struct restore *r, const char *rel, const struct statx *stx)
+{
+	struct hf_mark now;
+
+	if (!r->o || !r->o->settled)
+		return false;
+	hf_mark_set(&now, stx, UINT64_MAX);
+	return r->o->settled(r->o->ctx, rel, &now);
+}
 
 int hf_rst_keep(struct restore *r, const char *rel)
 {
@@ -187,7 +195,7 @@ static int write_new(struct restore *r, struct item *it, int dirfd, const char *
 {
 	char tmp[HF_TMP_LEN + 1];
 	mode_t type = want->mode & S_IFMT;
-	struct statx stx;
+	struct statx stx, now;
 	int fd = -1, ret;
 
 	ret = hf_seam("restore.write");
@@ -218,7 +226,6 @@ static int write_new(struct restore *r, struct item *it, int dirfd, const char *
 	ret = hf_fd_statx(fd, &stx);
 	if (ret)
 		goto err_unlink;
-	hf_look(&it->seen, &stx);
 	ret = hf_seam("restore.rename");
 	if (!ret && renameat(dirfd, tmp, dirfd, name))
 		ret = -errno;
@@ -226,8 +233,13 @@ static int write_new(struct restore *r, struct item *it, int dirfd, const char *
 		hf_rst_fail_at(r, ret, "cannot replace", dirfd, name, it->rel);
 		goto err_unlink;
 	}
+	/* the rename itself changed ctime; nobody but it may have */
+	it->done = !hf_fd_statx(fd, &now) && now.stx_size == stx.stx_size && now.stx_mode == stx.stx_mode &&
+		   now.stx_uid == stx.stx_uid && now.stx_gid == stx.stx_gid &&
+		   now.stx_mtime.tv_sec == stx.stx_mtime.tv_sec && now.stx_mtime.tv_nsec == stx.stx_mtime.tv_nsec;
+	if (it->done)
+		hf_look(&it->seen, &now);
 	close(fd);
-	it->done = true;
 	r->st->written++;
 	return 0;
 

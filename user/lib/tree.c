@@ -186,7 +186,7 @@ static int open_root(struct hf_tree *t, bool create, struct hf_err *err)
 		goto out_up;
 	} else if (S_ISDIR(stx.stx_mode)) {
 		if (t->flags & HF_TREE_FILE) {
-			ret = hf_fail(err, HF_USAGE, -EISDIR,
+			ret = hf_fail(err, HF_REFUSED, -EISDIR,
 				      "%s is registered as a file but is a directory here; move it away", t->path);
 			goto out_said;
 		}
@@ -195,9 +195,11 @@ static int open_root(struct hf_tree *t, bool create, struct hf_err *err)
 		ret = t->root;
 		t->dirpath = strdup(t->path);
 		goto out_up;
-	} else if (S_ISREG(stx.stx_mode)) {
-		t->flags |= HF_TREE_FILE;
-	} else {
+	} else if (S_ISREG(stx.stx_mode) && !(t->flags & HF_TREE_FILE)) {
+		ret = hf_fail(err, HF_REFUSED, -ENOTDIR,
+			      "%s is registered as a directory but is a file here; move it away", t->path);
+		goto out_said;
+	} else if (!S_ISREG(stx.stx_mode)) {
 		ret = hf_fail(err, HF_USAGE, -ENOTDIR, "%s is neither a directory nor a regular file", t->path);
 		goto out_said;
 	}

@@ -177,6 +177,9 @@ struct hf_displaced;
 struct hf_restore_stat { uint64_t looked, written, meta, removed, displaced, bytes; };
 struct hf_restore_opts {
 	struct hf_displaced *keep;	/* where overwritten state goes; NULL: nowhere */
+	/* does the local entry look as it did when it last equalled a generation? Then it is
+	 * merely out of date, and is not kept; NULL: keep all */
+	bool (*settled)(void *ctx, const char *rel, const struct hf_mark *now);
 	/* called now and then, for progress; non-zero stops with -ECANCELED */
 	int (*progress)(void *ctx, uint64_t done, uint64_t total);
 	void *ctx;

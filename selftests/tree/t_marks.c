@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * P1: a mark may only be set where a later change gives another change time.
+ * What happens between two steps is forced: the calls of the C library that
+ * stand between them are defined here.
+ */
+#include "tree_test.h"
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <sys/xattr.h>
+
+static void (*after_clean)(void), (*at_syncfs)(void);
+
+int sync_file_range(int fd, off_t off, off_t n, unsigned flags)
+{
+	int ret = syscall(SYS_sync_file_range, fd, off, n, flags);
+
+	if (after_clean)
+		after_clean();
+	return ret;
+}
+
+int syncfs(int fd)
+{
+	int ret = syscall(SYS_syncfs, fd);
+
+	if (at_syncfs)
+		at_syncfs();
+	return ret;
+}
+
+static char *map;
+static bool old_times;
+
+/* a page becomes dirty right after the file was cleaned, and we sleep for long */
+static void store_and_sleep(void)
+{
+	memcpy(map, "first ", 6);
+	if (old_times)
+		sh("touch -d @1000000000 m/f");
+	usleep(60000);
+}
+
+static void mapped_store(bool compare)
+{
+	struct hf_tree *t;
+	struct memdb m;
+	int fd;
+
+	mem_init(&m);
+	sh("rm -rf m; mkdir m; head -c 4096 /dev/zero >m/f");
+	t = opent("m", 0, false);
+	scan(t, &m, false);
+	usleep(60000);
+	fd = open(path_of("m/f"), O_RDWR);
+	map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (fd < 0 || map == MAP_FAILED) {
+		ok(0, "a mapping");
+		return;
+	}
+	if (compare) {
+		/* the same bytes as before, so that it is found equal */
+		memset(map, 0, 4096);
+		memcpy(map, "first ", 6);
+		sh("touch -d @1000000000 m/f");
+		scan(t, &m, false);
+		sh("touch m/f; touch -d @1000000000 m/f");
+	}
+	old_times = compare;
+	after_clean = store_and_sleep;
+	if (compare)
+		differences(t, &m);
+	else
+		scan(t, &m, false);
+	after_clean = NULL;
+	usleep(60000);
+	memcpy(map, "second", 6);
+	scan(t, &m, false);
+	usleep(60000);
+	is(differences(t, &m), 0, compare ? "after a comparison the second store is seen" :
+	   "after a capture the second store is seen");
+	munmap(map, 4096);
+	close(fd);
+	hf_tree_close(t);
+	mem_free(&m);
+}
+
+static void meddle(void)
+{
+	if (chown(path_of("dst/f"), 1234, 1234) || chown(path_of("dst/d"), 1234, 1234) ||
+	    setxattr(path_of("dst/g"), "user.mine", "x", 1, 0))
+		printf("# cannot meddle: %s\n", strerror(errno));
+	usleep(60000);
+}
+
+/* owner and attributes that another process sets while a restore runs are its changes */
+static void changed_in_restore(void)
+{
+	struct hf_tree *src, *dst;
+	struct hf_restore_stat rst;
+	struct hf_capture_stat st;
+	struct memdb m;
+
+	mem_init(&m);
+	sh("mkdir -p src/d dst/d; echo f >src/f; echo g >src/g; echo h >src/d/h; chmod 700 src/d");
+	src = opent("src", 0, false);
+	scan(src, &m, false);
+	dst = opent("dst", HF_TREE_NUMBERS, false);
+	at_syncfs = meddle;
+	is(restore(dst, &m, &rst, NULL), 0, "restore");
+	at_syncfs = NULL;
+	usleep(60000);
+	st = scan(dst, &m, false);
+	is(st.put, 3, "the next scan finds all three");
+	hf_tree_close(src);
+	hf_tree_close(dst);
+	mem_free(&m);
+}
+
+int main(void)
+{
+	struct statfs fs;
+
+	scratch_begin();
+	/* tmpfs never writes back, so it gives no sign of a second store */
+	if (!statfs(top, &fs) && (fs.f_type == 0x01021994 || fs.f_type == 0x794c7630)) {
+		skip("mapped stores: the scratch directory is on a filesystem that gives no sign of them");
+	} else {
+		mapped_store(false);
+		mapped_store(true);
+	}
+	changed_in_restore();
+	return scratch_end();
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * How this node's entries looked when they last equalled a generation: written
+ * when a term ends, used by the next restore. What still looks so is merely out of date
+ * when a newer generation replaces it, and is not kept aside as a change of
+ * this node (P7). Only in doubt is more kept than need be. What is here stays true
+ * when it grows old: an entry that looks as it did then has not been changed since.
+ *
+ * state_dir/settled/NAME: "HFSET1\n", zero; uuid of the resource; then, sorted, 16
+ * bytes of keyed hash of the entry's key in the log, and its mark. Made on this
+ * machine for itself, so in its byte order; anything odd and it is ignored.
+ */
+#include "resource.h"
+#include "treedb.h"
+#include <sodium.h>
+#include <stdlib.h>
+
+struct entry { uint8_t key[16]; struct hf_mark mark; };
+struct head { char magic[8]; uint8_t uuid[16]; };
+struct settled { struct entry *e; size_t n; char *file; };
+
+static char *path_of(const char *resource)
+{
+	return hf_strf("%s/settled/%s", hfd.conf->state_dir, resource);
+}
+
+static int make_dir(void)
+{
+	char *dir = hf_strf("%s/settled", hfd.conf->state_dir);
+	int ret = dir ? hf_mkdirs(dir, 0700) : -ENOMEM;
+
+	free(dir);
+	return ret;
+}
+
+static void name_of(const void *key, size_t len, uint8_t out[16])
+{
+	crypto_generichash(out, 16, key, len, hfd.keys->local, 32);
+}
+
+static int by_key(const void *a, const void *b) { return memcmp(a, b, 16); }
+
+struct saving { struct hf_buf b; };
+
+static int save_one(void *ctx, const struct hf_item *it)
+{
+	struct saving *s = ctx;
+	struct entry e;
+
+	if (!it->mark || !it->mark->ino)
+		return 0;
+	name_of(it->key, it->keylen, e.key);
+	e.mark = *it->mark;
+	hf_buf_put(&s->b, &e, sizeof(e));
+	return s->b.bad ? -ENOMEM : 0;
+}
+
+/* From the marks of @log, whose newest generation the trees were compared with. */
+void settled_save(const char *resource, const uint8_t uuid[16], struct hf_log *log)
+{
+	struct saving s = { HF_BUF_INIT };
+	struct head h = { .magic = "HFSET1\n" };
+	char *path = path_of(resource);
+	int ret;
+
+	memcpy(h.uuid, uuid, 16);
+	hf_buf_put(&s.b, &h, sizeof(h));
+	ret = hf_log_each(log, "", 0, save_one, &s);
+	if (!ret && path && !s.b.bad) {
+		qsort(s.b.p + sizeof(h), (s.b.len - sizeof(h)) / sizeof(struct entry), sizeof(struct entry), by_key);
+		ret = make_dir();
+		if (!ret)
+			ret = hf_write_file(path, s.b.p, s.b.len, 0600);
+		if (ret)
+			hf_logf(HF_LOG_WARN, "%s: cannot write %s: %s; the next restore keeps aside more than it need",
+				resource, path, strerror(-ret));
+	}
+	hf_buf_free(&s.b);
+	free(path);
+}
+
+struct settled *settled_load(const char *resource, const uint8_t uuid[16])
+{
+	struct settled *s = hf_alloc(sizeof(*s));
+	char *path = path_of(resource);
+	size_t n;
+
+	if (s && path && !hf_read_file(path, 1u << 30, &s->file, &n) && n >= sizeof(struct head) &&
+	    !memcmp(s->file, "HFSET1\n", 8) && !memcmp(s->file + 8, uuid, 16) &&
+	    !((n - sizeof(struct head)) % sizeof(struct entry))) {
+		s->e = (struct entry *)(s->file + sizeof(struct head));
+		s->n = (n - sizeof(struct head)) / sizeof(struct entry);
+	}
+	free(path);
+	return s;
+}
+
+void settled_free(struct settled *s)
+{
+	if (s)
+		free(s->file);
+	free(s);
+}
+
+bool settled_is(const struct settled *s, uint32_t id, const char *rel, const struct hf_mark *now)
+{
+	char prefix[TREEDB_PREFIX + 1], *key;
+	struct entry *e = NULL, want;
+
+	if (!s || !s->n)
+		return false;
+	treedb_prefix(id, prefix);
+	key = hf_strf("%s%s", prefix, rel);
+	if (key) {
+		name_of(key, strlen(key), want.key);
+		e = bsearch(&want, s->e, s->n, sizeof(*s->e), by_key);
+	}
+	free(key);
+	return e && !memcmp(&e->mark, now, sizeof(*now));
+}
+
+void settled_note(struct resource *r, struct hf_log *log)
+{
+	struct regs *pin;
+	const struct hf_resource *def = resource_def(r, &pin);
+
+	if (def)
+		settled_save(r->name, def->id.uuid, log);
+	regs_put(pin);
+}
