@@ -112,6 +112,18 @@ bool area_sparse(struct disk *d, uint64_t place, uint32_t len)
 	return sparse;
 }
 
+/* Is any chunk in use there? */
+bool area_chunks(struct disk *d, uint64_t place, uint64_t len)
+{
+	bool any = false;
+
+	pthread_mutex_lock(&d->area_mu);
+	for (uint32_t b = block_of(d, place); b <= block_of(d, place + len - 1); b++)
+		any |= d->blk[b].chunks != 0;
+	pthread_mutex_unlock(&d->area_mu);
+	return any;
+}
+
 uint64_t area_room(struct disk *d, uint64_t *total)
 {
 	uint64_t n = 0;
@@ -143,13 +155,13 @@ static void seg_in(void *ctx, uint32_t slot, uint64_t place, uint64_t len)
 		blockset_add(b, place, len);
 }
 
-/* Take all pins of @log up to @epoch out of @list. */
-static struct pin *take_pins(struct pin **list, const uint8_t log[16], uint64_t epoch)
+/* Take all pins of @log out of @list. */
+static struct pin *take_pins(struct pin **list, const uint8_t log[16])
 {
 	struct pin *out = NULL, *p;
 
 	for (struct pin **pp = list; (p = *pp); ) {
-		if (memcmp(p->log, log, 16) || p->epoch >= epoch) {
+		if (memcmp(p->log, log, 16)) {
 			pp = &p->next;
 			continue;
 		}
@@ -186,6 +198,7 @@ static struct pin *collect_log(struct disk *d, const struct row *r, struct pin *
 	struct walk_end end;
 	struct blockset set;
 	struct pin *keep = NULL, *p, **pp;
+	bool bare = true, newest = false;
 
 	for (uint32_t i = 0; i < r->nodes; i++)
 		if (r->status[i] == SLOT_BAD)
@@ -204,16 +217,22 @@ static struct pin *collect_log(struct disk *d, const struct row *r, struct pin *
 	}
 	if (!old)
 		return NULL;
-	if (!tight || row_max_ballot(r) > acc->acc.epoch || blockset_init(&set, d))
+	for (p = old; p; p = p->next) {
+		bare &= p->bare;
+		newest |= p->epoch >= acc->acc.epoch;
+	}
+	if (bare || !tight || row_max_ballot(r) > acc->acc.epoch || blockset_init(&set, d))
 		return old;
 	o.ctx = &set;
 	if (log_walk(d, acc, &o, &end, NULL)) {
 		blockset_free(&set);
 		return old;
 	}
-	keep = blockset_pin(&set, old->row, old->log, acc->acc.epoch - 1, end.gen);
+	/* the newest epoch accounts for itself as long as its claim lives */
+	keep = blockset_pin(&set, old->row, old->log, acc->acc.epoch - !newest, end.gen);
 	if (!keep)
 		return old;
+	keep->bare = newest;
 	free_pins(d, old);
 	return keep;
 }
@@ -232,22 +251,16 @@ void area_collect(struct disk *d)
 	d->pins = NULL;
 	pthread_mutex_unlock(&d->row_mu);
 	while (list) {
-		struct pin *of = list;
-		const struct claim_rec *acc;
+		struct pin *of;
 		uint8_t log[16];
 
 		memcpy(log, list->log, 16);
 		if (row_read(d, list->row, r)) {
-			of = take_pins(&list, log, UINT64_MAX);
+			of = take_pins(&list, log);
 		} else {
-			acc = row_accepted(r, log);
-			of = take_pins(&list, log, acc ? acc->acc.epoch : UINT64_MAX);
+			of = take_pins(&list, log);
 			if (of)
 				of = collect_log(d, r, of, room < total / 2);
-			/* what is of the newest epoch itself stays */
-			for (end = &of; *end; end = &(*end)->next)
-				;
-			*end = take_pins(&list, log, UINT64_MAX);
 		}
 		for (end = &of; *end; end = &(*end)->next)
 			;

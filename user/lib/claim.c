@@ -224,7 +224,7 @@ int claim_take(struct hf_store *s, const struct hf_logid *id, unsigned flags, hf
 	struct hf_buf b = HF_BUF_INIT;
 	struct epoch_desc old;
 	struct claim *c = NULL;
-	uint64_t based;
+	uint64_t based, total;
 	bool told = false;
 	int ret;
 
@@ -279,6 +279,10 @@ int claim_take(struct hf_store *s, const struct hf_logid *id, unsigned flags, hf
 	memcpy(c->mine.incarnation, d->incarnation, 16);
 	c->mine.ballot = next_ballot(row_max_ballot(r), d->id.slot);
 	c->epoch = c->rb.epoch = c->mine.ballot;
+
+	/* while our own ballot is the highest nothing can be collected: make room before */
+	if (area_room(d, &total) < total / 8)
+		area_collect(d);
 
 	/* step 2: write the ballot */
 	ret = hf_seam("claim.ballot");

@@ -321,6 +321,15 @@ static int disk_flush(struct hf_claim *pc, struct hf_err *err)
 	return ret;
 }
 
+static void disk_settle(struct hf_claim *pc)
+{
+	struct claim *c = claim_of(pc);
+
+	pthread_mutex_lock(&c->mu);
+	pack_settle(c);
+	pthread_mutex_unlock(&c->mu);
+}
+
 static void disk_use(struct hf_claim *pc, uint32_t slot, uint64_t place, uint32_t len, int delta,
 		     uint64_t gen)
 {
@@ -382,6 +391,7 @@ const struct hf_store_ops hf_store_disk = {
 	.append = claim_append,
 	.put_bytes = disk_put,
 	.flush = disk_flush,
+	.settle = disk_settle,
 	.use = disk_use,
 	.wants_copy = disk_wants_copy,
 	.room = disk_room,

@@ -48,6 +48,7 @@ struct pin {
 	uint8_t log[16];
 	uint64_t epoch, last_gen;
 	bool doubt;		/* the registrations did not know its log */
+	bool bare;		/* without history: nothing more can be spared */
 	uint32_t *blk;
 	size_t n;
 };
@@ -174,6 +175,7 @@ int area_take(struct disk *d, uint32_t n, uint32_t min, uint32_t leave, uint64_t
 uint32_t area_reserve(const struct disk *d);
 void area_pin(struct disk *d, uint64_t place, uint64_t len, int delta);
 void area_chunk(struct disk *d, uint64_t place, uint32_t len, int delta);
+bool area_chunks(struct disk *d, uint64_t place, uint64_t len);
 uint64_t area_room(struct disk *d, uint64_t *total);
 bool area_sparse(struct disk *d, uint64_t place, uint32_t len);
 int area_rebuild(struct disk *d, struct hf_err *err);
@@ -221,6 +223,7 @@ int pack_flush(struct claim *c, struct hf_err *err);
 void claim_use(struct claim *c, uint64_t place, uint32_t len, int delta, uint64_t gen);
 void claim_free_before(struct claim *c, const struct pos *base);
 void claim_space_drop(struct claim *c);
+void pack_settle(struct claim *c);
 
 /* claim.c: the table's functions */
 int claim_take(struct hf_store *s, const struct hf_logid *id, unsigned flags, hf_restart_fn restart,

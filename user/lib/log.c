@@ -566,6 +566,8 @@ void hf_log_abort(struct hf_log *l)
 	while (l->npend)
 		undo(l, l->pend[l->npend - 1]);
 	l->tail.len = 0;
+	if (l->claim)
+		l->claim->ops->settle(l->claim);
 }
 
 /* What travels along must be in the same record as what refers to it: where a commit
@@ -679,6 +681,7 @@ int hf_log_commit(struct hf_log *l, unsigned flags, const char *note, uint64_t *
 		pend_drop(l, p);
 	}
 	l->tail.len = 0;
+	l->claim->ops->settle(l->claim);
 	*gen = next;
 	return 0;
 }

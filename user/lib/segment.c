@@ -181,6 +181,17 @@ static void all_blocks(struct claim *c, struct blockset *s)
 			blockset_add(s, k->place, k->len);
 }
 
+/* What the newest state stands on besides what follows: its chunks, and the pack that is being
+ * filled. Segments of the past are found by walking the past, where it is kept. */
+static void live_blocks(struct claim *c, struct blockset *s)
+{
+	if (c->npack)
+		blockset_add(s, c->pack[c->npack - 1].place, c->pack[c->npack - 1].len);
+	for (size_t i = 0; i < c->chunk_cap; i++)
+		for (struct chunk *k = c->chunk[i]; k; k = k->next)
+			blockset_add(s, k->place, k->len);
+}
+
 static int put_pins(struct claim *c, bool all, struct pos *begin, struct hf_err *err)
 {
 	struct hf_buf b = HF_BUF_INIT;
@@ -190,7 +201,7 @@ static int put_pins(struct claim *c, bool all, struct pos *begin, struct hf_err 
 	if (ret)
 		return ret;
 	if (all)
-		all_blocks(c, &s);
+		live_blocks(c, &s);
 	for (size_t i = 0; i < c->npack; i++)
 		if (!c->pack[i].announced)
 			blockset_add(&s, c->pack[i].place, c->pack[i].len);
@@ -333,6 +344,23 @@ int pack_flush(struct claim *c, struct hf_err *err)
 	}
 	c->dirty_pack = false;
 	return 0;
+}
+
+/* Nothing that was put waits for its record any more: full packs are held by what is in use of
+ * them, and one that no record may refer to unless it was announced, by its chunks' claim. */
+void pack_settle(struct claim *c)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->npack; i++) {
+		const struct seg *s = &c->pack[i];
+
+		if (i + 1 < c->npack && (s->announced || !area_chunks(c->d, s->place, s->len)))
+			area_pin(c->d, s->place, s->len, -1);
+		else
+			c->pack[n++] = *s;
+	}
+	c->npack = n;
 }
 
 /* ---- what the log stands on ---- */

@@ -144,6 +144,8 @@ struct hf_store_ops {
 	int (*put_bytes)(struct hf_claim *c, const void *p, size_t n, uint64_t *place,
 			 struct hf_err *err);
 	int (*flush)(struct hf_claim *c, struct hf_err *err);
+	/* Of what was put, nothing waits for a record that refers to it any more. */
+	void (*settle)(struct hf_claim *c);
 	/* The newest state began (@delta 1) or ceased (-1) at generation @gen to refer to
 	 * bytes. What lies in other nodes' areas is ignored. */
 	void (*use)(struct hf_claim *c, uint32_t slot, uint64_t place, uint32_t len, int delta,
