@@ -136,7 +136,7 @@ bytes=$("$W/bench_tree" "$W/fs/a/big" 10000 8192 "$SEED") || exit 1
 must a resource add big
 must a checkpoint add big /big
 must a resource add small
-must a checkpoint add small /small
+must c checkpoint add small /small
 sync -f "$W/fs"
 sync -f "$W"
 

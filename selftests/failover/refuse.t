@@ -10,7 +10,14 @@ R=$tmp/a/root/srv
 add() { hf a resource add "$1" >/dev/null; shift; }
 
 # seeding
-add s; hf a checkpoint add s /srv/none >/dev/null
+add s
+run 5 "a path that is not there is not registered" a checkpoint add s /srv/none
+says err allow-empty "and says what would do"
+mkdir -p "$R/none"
+run 5 "nor one that is empty" a checkpoint add s /srv/none
+rmdir "$R/none"
+run 0 "unless --allow-empty" a checkpoint add s /srv/none --allow-empty
+run 5 "dry run: seeding a missing path would be refused" a online s --dry-run
 run 5 "seeding a missing path is refused" a online s
 says err allow-empty "and says what would do"
 is "$(field a s state)" offline "the resource stays offline"
@@ -53,6 +60,12 @@ hf b offline f >/dev/null
 # overlaps
 hf a online o >/dev/null; ok $? "o is online"
 add p; hf a checkpoint add p /srv/one >/dev/null
+run 5 "dry run: the same tree in two online resources" a online p --dry-run
+run 0 "dry run: a standby may look while the owner is alive" b online o --dry-run
+says err alive "which is said"
+run 5 "nor is a resource deleted that is online elsewhere" b resource delete o --yes
+grep -q -e --fenced "$tmp/err"; [ $? = 1 ]; ok $? "without advice that this verb has no option for"
+says err 'offline' "but what to do"
 run 5 "the same tree in two online resources" a online p
 says err "/srv/one" "names the path"; says err " o" "and the other resource"
 add q; mkdir -p "$R/one/deep"; hf a checkpoint add q /srv/one/deep --allow-empty >/dev/null
@@ -77,10 +90,13 @@ if mkdir -p "$R/mnt" && mount -t tmpfs none "$R/mnt" 2>/dev/null; then
 	mkdir "$R/mnt/t"; echo m >"$R/mnt/t/f"
 	add m; hf a checkpoint add m /srv/mnt/t >/dev/null; hf a online m >/dev/null; ok $? "a tree on a mount"
 	umount -l "$R/mnt"; extra_mounts=
-	run 1 "P5: a tree that is gone is not captured as empty" a sync m
+	was=$(field a m consistent)
+	run 5 "P5: a tree that is gone is not captured as empty" a sync m
 	says err 'gone' "said"
+	is "$was $(field a m consistent)" "true true" "what is confirmed stays what it was"
 	hf a offline m >/dev/null
 	mkdir -p "$R/mnt/t"
+	run 5 "dry run: it would not come online" a online m --dry-run
 	run 5 "and without the mount it does not come online" a online m
 	says err 'mounted' "said why"
 else

@@ -15,7 +15,7 @@ up b; ok $? "b starts"
 hf b resource add r >/dev/null
 mkdir -p "$tmp/a/root/srv/r"
 echo base >"$tmp/a/root/srv/r/base"
-hf b checkpoint add r /srv/r >/dev/null; ok $? "registered"
+hf b checkpoint add r /srv/r --allow-empty >/dev/null; ok $? "registered"
 up a && hf a online r >/dev/null && hf a offline r >/dev/null; ok $? "the first generation"
 down a
 round=0

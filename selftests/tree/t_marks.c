@@ -77,8 +77,8 @@ static void mapped_store(bool compare)
 	usleep(60000);
 	memcpy(map, "second", 6);
 	scan(t, &m, false);
-	usleep(60000);
-	is(differences(t, &m), 0, compare ? "after a comparison the second store is seen" :
+	/* marks are not believed by a full one */
+	is(scan(t, &m, true).put, 0, compare ? "after a comparison the second store is seen" :
 	   "after a capture the second store is seen");
 	munmap(map, 4096);
 	close(fd);

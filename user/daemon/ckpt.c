@@ -95,7 +95,7 @@ bool ckpt_is_file(const struct ckpt *c, bool registered, struct hf_log *log)
 
 	if (registered)
 		return true;
-	if (log && treedb_has_any(log, c->id))
+	if (log && treedb_seeded(log, c->id))
 		return !treedb_has_root(log, c->id);
 	return !ckpt_stat(c, &st) && !S_ISDIR(st.st_mode);
 }
@@ -104,6 +104,107 @@ int ckpt_open(struct ckpt *c, const struct hf_resource *def, bool create, struct
 {
 	return hf_tree_open(c->root, c->local, c->flags | (c->file ? HF_TREE_FILE : 0), create,
 			    (const char *const *)c->exclude, c->nexclude, &c->tree, err);
+}
+
+/* The directory that the first @n bytes of the path lead to, never out of the root. */
+static int open_up(const struct ckpt *c, size_t n)
+{
+	struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT };
+	int root = open(c->root, O_PATH | O_DIRECTORY | O_CLOEXEC), fd;
+	char *part;
+
+	if (root < 0)
+		return -errno;
+	part = hf_strf("/%.*s", (int)n, c->local);
+	fd = part ? syscall(SYS_openat2, root, part, &how, sizeof(how)) : -1;
+	if (fd < 0)
+		fd = part ? -errno : -ENOMEM;
+	free(part);
+	close(root);
+	return fd;
+}
+
+static int make_up(struct ckpt *c, size_t up, size_t n)
+{
+	int dir = open_up(c, up), ret = 0;
+	char *name;
+
+	if (dir < 0)
+		return dir;
+	name = hf_strf("%.*s", (int)(n - up - 1), c->local + up + 1);
+	if (!name) {
+		ret = -ENOMEM;
+	} else if (!mkdirat(dir, name, 0755)) {
+		c->made_up++;
+		/* not the tree's own: whoever must pass may, whatever our umask is */
+		ret = fchmodat(dir, name, 0755, 0) ? -errno : 0;
+	} else if (errno != EEXIST) {
+		ret = -errno;
+	}
+	free(name);
+	close(dir);
+	return ret;
+}
+
+int ckpt_make_parents(struct ckpt *c, struct hf_err *err)
+{
+	size_t up = 0, n;
+	int ret = 0;
+
+	for (n = 1; !ret && c->local[n]; n++) {
+		int fd;
+
+		if (c->local[n] != '/')
+			continue;
+		fd = open_up(c, n);
+		if (fd >= 0)
+			close(fd);
+		else
+			ret = fd == -ENOENT ? make_up(c, up, n) : fd;
+		up = n;
+	}
+	if (ret)
+		return hf_fail(err, ret == -ENOTDIR || ret == -ELOOP ? HF_REFUSED : HF_FAILED, ret,
+			       "%s%.*s cannot be made: %s; %s", strcmp(c->root, "/") ? c->root : "",
+			       (int)up, c->local, strerror(-ret),
+			       ret == -ENOTDIR || ret == -ELOOP ? "move away what is in its way" :
+			       "make it, then try again");
+	return 0;
+}
+
+static bool unmake_at(const struct ckpt *c, size_t n)
+{
+	size_t up = n;
+	char *name;
+	bool gone;
+	int dir;
+
+	while (up && c->local[up - 1] != '/')
+		up--;
+	if (!up)
+		return false;
+	name = hf_strf("%.*s", (int)(n - up), c->local + up);
+	dir = open_up(c, up - 1);
+	gone = name && dir >= 0 && !unlinkat(dir, name, AT_REMOVEDIR);
+	if (dir >= 0)
+		close(dir);
+	free(name);
+	return gone;
+}
+
+void ckpt_unmake(struct ckpt *c)
+{
+	size_t n = strlen(c->local);
+
+	if (c->made && !unmake_at(c, n))
+		return;
+	c->made = false;
+	for (; c->made_up; c->made_up--) {
+		while (n && c->local[n - 1] != '/')
+			n--;
+		if (!n || !unmake_at(c, --n))
+			return;
+	}
 }
 
 void ckpt_untrack(struct ckpt *c)
@@ -157,6 +258,26 @@ bool ckpt_empty(struct ckpt *c)
 	return empty;
 }
 
+/* Whether something is mounted where the path lay on a mount, though the path is not there. */
+static bool mount_there(const struct ckpt *c)
+{
+	struct ckpt at = { .root = c->root, .local = c->mount };
+	size_t n = strlen(c->mount), up = n;
+	struct statx sx[2];
+	bool ok = true;
+
+	while (up && c->mount[up - 1] != '/')
+		up--;
+	for (int i = 0; i < 2 && ok; i++) {
+		int fd = open_up(&at, i ? up : n);
+
+		ok = fd >= 0 && !statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &sx[i]);
+		if (fd >= 0)
+			close(fd);
+	}
+	return ok && sx[0].stx_mnt_id != sx[1].stx_mnt_id;
+}
+
 /* A path that lay on a mount of its own and now does not is not the same tree. */
 int ckpt_mount_check(struct ckpt *c, const char *resource, struct hf_err *err)
 {
@@ -164,7 +285,8 @@ int ckpt_mount_check(struct ckpt *c, const char *resource, struct hf_err *err)
 
 	if (!*c->mount)
 		return 0;
-	if (c->tree && hf_tree_mounted(c->tree, id, sizeof(id)) > 0 && !strcmp(id, c->mount))
+	if (c->tree ? hf_tree_mounted(c->tree, id, sizeof(id)) > 0 && !strcmp(id, c->mount) :
+		      mount_there(c))
 		return 0;
 	return hf_fail(err, HF_REFUSED, -EBUSY,
 		       "%s: %s lay on a filesystem mounted at %s, and that is not mounted; mount it, then try again",

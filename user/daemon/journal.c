@@ -39,6 +39,7 @@ int journal_write(const char *resource, const struct journal *j)
 	ju64(o, "epoch", j->epoch);
 	ju64(o, "generation", j->generation);
 	jbool(o, "without_store", j->without_store);
+	jbool(o, "released", j->released);
 	if (j->has_unconfirmed) {
 		u = jobj();
 		ju64(u, "generation", j->unc_generation);
@@ -88,6 +89,7 @@ int journal_read(const char *resource, struct journal *j)
 	j->epoch = jget_u64(o, "epoch");
 	j->generation = jget_u64(o, "generation");
 	j->without_store = jget_bool(o, "without_store");
+	j->released = jget_bool(o, "released");
 	if (json_object_object_get_ex(o, "unconfirmed", &u)) {
 		j->has_unconfirmed = true;
 		j->unc_generation = jget_u64(u, "generation");

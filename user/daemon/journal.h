@@ -20,6 +20,7 @@ struct journal {
 	uint64_t epoch;
 	uint64_t generation;	/* confirmed, or being restored */
 	bool without_store;
+	bool released;		/* without the store: @epoch is the newest that was seen, and had ended */
 	/* what a fenced-out owner held, for status; count 0 and no id: nothing */
 	bool has_unconfirmed;
 	uint64_t unc_generation, unc_count;

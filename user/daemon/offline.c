@@ -32,15 +32,21 @@ static int release(struct resource *r, struct hf_err *err)
  * journal says that their last state was not committed. */
 static void spool(struct resource *r, struct job *j)
 {
-	uint64_t epoch = r->epoch, gen = r->confirmed;
+	/* without a claim: the newest epoch that was seen when it went online */
+	uint64_t epoch = r->without_store ? r->j.epoch : r->epoch, gen = r->confirmed;
 
-	hf_logf(HF_LOG_WARN, "%s: stopped without the store (%s); its last changes are committed when it is back",
+	hf_logf(r->quiet ? HF_LOG_DEBUG : HF_LOG_WARN,
+		j->err.exit == HF_UNAVAIL ?
+			"%s: stopped without the store (%s); its last changes are committed when it is back" :
+			"%s: stopped, and not released yet (%s); its last changes are committed when that is possible",
 		r->name, j->err.msg);
+	if (j->err.exit != HF_UNAVAIL)
+		snprintf(j->note, sizeof(j->note), "%.250s", j->err.msg);
 	pthread_mutex_lock(&r->lock);
 	r->unreleased = true;
 	pthread_mutex_unlock(&r->lock);
 	r->spool_ms = hf_now_ms() + SPOOL_RETRY_MS;
-	ended(r, "without the store");
+	ended(r, j->err.exit == HF_UNAVAIL ? "without the store" : "not released yet");
 	resource_journal(r, JR_UNRELEASED, epoch, gen);
 	j->spooled = true;
 	memset(&j->err, 0, sizeof(j->err));
@@ -58,17 +64,27 @@ int job_offline(struct resource *r, struct job *j)
 	if (!r->live) {
 		j->already = true;
 		if (r->state == RS_FAILED) {
-			/* a resume that failed still has something to commit */
-			if (r->j.state == JR_NONE)
-				resource_journal(r, JR_NONE, 0, 0);
+			/* a resume that failed still has something to commit, and must not be
+			 * resumed again after a stop */
+			if (r->j.state == JR_ONLINE) {
+				pthread_mutex_lock(&r->lock);
+				r->unreleased = true;
+				r->without_store = r->j.without_store;
+				pthread_mutex_unlock(&r->lock);
+				r->spool_ms = hf_now_ms();
+				resource_journal(r, JR_UNRELEASED, r->j.epoch, r->j.generation);
+			}
 			resource_set_state(r, RS_OFFLINE, "stopped");
 		}
 		return 0;
 	}
 	resource_policy(r, &pol);
 	resource_set_state(r, RS_OFFLINE_PENDING, NULL);
-	ret = replicate(r, &a, &j->err);
-	if (ret == -EREMOTEIO || ret == -EIO) {
+	/* brought online without the store: it may be back by now */
+	ret = r->without_store ? rejoin(r, &j->err) : 0;
+	if (!ret)
+		ret = replicate(r, &a, &j->err);
+	if ((ret == -EREMOTEIO || ret == -EIO) && !r->without_store) {
 		memset(&j->err, 0, sizeof(j->err));
 		ret = replicate(r, &a, &j->err);
 	}
@@ -92,7 +108,8 @@ int job_offline(struct resource *r, struct job *j)
 		memset(&j->err, 0, sizeof(j->err));
 		return 0;
 	}
-	if (ret && (pol.strict_stop || j->strict)) {
+	/* one that ends an earlier stop has nobody to tell */
+	if (ret && !r->quiet && (pol.strict_stop || j->strict)) {
 		e = j->err;
 		resource_set_state(r, RS_ONLINE, "the stop failed");
 		return hf_fail(&j->err, HF_UNAVAIL, ret, "%s: not stopped, because strict-stop is set: %s",
@@ -119,13 +136,16 @@ int job_offline(struct resource *r, struct job *j)
 void spool_retry(struct resource *r)
 {
 	struct job j = { .refs = 1 };
-	int ret;
 
 	r->quiet = true;
-	ret = job_resume(r, &j);
+	job_resume(r, &j);
 	r->quiet = false;
-	if (ret)
-		r->spool_ms = hf_now_ms() + SPOOL_RETRY_MS;
+	r->spool_ms = hf_now_ms() + SPOOL_RETRY_MS;
+	pthread_mutex_lock(&r->lock);
+	/* void, or fenced out: there is nothing to end any more */
+	if (r->j.state != JR_UNRELEASED)
+		r->unreleased = r->without_store = false;
+	pthread_mutex_unlock(&r->lock);
 	json_object_put(j.displaced);
 	json_object_put(j.changes);
 }

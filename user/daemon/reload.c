@@ -15,6 +15,7 @@ static bool registered(const struct hf_resource *def, uint32_t id)
 struct forget {
 	struct hf_log *log;
 	const struct hf_resource *def;
+	bool all;
 };
 
 static int forget_item(void *ctx, const struct hf_item *it)
@@ -22,15 +23,16 @@ static int forget_item(void *ctx, const struct hf_item *it)
 	struct forget *f = ctx;
 	uint32_t id;
 
-	if (treedb_key_id(it->key, it->keylen, &id) && !registered(f->def, id))
+	if (treedb_key_id(it->key, it->keylen, &id) && !registered(f->def, id) &&
+	    (f->all || ((const char *)it->key)[8] != TREEDB_REFUSED))
 		return hf_log_del(f->log, it->key, it->keylen);
 	return 0;
 }
 
 /* A deleted checkpoint's entries leave the log with its owner's next commit. */
-void forget_unregistered(struct resource *r, const struct hf_resource *def)
+void forget_unregistered(struct resource *r, const struct hf_resource *def, bool all)
 {
-	struct forget f = { .log = r->log, .def = def };
+	struct forget f = { .log = r->log, .def = def, .all = all };
 
 	hf_log_each(r->log, "", 0, forget_item, &f);
 }
@@ -74,6 +76,7 @@ static int add_one(struct resource *r, const struct hf_resource *def, const stru
 		ret = ckpt_mount_check(c, r->name, err);
 	if (!ret)
 		ret = place_reserve(c, r->name, err);
+	c->seed = !ret && r->log && !treedb_seeded(r->log, c->id);
 	if (!ret)
 		ret = hf_track_add(hfd.track, hf_tree_fd(c->tree), hf_tree_name(c->tree),
 				   resource_notify, r, &w, err);
@@ -84,6 +87,40 @@ static int add_one(struct resource *r, const struct hf_resource *def, const stru
 	if (ret)
 		ckpt_free(c);
 	return ret;
+}
+
+/*
+ * What cannot be captured as it was registered must not stay registered: it would
+ * block the next takeover. Why is committed for the node that asked (and kept here for
+ * one that asked on this node), then the registration is taken back.
+ */
+static void take_back(struct resource *r, const struct hf_checkpoint *cp, const struct hf_err *why)
+{
+	struct rep a = { .confirm = true, .note = "checkpoint refused" };
+	struct hf_err e = { 0 };
+	int ret = 0;
+
+	pthread_mutex_lock(&r->lock);
+	r->refused_id = cp->id;
+	snprintf(r->refused_why, sizeof(r->refused_why), "%.250s", why->msg);
+	pthread_mutex_unlock(&r->lock);
+	if (r->log_broken || !r->log)
+		ret = reclaim(r, &e);
+	if (!ret)
+		ret = treedb_mark(r->log, cp->id, TREEDB_REFUSED, r->refused_why, &e);
+	if (!ret)
+		ret = replicate(r, &a, &e);
+	if (!ret)
+		ret = hf_reg_checkpoint_delete(hfd.store, r->name, cp->path, &e);
+	if (ret && ret != -ENOENT)
+		hf_logf(HF_LOG_WARN, "%s: the registration of %s stays: %s", r->name, cp->path, e.msg);
+}
+
+/* Not what may be otherwise in a moment: memory, descriptors, the store. */
+static bool lasting(const struct resource *r, const struct hf_checkpoint *cp, const struct hf_err *e)
+{
+	return !r->without_store && (e->exit == HF_REFUSED || e->exit == HF_USAGE) &&
+	       !(r->log && treedb_seeded(r->log, cp->id));
 }
 
 int checkpoints_reload(struct resource *r, struct hf_err *err)
@@ -117,6 +154,8 @@ int checkpoints_reload(struct resource *r, struct hf_err *err)
 			continue;
 		memset(&e, 0, sizeof(e));
 		ret = add_one(r, def, &def->cp[i], &e);
+		if (ret && e.exit == HF_NOTFOUND)
+			hf_fail(&e, HF_REFUSED, ret, "%s is not there on %s", def->cp[i].path, hfd.id.name);
 		if (ret) {
 			hf_logf(HF_LOG_WARN, "%s: %s cannot be captured: %s", r->name, def->cp[i].path, e.msg);
 			pthread_mutex_lock(&r->lock);
@@ -126,6 +165,8 @@ int checkpoints_reload(struct resource *r, struct hf_err *err)
 				first = ret;
 				hf_fail(err, e.exit, ret, "%s", e.msg);
 			}
+			if (lasting(r, &def->cp[i], &e))
+				take_back(r, &def->cp[i], &e);
 			continue;
 		}
 		added = true;
@@ -135,7 +176,7 @@ int checkpoints_reload(struct resource *r, struct hf_err *err)
 		if (r->log_broken || !r->log)
 			ret = reclaim(r, err);
 		if (!ret)
-			forget_unregistered(r, def);
+			forget_unregistered(r, def, false);
 		if (!ret)
 			ret = replicate(r, &a, err);
 	}

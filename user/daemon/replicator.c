@@ -102,8 +102,13 @@ int reclaim(struct resource *r, struct hf_err *err)
 		ret = -ESTALE;
 	if (ret)
 		goto out;
-	/* what others committed in between means that they owned it in between */
-	if (hf_log_gen(log) > r->log_tried_gen) {
+	/* another may have had it between the question and the claim, or since an earlier claim of
+	 * ours that failed half-way; numbers of generations do not tell */
+	if (!hf_log_kept(log, r->epoch) || hf_log_gen(log) > r->log_tried_gen) {
+		struct hf_err e = { 0 };
+
+		/* so that whoever had it, or another, may claim it */
+		hf_log_release(log, &e);
 		hf_log_close(log);
 		ret = hf_fail(err, HF_STALE, -ESTALE, "%s: another node has owned it meanwhile", r->name);
 		goto out;
@@ -115,7 +120,7 @@ int reclaim(struct resource *r, struct hf_err *err)
 	r->epoch = hf_log_epoch(log);
 	r->gen = hf_log_gen(log);
 	pthread_mutex_unlock(&r->lock);
-	resource_journal(r, JR_ONLINE, r->epoch, r->gen);
+	resource_journal(r, r->quiet ? JR_UNRELEASED : JR_ONLINE, r->epoch, r->gen);
 	hf_logf(HF_LOG_NOTE, "%s: claimed anew, epoch %llu", r->name, (unsigned long long)r->epoch);
 out:
 	atomic_store(&r->busy, 0);
@@ -130,7 +135,8 @@ static void published(struct resource *r, uint64_t gen, bool consistent, bool co
 
 	pthread_mutex_lock(&r->lock);
 	r->gen = r->confirmed = gen;
-	r->consistent = consistent;
+	if (committed)
+		r->consistent = consistent;
 	r->degraded = false;
 	r->warn_guard[0] = r->warn_commit[0] = '\0';
 	pthread_mutex_unlock(&r->lock);
@@ -159,6 +165,29 @@ static bool breaks_log(int ret)
 	return ret != -ENOSPC && ret != -ENOMEM && ret != -ESTALE && ret != -E2BIG;
 }
 
+/* With the first generation that has a checkpoint, or has it no more: that it was captured. */
+static int mark_seeded(struct resource *r, const struct cut *c, struct hf_err *err)
+{
+	bool pending = hf_log_pending(r->log);
+	uint64_t puts, dels, before;
+	int ret = 0;
+
+	for (unsigned i = 0; i < r->ncp && !ret; i++) {
+		struct ckpt *cp = r->cp[i];
+		char prefix[TREEDB_PREFIX + 1];
+
+		if (cp->lost || treedb_marked(r->log, cp->id, TREEDB_SEEDED, NULL))
+			continue;
+		treedb_prefix(cp->id, prefix);
+		hf_log_pending_stat(r->log, prefix, TREEDB_PREFIX, &puts, &dels, &before);
+		if ((pending && (before || puts)) || (cp->seed && !c->tree_ret))
+			ret = treedb_mark(r->log, cp->id, TREEDB_SEEDED, "1", err);
+		if (!ret && pending)
+			ret = treedb_unmark(r->log, cp->id, TREEDB_REFUSED);
+	}
+	return ret;
+}
+
 int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 {
 	uint64_t t0 = hf_now_ms(), puts = 0, dels = 0, before, gen;
@@ -176,6 +205,11 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 			return ret;
 	}
 	ret = capture_cut(r, a, &c, err);
+	if (ret) {
+		r->log_broken |= breaks_log(ret);
+		goto fail;
+	}
+	ret = mark_seeded(r, &c, err);
 	if (ret) {
 		r->log_broken |= breaks_log(ret);
 		goto fail;
@@ -241,9 +275,13 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 	published(r, gen, a->consistent, pending, puts, dels, hf_now_ms() - t0);
 	if (!r->base_ms && hf_log_wants_base(r->log))
 		r->base_ms = hf_now_ms();
+	if (!pending)
+		a->consistent = r->consistent;
 	if (a->strict && c.tree_ret) {
 		*err = c.tree_err;
 		ret = c.tree_ret;
+		if (ret == -ENXIO)	/* a lost tree */
+			err->exit = HF_REFUSED;
 	} else if (a->strict && c.unstable) {
 		ret = hf_fail(err, HF_FAILED, -EAGAIN,
 			      "%s: %llu files never held still while they were read; what was written to them is not committed yet",
@@ -265,11 +303,19 @@ fail:
 	return ret;
 }
 
+/* Another node has owned what was brought online here without the store, since it was. */
+bool owned_meanwhile(const struct resource *r, const struct hf_log_stat *st)
+{
+	return st->epoch && st->slot != hfd.id.slot &&
+	       (st->epoch != r->j.epoch || (st->released && !r->j.released));
+}
+
 /* Claims for a resource that was started without the store, once it is back. */
-static int attach(struct resource *r, struct hf_err *err)
+int rejoin(struct resource *r, struct hf_err *err)
 {
 	struct regs *pin;
 	const struct hf_resource *def;
+	struct hf_log_stat st = { 0 };
 	int ret;
 
 	ret = regs_reload(err);
@@ -281,18 +327,35 @@ static int attach(struct resource *r, struct hf_err *err)
 		return hf_fail(err, HF_NOTFOUND, -ENOENT, "%s is not registered", r->name);
 	}
 	atomic_store(&r->busy, hf_now_ms());
-	ret = hf_log_claim(hfd.store, &def->id, 0, &r->log, err);
+	ret = hfd.store->ops->stat(hfd.store, &def->id, &st, err);
+	if (ret == -ENOENT)
+		ret = 0;
+	if (!ret && owned_meanwhile(r, &st)) {
+		pthread_mutex_lock(&r->lock);
+		r->epoch = r->j.epoch;
+		pthread_mutex_unlock(&r->lock);
+		ret = hf_fail(err, HF_STALE, -ESTALE, "%s: %s has owned it meanwhile (epoch %llu)", r->name,
+			      st.node, (unsigned long long)st.epoch);
+	}
+	if (!ret)
+		ret = hf_log_claim(hfd.store, &def->id, 0, &r->log, err);
 	atomic_store(&r->busy, 0);
-	regs_put(pin);
-	if (ret)
+	if (ret) {
+		regs_put(pin);
 		return ret;
+	}
+	forget_unregistered(r, def, false);
+	regs_put(pin);
 	pthread_mutex_lock(&r->lock);
 	r->without_store = false;
 	r->epoch = hf_log_epoch(r->log);
-	r->gen = hf_log_gen(r->log);
+	r->gen = r->confirmed = hf_log_gen(r->log);
+	r->consistent = !hf_log_fuzzy(r->log);
 	pthread_mutex_unlock(&r->lock);
 	r->need_scan = true;
-	resource_journal(r, JR_ONLINE, r->epoch, r->gen);
+	r->log_broken = false;
+	r->log_tried_gen = r->gen;
+	resource_journal(r, r->quiet ? JR_UNRELEASED : JR_ONLINE, r->epoch, r->gen);
 	hf_logf(HF_LOG_NOTE, "%s: the store is back; this node's trees become its next generation", r->name);
 	return 0;
 }
@@ -453,8 +516,10 @@ void replicator_run(struct resource *r)
 		return;
 	}
 	if (r->without_store) {
-		ret = attach(r, &e);
-		if (ret)
+		ret = rejoin(r, &e);
+		if (ret == -ESTALE)
+			step_down(r, e.msg);
+		else if (ret)
 			r->retry_ms = now + 5000;
 		return;
 	}

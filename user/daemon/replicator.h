@@ -33,6 +33,9 @@ uint64_t replicator_due(struct resource *r, uint64_t now);	/* with r->lock held 
 int job_sync(struct resource *r, struct job *j);
 int job_flush(struct resource *r, struct job *j);	/* before the daemon ends */
 void replicator_reset(struct resource *r);		/* a new term begins */
+/* a resource that was brought online without the store: claim it; -ESTALE: another had it */
+int rejoin(struct resource *r, struct hf_err *err);
+bool owned_meanwhile(const struct resource *r, const struct hf_log_stat *st);
 /* the log, claimed anew by its own owner after a failed write */
 int reclaim(struct resource *r, struct hf_err *err);
 

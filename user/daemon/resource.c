@@ -270,7 +270,7 @@ void resource_policy(struct resource *r, struct hf_policy *p)
 	regs_put(pin);
 }
 
-void resource_journal(struct resource *r, enum journal_state s, uint64_t epoch, uint64_t gen)
+int resource_journal(struct resource *r, enum journal_state s, uint64_t epoch, uint64_t gen)
 {
 	struct regs *pin;
 	const struct hf_resource *def = resource_def(r, &pin);
@@ -286,7 +286,7 @@ void resource_journal(struct resource *r, enum journal_state s, uint64_t epoch, 
 	j = r->j;
 	pthread_mutex_unlock(&r->lock);
 	regs_put(pin);
-	journal_write(r->name, &j);
+	return journal_write(r->name, &j);
 }
 
 static void wait_locked(struct resource *r, uint64_t ms)

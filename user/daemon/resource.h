@@ -33,6 +33,7 @@ struct ckpt {
 	bool seed;		/* the log has nothing of it yet */
 	uint64_t guard_ref, guard_ms;	/* entries it had, and when (delete-guard) */
 	bool made;		/* its root was made for the restore */
+	unsigned made_up;	/* directories above it that were */
 };
 
 /* Work for a worker, and what became of it. */
@@ -84,6 +85,8 @@ struct resource {
 	uint64_t epoch, gen, confirmed;
 	bool consistent, degraded, stale, unreleased, without_store;
 	char warn_guard[256], warn_commit[256], warn_other[256];
+	uint32_t refused_id;	/* the checkpoint that was taken back last, and why */
+	char refused_why[256];
 	struct journal j;	/* as last written */
 	struct hf_log_stat st;	/* by the heartbeat */
 	bool st_valid;
@@ -122,7 +125,7 @@ void resource_notify(void *arg, bool urgent);		/* hf_notify_fn */
 const struct hf_resource *resource_def(struct resource *r, struct regs **pin);
 void resource_refresh(struct resource *r);
 void resource_policy(struct resource *r, struct hf_policy *p);
-void resource_journal(struct resource *r, enum journal_state s, uint64_t epoch, uint64_t gen);
+int resource_journal(struct resource *r, enum journal_state s, uint64_t epoch, uint64_t gen);
 void resources_stop(unsigned ms, bool flush);
 bool resources_any_live(void);
 
@@ -145,6 +148,8 @@ bool ckpt_is_file(const struct ckpt *c, bool registered, struct hf_log *log);
 int ckpt_open(struct ckpt *c, const struct hf_resource *def, bool create, struct hf_err *err);
 void ckpt_untrack(struct ckpt *c);
 void ckpt_free(struct ckpt *c);
+int ckpt_make_parents(struct ckpt *c, struct hf_err *err);
+void ckpt_unmake(struct ckpt *c);	/* what was made for it and is empty */
 bool ckpt_empty(struct ckpt *c);
 int ckpt_stat(const struct ckpt *c, struct stat *st);	/* of what the path leads to; never out of root */
 int ckpt_mount_check(struct ckpt *c, const char *resource, struct hf_err *err);
@@ -165,13 +170,17 @@ int job_offline(struct resource *r, struct job *j);
 void spool_retry(struct resource *r);
 int job_reset(struct resource *r, struct job *j);
 /* restore.c */
+/* takeover-from: the log to restore from; *@from NULL: @log itself */
+int choose_generation(struct resource *r, const struct hf_resource *def, struct job *j,
+		      struct hf_log *log, struct hf_log **from, struct hf_err *err);
 int restore_all(struct resource *r, struct hf_log *from, struct job *j, struct hf_err *err);
 int online_dry_run(struct resource *r, struct job *j, struct hf_err *err);
 /* stale.c */
 void step_down(struct resource *r, const char *why);
 void stale_examine(struct resource *r);
 /* reload.c */
-void forget_unregistered(struct resource *r, const struct hf_resource *def);
+/* @all: why checkpoints were refused too, which those who asked may still want to read */
+void forget_unregistered(struct resource *r, const struct hf_resource *def, bool all);
 void note_mounts(struct resource *r);
 int checkpoints_reload(struct resource *r, struct hf_err *err);
 int job_reload(struct resource *r, struct job *j);

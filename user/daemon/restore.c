@@ -84,7 +84,7 @@ int restore_all(struct resource *r, struct hf_log *from, struct job *j, struct h
 
 	regs_put(pin);
 	for (unsigned i = 0; i < r->ncp && !ret; i++)
-		if (treedb_has_any(from, r->cp[i]->id))
+		if (treedb_seeded(from, r->cp[i]->id))
 			ret = restore_one(r, r->cp[i], from, j, settled, err);
 	settled_free(settled);
 	hf_displaced_prune(hfd.displaced_dir, hfd.conf->displaced_bytes, hfd.conf->displaced_keep_s);
@@ -121,54 +121,93 @@ static int list_missing(void *ctx, const char *rel, const struct hf_known *k)
 	return list_change(ctx, HF_CH_REMOVED, rel);
 }
 
-/* Reads only: no claim, no change. */
+/* One checkpoint as online would find it: 0, or what online would refuse. @log: may be NULL. */
+static int look_one(struct resource *r, const struct hf_resource *def, struct job *j, struct ckpt *c,
+		    const struct hf_checkpoint *cp, struct hf_log *log, struct hf_err *err)
+{
+	bool seed = !log || !treedb_seeded(log, c->id);
+	struct hf_err e = { 0 };
+	int ret;
+
+	c->file = ckpt_is_file(c, cp->file, log);
+	ret = ckpt_open(c, def, false, &e);
+	if (ret && ret != -ENOENT)
+		return hf_fail(err, e.exit == HF_USAGE ? HF_REFUSED : e.exit, ret, "%s: %s: %s", r->name, c->path, e.msg);
+	ret = ckpt_mount_check(c, r->name, err);
+	if (!ret && c->tree && !r->live)
+		ret = place_reserve(c, r->name, err);
+	if (ret || !seed || j->allow_empty || (c->tree && !ckpt_empty(c)))
+		return ret;
+	return hf_fail(err, HF_REFUSED, -EBUSY,
+		       "%s: %s is %s on this node, and no generation has it; fill it, or use --allow-empty",
+		       r->name, c->path, c->tree && !c->file ? "empty" : "not there");
+}
+
+static int compare_one(struct resource *r, struct job *j, struct ckpt *c, struct hf_log *from,
+		       struct hf_err *err)
+{
+	struct listing l = { .arr = j->changes, .c = c };
+	struct treedb db;
+	int ret;
+
+	treedb_init(&db, from, hfd.keys, c->id, &r->busy);
+	if (c->tree)
+		ret = hf_compare(c->tree, &db.db, list_change, &l, err);
+	else
+		ret = db.db.each(&db, "", list_missing, &l);
+	treedb_exit(&db);
+	return ret == 1 ? 0 : ret;
+}
+
+/* Reads only: no claim, no change. What online would refuse is refused. */
 int online_dry_run(struct resource *r, struct job *j, struct hf_err *err)
 {
 	struct regs *pin;
 	const struct hf_resource *def = resource_def(r, &pin);
-	struct hf_log *log = NULL;
-	struct ckpt *c = NULL;
-	int ret = 0;
+	struct hf_log *log = NULL, *from = NULL;
+	struct hf_log_stat st = { 0 };
+	struct ckpt **v = NULL;
+	unsigned n = 0;
+	int ret;
 
 	j->changes = json_object_new_array();
 	if (!def) {
 		ret = hf_fail(err, HF_NOTFOUND, -ENOENT, "there is no resource %s", r->name);
 		goto out;
 	}
+	v = calloc(def->ncp + 1, sizeof(*v));
+	if (!v) {
+		ret = hf_fail(err, HF_FAILED, -ENOMEM, "out of memory");
+		goto out;
+	}
 	atomic_store(&r->busy, hf_now_ms());
-	ret = hf_log_read(hfd.store, &def->id, 0, &log, err);
+	ret = hfd.store->ops->stat(hfd.store, &def->id, &st, err);
+	if (!ret && !j->fenced && st.epoch && !st.released && st.slot != hfd.id.slot && st.owner == HF_NODE_UP)
+		/* a standby may look before it is needed */
+		snprintf(j->note, sizeof(j->note), "%s is online on %s, which is alive: this is what would be if it were not",
+			 r->name, st.node);
+	if (!ret)
+		ret = hf_log_read(hfd.store, &def->id, 0, &log, err);
 	atomic_store(&r->busy, 0);
-	if (ret == -ENOENT) {
+	if (ret == -ENOENT)
 		ret = 0;	/* no generation: nothing would be overwritten */
-		goto out;
+	if (!ret && log) {
+		j->gen = hf_log_gen(log);
+		ret = choose_generation(r, def, j, log, &from, err);
 	}
-	if (ret)
-		goto out;
-	j->gen = hf_log_gen(log);
 	for (unsigned i = 0; i < def->ncp && !ret; i++) {
-		struct listing l = { .arr = j->changes };
-		struct treedb db;
-
-		if (!treedb_has_any(log, def->cp[i].id))
-			continue;
-		ret = ckpt_make(def, &def->cp[i], &c, err);
-		if (ret)
-			break;
-		l.c = c;
-		c->file = ckpt_is_file(c, def->cp[i].file, log);
-		treedb_init(&db, log, hfd.keys, c->id, &r->busy);
-		ret = ckpt_open(c, def, false, err);
+		ret = ckpt_make(def, &def->cp[i], &v[n], err);
 		if (!ret)
-			ret = hf_compare(c->tree, &db.db, list_change, &l, err);
-		else if (ret == -ENOENT)
-			ret = db.db.each(&db, "", list_missing, &l);
-		if (ret == 1)
-			ret = 0;
-		treedb_exit(&db);
-		ckpt_free(c);
-		c = NULL;
+			ret = look_one(r, def, j, v[n++], &def->cp[i], log, err);
 	}
+	for (unsigned i = 0; i < n && !ret; i++)
+		if (log && treedb_seeded(log, v[i]->id))
+			ret = compare_one(r, j, v[i], from ? from : log, err);
 out:
+	for (unsigned i = 0; i < n; i++)
+		ckpt_free(v[i]);
+	free(v);
+	hf_log_close(from);
 	hf_log_close(log);
 	regs_put(pin);
 	return ret;

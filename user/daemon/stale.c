@@ -15,7 +15,7 @@ void step_down(struct resource *r, const char *why)
 	pthread_mutex_lock(&r->lock);
 	r->live = false;
 	r->stale = true;
-	r->degraded = r->unreleased = false;
+	r->degraded = r->unreleased = r->without_store = false;
 	for (unsigned i = 0; i < r->ncp; i++)
 		if (r->cp[i]->watch)
 			dirty += hf_watch_count(r->cp[i]->watch);

@@ -46,15 +46,6 @@ static int open_before(struct resource *r, const struct hf_resource *def, struct
 	return 0;
 }
 
-static void unmake(struct ckpt *c)
-{
-	char *path = hf_strf("%s%s", c->root, c->local);
-
-	if (path)
-		rmdir(path);
-	free(path);
-}
-
 static int open_after(struct resource *r, const struct hf_resource *def, struct job *j, enum mode mode,
 		      struct hf_err *err)
 {
@@ -64,7 +55,7 @@ static int open_after(struct resource *r, const struct hf_resource *def, struct 
 		bool file, missing;
 		int ret;
 
-		c->seed = !treedb_has_any(r->log, c->id);
+		c->seed = !treedb_seeded(r->log, c->id);
 		file = c->seed ? c->file : ckpt_is_file(c, def->cp[i].file, r->log);
 		if (c->tree && file != c->file) {
 			place_release(c->place);
@@ -78,22 +69,27 @@ static int open_after(struct resource *r, const struct hf_resource *def, struct 
 			/* nothing is made where the trees themselves are the truth */
 			bool make = mode == TAKE_OVER && !j->keep_local && (!c->seed || j->allow_empty);
 
-			ret = ckpt_open(c, def, make, &e);
+			if (make)
+				ret = ckpt_make_parents(c, &e);
+			else
+				ret = 0;
+			if (!ret)
+				/* a file that its owner had deleted is one that is not there */
+				ret = ckpt_open(c, def, make || (mode == RESUME && c->file && !c->seed), &e);
 			if (ret == -ENOENT && !make)
 				return hf_fail(err, HF_REFUSED, -EBUSY,
 					       "%s: %s is not there%s", r->name, c->path,
 					       c->seed ? ", and no generation has it; make it, or use --allow-empty" :
 					       mode == RESUME ? "; bring it back, then `holdfast online`" : "");
 			if (ret)
-				return hf_fail(err, e.exit, ret, "%s: %s: %s", r->name, c->path, e.msg);
+				return hf_fail(err, e.exit == HF_NOTFOUND || e.exit == HF_USAGE ? HF_REFUSED : e.exit, ret,
+					       "%s: %s: %s", r->name, c->path, e.msg);
 			c->made = make && !hf_tree_name(c->tree);
-			ret = place_reserve(c, r->name, err);
-			if (ret) {
-				/* made just now, below another's tree: not to be left there */
-				if (c->made)
-					unmake(c);
+			ret = ckpt_mount_check(c, r->name, err);
+			if (!ret)
+				ret = place_reserve(c, r->name, err);
+			if (ret)
 				return ret;
-			}
 		}
 		if ((c->seed || j->keep_local) && !j->allow_empty && mode == TAKE_OVER && ckpt_empty(c))
 			return hf_fail(err, HF_REFUSED, -EBUSY,
@@ -134,10 +130,7 @@ static int claim(struct resource *r, const struct hf_resource *def, struct job *
 	ret = hfd.store->ops->stat(hfd.store, &def->id, &st, err);
 	if (ret == -ENOENT)
 		ret = 0;
-	else if (!ret && st.epoch && st.slot == hfd.id.slot)
-		/* we are our own predecessor: its daemon is gone, or it would hold our identity */
-		flags |= HF_CLAIM_FENCED;
-	else if (!ret && mode == RESUME)
+	else if (!ret && mode == RESUME && st.slot != hfd.id.slot)
 		ret = hf_fail(err, HF_STALE, -ESTALE, "%s: %s has taken over (epoch %llu)", r->name, st.node,
 			      (unsigned long long)st.epoch);
 	while (!ret) {
@@ -150,6 +143,16 @@ static int claim(struct resource *r, const struct hf_resource *def, struct job *
 		ret = 0;
 	}
 	atomic_store(&r->busy, 0);
+	/* the trees here are only the truth if nobody else had the log since: taken over in the
+	 * meantime, by one that lives, or that has gone again */
+	if (mode == RESUME && ret == -EBUSY)
+		ret = hf_fail(err, HF_STALE, -ESTALE, "%s: another node has taken over", r->name);
+	if (!ret && mode == RESUME && !hf_log_kept(r->log, r->j.epoch)) {
+		struct hf_err e = { 0 };
+
+		hf_log_release(r->log, &e);
+		ret = hf_fail(err, HF_STALE, -ESTALE, "%s: another node has owned it meanwhile", r->name);
+	}
 	if (ret)
 		return ret;
 	r->log_broken = false;
@@ -173,20 +176,21 @@ static int find_consistent(void *ctx, const struct hf_gen_info *g)
 	return 0;
 }
 
-/* takeover-from = consistent: the log to restore from; *@from NULL: the claimed one */
-static int choose(struct resource *r, const struct hf_resource *def, struct job *j,
-		  struct hf_log **from, struct hf_err *err)
+int choose_generation(struct resource *r, const struct hf_resource *def, struct job *j,
+		      struct hf_log *log, struct hf_log **from, struct hf_err *err)
 {
 	struct newest n = { 0 };
 	int ret;
 
 	*from = NULL;
-	if (!hf_log_gen(r->log) || !hf_log_fuzzy(r->log))
+	if (!hf_log_gen(log) || !hf_log_fuzzy(log))
 		return 0;
 	if (!def->policy.takeover_consistent) {
 		snprintf(j->note, sizeof(j->note),
 			 "generation %llu is not a consistent cut: files of it belong to slightly different moments",
-			 (unsigned long long)hf_log_gen(r->log));
+			 (unsigned long long)hf_log_gen(log));
+		if (j->dry_run)
+			return 0;
 		pthread_mutex_lock(&r->lock);
 		snprintf(r->warn_other, sizeof(r->warn_other), "fuzzy: %.240s", j->note);
 		pthread_mutex_unlock(&r->lock);
@@ -231,6 +235,12 @@ static int first_capture(struct resource *r, struct job *j, const char *note, bo
 	return ret;
 }
 
+static int no_journal(struct resource *r, int ret, struct hf_err *err)
+{
+	return hf_fail(err, HF_FAILED, ret, "%s: its journal in %s cannot be written: %s; make room there",
+		       r->name, hfd.journal_dir, strerror(-ret));
+}
+
 static int take(struct resource *r, const struct hf_resource *def, struct job *j, enum mode mode,
 		bool *restoring, struct hf_err *err)
 {
@@ -242,16 +252,21 @@ static int take(struct resource *r, const struct hf_resource *def, struct job *j
 	ret = open_before(r, def, err);
 	if (ret)
 		return ret;
+	/* what an earlier term left there must not be believed after a crash */
 	if (mode == TAKE_OVER)
-		resource_journal(r, JR_CLAIMING, 0, 0);
+		ret = resource_journal(r, JR_CLAIMING, 0, 0);
+	if (ret)
+		return no_journal(r, ret, err);
 	t = hf_now_ms();
 	ret = claim(r, def, j, mode, err);
 	if (ret)
 		return ret;
 	j->ms_claim = hf_now_ms() - t;
-	resource_journal(r, r->quiet ? JR_UNRELEASED :
-			 mode == RESUME || j->keep_local ? JR_ONLINE : JR_RESTORING, r->epoch,
-			 hf_log_gen(r->log));
+	ret = resource_journal(r, r->quiet ? JR_UNRELEASED :
+			       mode == RESUME || j->keep_local ? JR_ONLINE : JR_RESTORING, r->epoch,
+			       hf_log_gen(r->log));
+	if (ret)
+		return no_journal(r, ret, err);
 	ret = open_after(r, def, j, mode, err);
 	if (ret)
 		return ret;
@@ -264,7 +279,7 @@ static int take(struct resource *r, const struct hf_resource *def, struct job *j
 		seeds |= r->cp[i]->seed;
 	if (mode == TAKE_OVER && !j->keep_local) {
 		t = hf_now_ms();
-		ret = choose(r, def, j, &from, err);
+		ret = choose_generation(r, def, j, r->log, &from, err);
 		if (ret)
 			return ret;
 		*restoring = true;
@@ -275,7 +290,7 @@ static int take(struct resource *r, const struct hf_resource *def, struct job *j
 			return ret;
 		*restoring = false;
 	}
-	forget_unregistered(r, def);
+	forget_unregistered(r, def, true);
 	if (mode == RESUME)
 		ret = first_capture(r, j, "resumed", false, err);
 	else if (j->keep_local)
@@ -301,6 +316,8 @@ static void undo(struct resource *r, struct job *j, enum mode mode, int ret, boo
 		step_down(r, why);
 		return;
 	}
+	for (unsigned i = r->ncp; i-- > 0;)
+		ckpt_unmake(r->cp[i]);
 	ckpts_drop_all(r);
 	if (r->log && mode == TAKE_OVER && ret != -ESTALE) {
 		struct hf_err e = { 0 };
@@ -339,6 +356,9 @@ static int go_online(struct resource *r, struct job *j, enum mode mode)
 	hf_log_close(r->log);
 	r->log = NULL;
 	r->examine = false;
+	pthread_mutex_lock(&r->lock);
+	r->live = r->without_store = false;
+	pthread_mutex_unlock(&r->lock);
 	replicator_reset(r);
 	resource_set_state(r, RS_ONLINE_PENDING, NULL);
 	ret = take(r, def, j, mode, &restoring, &j->err);
@@ -348,6 +368,8 @@ static int go_online(struct resource *r, struct job *j, enum mode mode)
 	}
 	pthread_mutex_lock(&r->lock);
 	r->live = true;
+	/* checkpoints that came while it was on its way */
+	r->reload |= r->regs != pin;
 	r->stale = r->without_store = false;
 	if (!r->quiet) {
 		r->unreleased = false;
@@ -356,6 +378,8 @@ static int go_online(struct resource *r, struct job *j, enum mode mode)
 	j->epoch = r->epoch;
 	j->gen = r->gen;
 	pthread_mutex_unlock(&r->lock);
+	/* if it cannot be written the one before says "restoring": then a crash keeps aside what
+	 * was not confirmed, instead of committing it */
 	resource_journal(r, r->quiet ? JR_UNRELEASED : JR_ONLINE, j->epoch, j->gen);
 	resource_set_state(r, RS_ONLINE, NULL);
 	note_mounts(r);
@@ -366,8 +390,9 @@ out:
 	return ret;
 }
 
-/* Audited: the administrator vouches for what is here. */
-static int online_without_store(struct resource *r, struct job *j)
+/* Audited: the administrator vouches for what is here. What others owned until then
+ * is noted: who owns it later makes what is here stale. */
+static int online_without_store(struct resource *r, struct job *j, bool resumed)
 {
 	struct regs *pin;
 	const struct hf_resource *def = resource_def(r, &pin);
@@ -377,7 +402,9 @@ static int online_without_store(struct resource *r, struct job *j)
 		ret = hf_fail(&j->err, HF_NOTFOUND, -ENOENT, "there is no resource %s", r->name);
 		goto out;
 	}
-	hf_logf(HF_LOG_WARN, "%s: AUDIT: brought online without the store, with what is on this node", r->name);
+	if (!resumed)
+		hf_logf(HF_LOG_WARN, "%s: AUDIT: brought online without the store, with what is on this node",
+			r->name);
 	ckpts_drop_all(r);
 	hf_log_close(r->log);
 	r->log = NULL;
@@ -392,18 +419,46 @@ static int online_without_store(struct resource *r, struct job *j)
 	if (!ret)
 		ret = track_all(r, &j->err);
 	if (ret) {
-		undo(r, j, TAKE_OVER, -ESTALE, false, j->err.msg);
+		undo(r, j, resumed ? RESUME : TAKE_OVER, ret, false, j->err.msg);
 		goto out;
 	}
 	pthread_mutex_lock(&r->lock);
 	r->live = r->without_store = true;
-	r->stale = r->unreleased = false;
+	r->stale = false;
+	if (!r->quiet)
+		r->unreleased = false;
+	if (!resumed) {
+		r->j.epoch = r->st_valid ? r->st.epoch : 0;
+		r->j.released = r->st_valid && r->st.released;
+	}
 	pthread_mutex_unlock(&r->lock);
-	r->retry_ms = hf_now_ms() + 5000;
-	resource_journal(r, JR_ONLINE, 0, 0);
+	r->retry_ms = resumed ? hf_now_ms() : hf_now_ms() + 5000;
+	resource_journal(r, r->quiet ? JR_UNRELEASED : JR_ONLINE, r->j.epoch, 0);
 	resource_set_state(r, RS_ONLINE, "without the store");
 out:
 	regs_put(pin);
+	return ret;
+}
+
+/* After a claim that failed before it was made: what an earlier stop left is still to be ended. */
+static int online_after_stop(struct resource *r, struct job *j)
+{
+	struct journal was;
+	uint64_t epoch;
+	bool without;
+	int ret;
+
+	spool_retry(r);
+	was = r->j;
+	epoch = r->epoch;
+	without = r->without_store;
+	ret = go_online(r, j, TAKE_OVER);
+	if (ret && r->unreleased && r->epoch == epoch && was.state == JR_UNRELEASED) {
+		pthread_mutex_lock(&r->lock);
+		r->without_store = without;
+		pthread_mutex_unlock(&r->lock);
+		resource_journal(r, was.state, was.epoch, was.generation);
+	}
 	return ret;
 }
 
@@ -411,7 +466,11 @@ int job_online(struct resource *r, struct job *j)
 {
 	int ret;
 
-	if (r->live && !j->dry_run) {
+	if (r->live && r->state == RS_FAILED && !j->dry_run)
+		return hf_fail(&j->err, HF_REFUSED, -EBUSY,
+			       "%s is failed on this node (%.200s); `holdfast offline %s`, or `holdfast resource reset %s`, first",
+			       r->name, r->error, r->name, r->name);
+	if (r->live && r->state == RS_ONLINE && !j->dry_run) {
 		pthread_mutex_lock(&r->lock);
 		j->already = true;
 		j->epoch = r->epoch;
@@ -425,7 +484,7 @@ int job_online(struct resource *r, struct job *j)
 			return hf_fail(&j->err, HF_REFUSED, -EBUSY,
 				       "%s: the store can be reached; go online without --without-store", r->name);
 		memset(&j->err, 0, sizeof(j->err));
-		return online_without_store(r, j);
+		return online_without_store(r, j, false);
 	}
 	if (ret)
 		return ret;
@@ -433,7 +492,7 @@ int job_online(struct resource *r, struct job *j)
 		return online_dry_run(r, j, &j->err);
 	/* what was held back by a stop without the store comes first */
 	if (r->unreleased)
-		spool_retry(r);
+		return online_after_stop(r, j);
 	return go_online(r, j, TAKE_OVER);
 }
 
@@ -453,17 +512,24 @@ int job_resume(struct resource *r, struct job *j)
 		resource_journal(r, JR_NONE, 0, 0);
 		goto out;
 	}
-	if (jr.state == JR_STALE || jr.without_store) {
-		/* compared again, or for the first time: who knows what was written meanwhile */
-		ret = 0;
-	} else {
+	/* stale: compared again, or for the first time: who knows what was written meanwhile */
+	if (jr.state != JR_STALE) {
 		for (unsigned i = 0; i < (r->quiet ? 1 : 10); i++) {
 			ret = hfd.store->ops->stat(hfd.store, &def->id, &st, &j->err);
 			if (!ret || ret == -ENOENT)
 				break;
 			hf_sleep_ms(500);
 		}
-		if (ret && ret != -ENOENT) {
+		if (ret && ret != -ENOENT && jr.state == JR_UNRELEASED && !r->quiet) {
+			/* the worker goes on trying */
+			pthread_mutex_lock(&r->lock);
+			r->unreleased = true;
+			r->without_store = jr.without_store;
+			pthread_mutex_unlock(&r->lock);
+			ret = 0;
+			goto out;
+		}
+		if (ret && ret != -ENOENT && !(jr.without_store && jr.state == JR_ONLINE)) {
 			resource_set_state(r, RS_FAILED, j->err.msg);
 			goto out;
 		}
@@ -485,16 +551,32 @@ int job_resume(struct resource *r, struct job *j)
 			break;
 		}
 		hf_logf(HF_LOG_NOTE, "%s: an interrupted takeover is finished first", r->name);
-		j->fenced = true;
+		/* not as if its owner was fenced: that may be another by now */
 		ret = go_online(r, j, TAKE_OVER);
 		break;
 	case JR_ONLINE:
 	case JR_UNRELEASED:
-		if (jr.without_store) {
+		if (jr.without_store && owned_meanwhile(r, &st)) {
+			pthread_mutex_lock(&r->lock);
+			r->epoch = jr.epoch;
+			pthread_mutex_unlock(&r->lock);
+			step_down(r, "another node has owned it meanwhile");
+			break;
+		}
+		if (jr.without_store && (r->quiet || jr.state == JR_ONLINE)) {
 			pthread_mutex_lock(&r->lock);
 			r->without_store = true;
 			pthread_mutex_unlock(&r->lock);
-			ret = online_without_store(r, j);
+			ret = online_without_store(r, j, true);
+			if (!ret && jr.state == JR_UNRELEASED)
+				ret = job_offline(r, j);
+			break;
+		}
+		if (jr.without_store) {
+			/* stopped: the worker ends it, and it stays stopped */
+			pthread_mutex_lock(&r->lock);
+			r->without_store = r->unreleased = true;
+			pthread_mutex_unlock(&r->lock);
 			break;
 		}
 		if (st.released && st.slot == hfd.id.slot) {

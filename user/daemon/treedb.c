@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * struct hf_tree_db above struct hf_log: the key of an entry is the id of its
- * checkpoint in eight hex digits, a slash, and its path in the tree.
+ * checkpoint in eight hex digits, a slash, and its path in the tree. Beside them
+ * stand the id and '!': it was captured once, though nothing may be left of it; and
+ * the id and '?': why its owner could not capture it.
  */
 #include "treedb.h"
 #include <stdio.h>
@@ -17,7 +19,8 @@ bool treedb_key_id(const void *key, uint32_t len, uint32_t *id)
 	const char *k = key;
 	uint32_t v = 0;
 
-	if (len < TREEDB_PREFIX || k[8] != '/')
+	/* a slash, or one of the marks beside the entries */
+	if (len < TREEDB_PREFIX || !k[8] || !strchr("/!?", k[8]))
 		return false;
 	for (int i = 0; i < 8; i++) {
 		unsigned d;
@@ -57,6 +60,43 @@ bool treedb_has_any(struct hf_log *log, uint32_t id)
 	/* a single file has no root */
 	treedb_prefix(id, p);
 	return hf_log_each(log, p, TREEDB_PREFIX, stop_at_first, NULL) == 1;
+}
+
+static void mark_key(uint32_t id, char mark, char out[TREEDB_PREFIX + 1])
+{
+	snprintf(out, TREEDB_PREFIX + 1, "%08x%c", id, mark);
+}
+
+bool treedb_marked(struct hf_log *log, uint32_t id, char mark, struct hf_item *it)
+{
+	char k[TREEDB_PREFIX + 1];
+	struct hf_item own;
+
+	mark_key(id, mark, k);
+	return hf_log_get(log, k, TREEDB_PREFIX, it ? it : &own);
+}
+
+int treedb_mark(struct hf_log *log, uint32_t id, char mark, const char *text, struct hf_err *err)
+{
+	char k[TREEDB_PREFIX + 1];
+	uint8_t hash[HF_HASH];
+
+	mark_key(id, mark, k);
+	return hf_log_put(log, k, TREEDB_PREFIX, text, strlen(text), NULL, hash, err);
+}
+
+int treedb_unmark(struct hf_log *log, uint32_t id, char mark)
+{
+	char k[TREEDB_PREFIX + 1];
+
+	mark_key(id, mark, k);
+	return treedb_marked(log, id, mark, NULL) ? hf_log_del(log, k, TREEDB_PREFIX) : 0;
+}
+
+/* Logs from before the mark have entries, or nothing to tell them by. */
+bool treedb_seeded(struct hf_log *log, uint32_t id)
+{
+	return treedb_has_any(log, id) || treedb_marked(log, id, TREEDB_SEEDED, NULL);
 }
 
 /* The key of @rel in the scratch buffer; its length, or 0 when out of memory. */

@@ -9,6 +9,8 @@
 #include "tree.h"
 
 #define TREEDB_PREFIX 9		/* "00000001/" */
+#define TREEDB_SEEDED '!'	/* marks: captured once */
+#define TREEDB_REFUSED '?'	/* could not be captured; the attribute says why */
 
 struct treedb {
 	struct hf_tree_db db;	/* give &t.db to the tree code */
@@ -26,9 +28,13 @@ void treedb_init(struct treedb *t, struct hf_log *log, const struct hf_keys *key
 		 atomic_ullong *busy);
 void treedb_exit(struct treedb *t);
 void treedb_prefix(uint32_t id, char out[TREEDB_PREFIX + 1]);
-/* the checkpoint that a key belongs to; false when it is none */
+/* the checkpoint that an entry or a mark belongs to; false when it is none */
 bool treedb_key_id(const void *key, uint32_t len, uint32_t *id);
 bool treedb_has_any(struct hf_log *log, uint32_t id);
+bool treedb_seeded(struct hf_log *log, uint32_t id);	/* some generation had it */
+bool treedb_marked(struct hf_log *log, uint32_t id, char mark, struct hf_item *it);	/* @it: may be NULL */
+int treedb_mark(struct hf_log *log, uint32_t id, char mark, const char *text, struct hf_err *err);
+int treedb_unmark(struct hf_log *log, uint32_t id, char mark);
 bool treedb_has_root(struct hf_log *log, uint32_t id);
 
 #endif

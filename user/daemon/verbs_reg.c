@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Verbs that change the registrations. */
 #include "resource.h"
+#include "treedb.h"
 #include "verbs.h"
 #include <dirent.h>
 #include <fcntl.h>
@@ -32,6 +33,7 @@ static int resource_delete(struct req *q, struct hf_err *err)
 	struct resource *r = verb_resource(name, err);
 	struct regs *pin;
 	const struct hf_resource *def;
+	struct hf_log_stat st = { 0 };
 	unsigned n;
 	bool live;
 	int ret = 0;
@@ -40,6 +42,8 @@ static int resource_delete(struct req *q, struct hf_err *err)
 		return err->exit == HF_USAGE ? -EINVAL : -ENOENT;
 	def = resource_def(r, &pin);
 	n = def ? def->ncp : 0;
+	if (def && hfd.store->ops->stat(hfd.store, &def->id, &st, NULL))
+		memset(&st, 0, sizeof(st));
 	regs_put(pin);
 	pthread_mutex_lock(&r->lock);
 	live = r->live || r->state == RS_ONLINE_PENDING;
@@ -48,8 +52,14 @@ static int resource_delete(struct req *q, struct hf_err *err)
 	if (live)
 		return hf_fail(err, HF_REFUSED, -EBUSY, "%s is online on this node; `holdfast offline %s` first",
 			       name, name);
-	if (!jget_bool(q->args, "dry_run"))
+	if (st.epoch && !st.released && st.slot != hfd.id.slot && st.owner == HF_NODE_UP)
+		ret = -EBUSY;
+	else if (!jget_bool(q->args, "dry_run"))
 		ret = changed(hf_reg_resource_delete(hfd.store, name, err));
+	/* to delete is nothing that fencing its owner would allow */
+	if (ret == -EBUSY)
+		hf_fail(err, HF_REFUSED, ret, "%s is online on %s, which is alive; `holdfast offline %s` there first",
+			name, st.node[0] ? st.node : "another node", name);
 	if (!ret) {
 		q->result = jobj();
 		ju64(q->result, "checkpoints", n);
@@ -158,6 +168,7 @@ static char **strings(struct json_object *args, const char *key, unsigned *n)
 static int look_here(struct req *q, const struct hf_resource *def, struct hf_checkpoint *cp, bool here,
 		     bool elsewhere, struct hf_err *err)
 {
+	const char *name = jget_str(q->args, "resource");
 	bool allow_empty = jget_bool(q->args, "allow_empty"), force = jget_bool(q->args, "force");
 	struct hf_tree_stat ts = { 0 };
 	struct ckpt *c = NULL;
@@ -181,10 +192,11 @@ static int look_here(struct req *q, const struct hf_resource *def, struct hf_che
 	if (ret && !cp->crypto) {
 		/* it need not be there before its resource is online somewhere */
 		ret = 0;
-		if (here && !allow_empty)
-			ret = hf_fail(err, HF_REFUSED, -EBUSY, "%s is not there; make it, or use --allow-empty", cp->path);
-		if (!here && !elsewhere && !allow_empty)
-			jstr(q->result, "note", "the path is not there on this node; its first owner must have it");
+		if (!elsewhere && !allow_empty)
+			ret = hf_fail(err, HF_REFUSED, -EBUSY, here ?
+				      "%s is not there; make it, or use --allow-empty" :
+				      "%s is not there on this node; make it, or add it on the node that brings %s online first, which must have it; --allow-empty registers it all the same",
+				      cp->path, name);
 		goto out;
 	}
 	ret = ckpt_open(c, def, false, err);
@@ -204,7 +216,7 @@ static int look_here(struct req *q, const struct hf_resource *def, struct hf_che
 			      cp->path);
 	if (ret)
 		goto out;
-	if (here && !allow_empty && ckpt_empty(c)) {
+	if (!elsewhere && !allow_empty && ckpt_empty(c)) {
 		ret = hf_fail(err, HF_REFUSED, -EBUSY, "%s is empty; fill it, or use --allow-empty", cp->path);
 		goto out;
 	}
@@ -216,36 +228,68 @@ out:
 	return ret;
 }
 
-static int one_entry(void *ctx, const struct hf_item *it)
+struct found { unsigned n; bool root; };
+
+static int count_two(void *ctx, const struct hf_item *it)
 {
-	return 1;
+	struct found *f = ctx;
+
+	f->root |= it->keylen == TREEDB_PREFIX;
+	return ++f->n == 2;
+}
+
+/* 1: not captured yet; 0: captured; else why it is not */
+static int look_elsewhere(struct req *q, const struct hf_resource *def, const struct hf_checkpoint *cp,
+			  struct hf_err *err)
+{
+	char prefix[TREEDB_PREFIX + 1];
+	struct hf_log *log = NULL;
+	struct found f = { 0 };
+	struct hf_item it;
+	int ret = 1;
+
+	if (hf_log_read(hfd.store, &def->id, 0, &log, NULL))
+		return 1;
+	treedb_prefix(cp->id, prefix);
+	hf_log_each(log, prefix, TREEDB_PREFIX, count_two, &f);
+	if (f.n == 1 && f.root && !jget_bool(q->args, "allow_empty")) {
+		ret = hf_fail(err, HF_REFUSED, -EBUSY,
+			      "%s is empty on the node that has %s online; fill it, or use --allow-empty",
+			      cp->path, def->name);
+	} else if (f.n) {
+		ju64(q->result, "generation", hf_log_gen(log));
+		jstr(q->result, "quality", "events");
+		ret = 0;
+	} else if (treedb_marked(log, cp->id, TREEDB_REFUSED, &it)) {
+		ret = hf_fail(err, HF_REFUSED, -EBUSY, "%s is not registered, because the node that has %s online cannot capture it: %.*s",
+			      cp->path, def->name, (int)it.attrlen, (const char *)it.attr);
+	}
+	hf_log_close(log);
+	return ret;
 }
 
 /* The owner is another node: it notices the registration and captures. */
-static int wait_elsewhere(struct req *q, const struct hf_resource *def, uint32_t id)
+static int wait_elsewhere(struct req *q, const struct hf_resource *def, const struct hf_checkpoint *cp,
+			  struct hf_err *err)
 {
 	uint64_t until = hf_now_ms() + 30000;
-	char prefix[16];
+	int ret = 1;
 
-	snprintf(prefix, sizeof(prefix), "%08x/", id);
-	while (hf_now_ms() < until) {
-		struct hf_log *log = NULL;
-		bool there = false;
-
-		if (!hf_log_read(hfd.store, &def->id, 0, &log, NULL)) {
-			there = hf_log_each(log, prefix, strlen(prefix), one_entry, NULL) == 1;
-			if (there)
-				ju64(q->result, "generation", hf_log_gen(log));
-			hf_log_close(log);
-		}
-		if (there) {
-			jstr(q->result, "quality", "events");
-			return 0;
-		}
+	while ((ret = look_elsewhere(q, def, cp, err)) > 0 && hf_now_ms() < until)
 		hf_sleep_ms(200);
+	if (ret > 0) {
+		jstr(q->result, "note",
+		     "registered, but its owner has not captured it within 30 s; see `holdfast status` there");
+		ret = 0;
 	}
-	jstr(q->result, "note", "registered, but its owner has not captured it within 30 s; see `holdfast status` there");
-	return 0;
+	return ret;
+}
+
+/* What its owner cannot capture; the owner does the same, and may be first. */
+static void take_back(const char *name, const char *path)
+{
+	hf_reg_checkpoint_delete(hfd.store, name, path, NULL);
+	changed(0);
 }
 
 static int capture_here(struct req *q, struct resource *r, uint32_t id, struct hf_err *err)
@@ -263,6 +307,9 @@ static int capture_here(struct req *q, struct resource *r, uint32_t id, struct h
 		for (unsigned i = 0; i < r->ncp; i++)
 			if (r->cp[i]->id == id && r->cp[i]->watch)
 				jstr(q->result, "quality", hf_watch_quality(r->cp[i]->watch));
+		/* the worker was told of the registration too, and may have been first */
+		if (r->refused_id == id)
+			ret = hf_fail(err, HF_REFUSED, -EBUSY, "%s", r->refused_why);
 		pthread_mutex_unlock(&r->lock);
 	}
 	job_put(j);
@@ -341,9 +388,11 @@ static int checkpoint_add(struct req *q, struct hf_err *err)
 		ret = capture_here(q, r, cp.id, err);
 		/* what its owner cannot capture does not stay registered */
 		if (ret && ret != -ETIMEDOUT && ret != -ESTALE && err->exit != HF_UNAVAIL)
-			changed(hf_reg_checkpoint_delete(hfd.store, name, cp.path, NULL));
+			take_back(name, cp.path);
 	} else if (elsewhere) {
-		ret = wait_elsewhere(q, def, cp.id);
+		ret = wait_elsewhere(q, def, &cp, err);
+		if (ret)
+			take_back(name, cp.path);
 	}
 out:
 	if (ret) {

@@ -184,6 +184,7 @@ static int adopt(struct claim *c, struct row *r, hf_restart_fn restart, hf_rec_f
 			return lost_race(err, id);
 		a = row_accepted(r, id->uuid);
 		memset(old, 0, sizeof(*old));
+		c->pub.first = !a;
 		if (!a) {
 			if (restart)
 				restart(ctx);
@@ -199,6 +200,7 @@ static int adopt(struct claim *c, struct row *r, hf_restart_fn restart, hf_rec_f
 	}
 	if (ret)
 		return ret;
+	c->pub.before_slot = acc.acc.slot;
 	if (!end.seq) {
 		/* it holds its seal alone: what that tells of is adopted as it is, so that a
 		 * row of claims in vain makes no longer and longer chain */

@@ -50,7 +50,7 @@ static void load_restart(void *ctx)
 
 	stage_drop(l);
 	table_clear(&l->items);
-	l->gen = 0;
+	l->gen = l->gen_epoch = 0;
 	l->loaded_base = false;
 	l->since = 0;
 }
@@ -132,6 +132,7 @@ static int load_rec(void *ctx, const struct hf_rec *r)
 	if (ret)
 		return ret;
 	l->gen = r->gen;
+	l->gen_epoch = r->epoch;
 	l->when_ns = r->when_ns;
 	l->fuzzy = r->flags & HF_REC_FUZZY;
 	return l->stop_gen && l->gen == l->stop_gen ? 1 : 0;
@@ -227,6 +228,12 @@ void hf_log_close(struct hf_log *l)
 uint64_t hf_log_gen(const struct hf_log *l) { return l->gen; }
 uint64_t hf_log_epoch(const struct hf_log *l) { return l->claim ? l->claim->ops->epoch(l->claim) : 0; }
 bool hf_log_fuzzy(const struct hf_log *l) { return l->fuzzy; }
+
+bool hf_log_kept(const struct hf_log *l, uint64_t epoch)
+{
+	return l->claim && (l->claim->first || l->claim->before_slot == l->slot) && l->gen_epoch <= epoch;
+}
+
 uint64_t hf_log_when(const struct hf_log *l) { return l->when_ns; }
 
 static void item_of(struct ent *e, struct hf_item *out)

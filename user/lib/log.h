@@ -48,6 +48,9 @@ void hf_log_close(struct hf_log *l);
 
 uint64_t hf_log_gen(const struct hf_log *l);	/* 0: there is no generation yet */
 uint64_t hf_log_epoch(const struct hf_log *l);
+/** hf_log_kept() - after a claim: nobody else had the log since this node's @epoch. A claim
+ *  may win over one that began later, so that asking before it does not tell. */
+bool hf_log_kept(const struct hf_log *l, uint64_t epoch);
 bool hf_log_fuzzy(const struct hf_log *l);	/* the newest generation */
 uint64_t hf_log_when(const struct hf_log *l);
 bool hf_log_get(struct hf_log *l, const void *key, uint32_t keylen, struct hf_item *out);

@@ -18,6 +18,7 @@ struct hf_log {
 	struct table items;
 	struct dedup dedup;
 	uint64_t gen, when_ns;
+	uint64_t gen_epoch;		/* the newest one in which something was written */
 	bool fuzzy;
 	uint64_t since, base_bytes;	/* written since the last base; its size */
 	bool loaded_base;		/* there is a base in this epoch */

@@ -182,7 +182,13 @@ struct hf_store_ops {
 
 struct hf_store { const struct hf_store_ops *ops; const struct hf_keys *keys; };
 #define hf_store_keys(s) ((s)->keys)
-struct hf_claim { const struct hf_store_ops *ops; struct hf_store *store; struct hf_logid id; };
+struct hf_claim {
+	const struct hf_store_ops *ops;
+	struct hf_store *store;
+	struct hf_logid id;
+	bool first;		/* nobody had it before */
+	uint32_t before_slot;	/* whose epoch this claim sealed */
+};
 
 extern const struct hf_store_ops hf_store_disk;
 
