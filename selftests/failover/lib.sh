@@ -88,7 +88,9 @@ up() {
 	env "$@" "$B/holdfastd" -c "$tmp/$c/conf" 2>>"$tmp/$c/log" &
 	pid[$c]=$!
 	for i in $(seq 200); do
-		[ -S "$tmp/$c/run/holdfastd.sock" ] && hf "$c" node list >/dev/null 2>&1 && return 0
+		[ -S "$tmp/$c/run/holdfastd.sock" ] &&
+			timeout 2 "$B/holdfast" -c "$tmp/$c/conf" node list </dev/null >/dev/null 2>&1 && return 0
+		stopped "$c" && return 0	# as it was told to
 		alive "$c" || return 1
 		sleep 0.05
 	done
@@ -114,7 +116,7 @@ until_true() {
 }
 # a killed child is there until it is waited for
 alive() { grep -q '^State:.*[RSDT]' "/proc/${pid[$1]}/status" 2>/dev/null; }
-stopped() { grep -q '^State:.*T' "/proc/${pid[$1]}/status"; }
+stopped() { grep -qs '^State:.*T' "/proc/${pid[$1]}/status"; }
 # field NODE RESOURCE KEY: of its status
 field() {
 	hf "$1" --json status "$2" | $PY -c "

@@ -9,7 +9,7 @@ commit.captured:1 commit.captured:2 commit.captured:5 commit.append:1 commit.app
 commit.durable:1 commit.durable:2 commit.durable:5 confirm.read:1 confirm.read:2 confirm.read:5
 confirm.done:1 confirm.done:2 confirm.done:5 sync.reply:1 sync.reply:4
 claim.read:1 claim.ballot:1 claim.seal:1 claim.accept:1 claim.check:1
-disk.write:20 disk.write:33 disk.write:40 disk.read:60 disk.read:150"
+disk.write:20 disk.write:33 disk.write:40"
 cluster a b
 up b; ok $? "b starts"
 hf b resource add r >/dev/null
