@@ -11,7 +11,8 @@ packages() {
 	case $1 in
 	build)
 		echo gcc libc6-dev make pkg-config libsodium-dev libzstd-dev libinih-dev \
-			libjson-c-dev libcap-dev libsystemd-dev libblkid-dev ;;
+			libjson-c-dev libcap-dev libsystemd-dev libblkid-dev \
+			libmnl-dev libkmod-dev libnl-3-dev libnl-genl-3-dev ;;
 	check)
 		echo perl git rsync attr acl python3 python3-nacl libcap2-bin procps \
 			e2fsprogs mount util-linux shellcheck man-db ;;
@@ -21,10 +22,13 @@ packages() {
 		echo perl rsync procps e2fsprogs mount ;;
 	demo)
 		echo perl rsync git ed acl attr procps mount postgresql-common postgresql-15 ;;
+	vm)
+		echo gcc make qemu-system-x86 busybox-static cpio kmod e2fsprogs attr acl util-linux python3 \
+			pahole libelf1 gcc-12 sparse dkms linux-source-6.12 python3-yaml python3-jsonschema ;;
 	lint)
 		echo clang libclang-rt-14-dev ;;
 	*)
-		echo "deps.sh: there is no group '$1'; groups: build check cluster bench demo lint" >&2
+		echo "deps.sh: there is no group '$1'; groups: build check cluster bench demo vm lint" >&2
 		return 1 ;;
 	esac
 }
