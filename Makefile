@@ -16,12 +16,20 @@ CFLAGS ?= -O2 -g
 DEPS ?= 1
 JOBS ?= 2
 V ?= 0
+# for which kernel the module is built; and for which ones it is tested
+KDIR ?= /lib/modules/$(shell uname -r)/build
+KERNELS ?= 6.1 6.12
+DEMO_KERNEL ?= 6.12
 
-PKGS = libsodium libzstd inih json-c libcap libsystemd blkid
+PKGS = libsodium libzstd inih json-c libcap libsystemd blkid libmnl
 HF_CFLAGS = -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Iinclude -pthread \
 	-Wall -Wextra -Wno-unused-parameter -Wmissing-prototypes -Wshadow -Wvla -Wformat=2 \
 	-fstack-protector-strong -fvisibility=hidden -fPIC -MMD -MP
 HF_LIBS = $(shell pkg-config --libs $(PKGS)) -pthread
+# the command alone speaks these
+CLI_PKGS = libnl-3.0 libnl-genl-3.0 libkmod
+CLI_CFLAGS = $(shell pkg-config --cflags $(CLI_PKGS))
+CLI_LIBS = $(shell pkg-config --libs $(CLI_PKGS))
 
 LIB_SRC = $(wildcard user/lib/*.c)
 LIB_OBJ = $(LIB_SRC:%.c=$(B)/%.o)
@@ -38,7 +46,8 @@ say = $(if $(filter 0,$(V)),@printf '  %-4s %s\n' $(1) '$(subst $(CURDIR)/,,$@)'
 # t_*.c are the tests, bench_*.c the benchmark, the others help the scripts
 TEST_SRC = $(wildcard selftests/*/t_*.c)
 BENCH_SRC = $(wildcard selftests/bench/*.c)
-HELPER_SRC = $(filter-out $(TEST_SRC) $(BENCH_SRC),$(wildcard selftests/*/*.c))
+# hf_*.c of selftests/kernel are modules
+HELPER_SRC = $(filter-out $(TEST_SRC) $(BENCH_SRC) selftests/kernel/hf_%,$(wildcard selftests/*/*.c))
 TEST_BIN = $(TEST_SRC:%.c=$(B)/%)
 BENCH_BIN = $(BENCH_SRC:%.c=$(B)/%)
 HELPER_BIN = $(HELPER_SRC:%.c=$(B)/%)
@@ -50,7 +59,7 @@ export HF_BUILD = $(abspath $(B))
 PROVE = prove --timer -j$(JOBS) -e 'timeout -k 20 420'
 T_FIRST = $(wildcard selftests/cluster/*.t)
 T_SCRIPTS = $(filter-out $(T_FIRST),$(wildcard selftests/*/*.t))
-SUITES = checks cli store tree track failover cluster
+SUITES = checks cli store tree track failover cluster vm
 # a make that was given -j hands its own job server on
 SUBMAKE = +@$(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 
@@ -66,7 +75,7 @@ $(B)/%.o: %.c
 $(B)/user/cli/%.o: user/cli/%.c
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) $(HF_CFLAGS) $(CFLAGS) -c -o $@ $<
+	$(Q)$(CC) $(HF_CFLAGS) $(CLI_CFLAGS) $(CFLAGS) -c -o $@ $<
 
 $(B)/libholdfast.a: $(LIB_OBJ)
 	$(call say,AR)
@@ -92,7 +101,7 @@ $(B)/holdfastd: $(DAEMON_OBJ) $(B)/libholdfast.a
 
 $(B)/holdfast: $(CLI_OBJ) $(B)/libholdfast.a
 	$(call say,LD)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(HF_LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(HF_LIBS) $(CLI_LIBS)
 
 $(BENCH_BIN): private LDLIBS = -lm
 $(B)/selftests/%: $(B)/selftests/%.o $(B)/libholdfast.a
@@ -107,11 +116,11 @@ tests: all $(TEST_BIN) $(HELPER_BIN)  ## build the programs of the tests
 
 .PHONY: deps
 deps:  ## install what is missing (Debian, root); DEPS=0 leaves that to you
-	@[ "$(DEPS)" = 0 ] || scripts/deps.sh build check cluster
+	@[ "$(DEPS)" = 0 ] || scripts/deps.sh build check cluster vm
 
 .PHONY: check
-check: deps  ## run every test and check (under 8 minutes)
-	$(SUBMAKE) tests
+check: deps  ## run every test and check (under 15 minutes)
+	$(SUBMAKE) tests modules
 	@$(PROVE) $(T_FIRST) $(TEST_BIN) $(T_SCRIPTS)
 
 check-checks:  ## run the checks of the source that `check` runs
@@ -121,20 +130,31 @@ check-tree:  ## test capture, compare, restore
 check-track:  ## test how changes are noticed
 check-failover:  ## test takeovers between daemons on this machine
 check-cluster:  ## test under a real Pacemaker, in namespaces
+check-vm:  ## test in machines, with the module, on stock kernels
 
 .PHONY: $(SUITES:%=check-%)
 $(SUITES:%=check-%): check-%: deps
-	$(SUBMAKE) tests
+	$(SUBMAKE) tests $(if $(filter vm,$*),modules)
 	@$(PROVE) $(filter $(B)/selftests/$*/%,$(TEST_BIN)) $(wildcard selftests/$*/*.t)
+
+.PHONY: check-kernel
+check-kernel: deps  ## test the module alone, on the kernels in KERNELS
+	$(SUBMAKE) tests modules
+	@$(PROVE) $(KERNELS:%=selftests/vm/inside-%.t)
 
 .PHONY: lint
 lint:  ## run all checks of the source (scripts/check.sh NAME… for some)
 	scripts/check.sh
 
 .PHONY: demo demo-local
-demo: demo-local  ## show a failover on this machine, to a person
+demo:  ## show power cuts and failovers between two machines (DEMO_KERNEL=6.1|6.12)
+	@[ "$(DEPS)" = 0 ] || scripts/deps.sh build vm
+	$(SUBMAKE) all $(B)/selftests/vm/agent
+	+@kernel=$$(scripts/kernel.sh $(DEMO_KERNEL)) && set -- $$kernel && \
+		$(MODULE) build "$$3" '$(abspath $(B))/kernel'
+	@DEMO_KERNEL=$(DEMO_KERNEL) scripts/demo
 
-demo-local:
+demo-local:  ## the same between daemons on this machine, without the module
 	@[ "$(DEPS)" = 0 ] || scripts/deps.sh build demo
 	$(SUBMAKE) all
 	scripts/demo-local.sh
@@ -145,6 +165,24 @@ bench:  ## measure commit, restore and memory; GOALS=1 fails where a goal is mis
 	@[ "$(DEPS)" = 0 ] || scripts/deps.sh build bench
 	$(SUBMAKE) bench-programs
 	selftests/bench/run.sh
+
+# W=1 C=1 and the like are kbuild's
+MODULE = HF_MAKE='$(MAKE) $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))' V=$(V) \
+	scripts/module.sh
+.PHONY: module modules module-install module-uninstall
+module:  ## build holdfast.ko; KDIR=… for another kernel than the running one
+	+@$(MODULE) build '$(KDIR)' '$(abspath $(B))/kernel'
+
+modules:  ## build holdfast.ko and its test modules for the kernels of the tests
+	+@list=$$(scripts/kernel.sh $(KERNELS)) || exit 1; \
+	echo "$$list" | while read -r _ _ kdir _; do \
+		$(MODULE) tests "$$kdir" '$(abspath $(B))/kernel' || exit 1; done
+
+module-install:  ## install the module with DKMS (root); with DESTDIR its source only
+	@scripts/module.sh install '$(DESTDIR)'
+
+module-uninstall:  ## remove what module-install put there
+	@scripts/module.sh uninstall '$(DESTDIR)'
 
 I = $(DESTDIR)
 .PHONY: install

@@ -42,7 +42,8 @@ sweep() {
 	shift
 	good=("$@")
 	case "${verb[*]}" in
-	keygen|"node list"|cluster-state|"resource list"|"disk info"|"disk check"|"checkpoint list"|status|watch|"displaced list")
+	keygen|"node list"|cluster-state|"resource list"|"disk info"|"disk check"|"checkpoint list"|status|watch|"displaced list"| \
+		module\ *|"tree list"|"tree dirty"|"tree events")
 		;;		# all that they take is optional
 	*)
 		bad "${verb[*]}: none of its arguments" "${verb[@]}" ;;
@@ -73,6 +74,14 @@ sweep disk info -- "$disk"
 sweep disk check -- "$disk"
 sweep node list --
 sweep cluster-state --
+sweep module status --
+sweep module load --
+sweep module unload --
+sweep module reload --
+sweep tree list -- pg
+sweep tree dirty -- pg
+sweep tree events -- pg --count 1 --timeout 5s
+sweep tree delete -- 1
 sweep resource add -- pg --type db
 sweep resource delete -- pg
 sweep resource list -- --type db
@@ -99,6 +108,14 @@ surplus "disk info" disk info "$disk" x
 surplus "disk check" disk check "$disk" x
 surplus "node list" node list x
 surplus cluster-state cluster-state x
+surplus "module status" module status x
+surplus "module load" module load x
+surplus "module unload" module unload x
+surplus "module reload" module reload x
+surplus "tree list" tree list pg x
+surplus "tree dirty" tree dirty pg x
+surplus "tree events" tree events pg x
+surplus "tree delete" tree delete 1 x
 surplus "resource add" resource add pg x
 surplus "resource delete" resource delete pg x
 surplus "resource list" resource list x
@@ -145,6 +162,10 @@ done
 for v in settle =5ms = ""; do
 	bad "policy '$v'" resource set pg "$v"
 done
+for v in 0 -1 x 1.5 4294967296; do
+	bad "tree $v" tree delete -- "$v"
+	bad "--count $v" tree events --count="$v"
+done
 bad "a policy given twice" resource set pg settle=1ms settle=2ms
 bad "--kind registry" checkpoint list --kind registry
 bad "an option given twice" resource add pg --type a --type b
@@ -162,7 +183,7 @@ for v in "" "$long" "$latin" "$esc" "$newline" - -- --no-such-option -Z; do
 done
 bad "no verb"
 # in the design, but not there yet: unknown
-for v in "disk grow x" "disk upgrade x" "node replace x" "node remove x" "module status" "tree list" "resource rebuild pg" \
+for v in "disk grow x" "disk upgrade x" "node replace x" "node remove x" "resource rebuild pg" \
 	"move pg b" doctor "verify pg" "rollback pg" "restore pg" "displaced show x" "backup list x" "job list" "key rotate" \
 	"run pg -- true" report metrics; do
 	# shellcheck disable=SC2086

@@ -10,7 +10,7 @@
 set -u
 suite=bookworm
 packages=pacemaker,pacemaker-cli-utils,pacemaker-resource-agents,corosync,iproute2,procps
-packages+=,psmisc,attr,acl,strace,libsodium23,libzstd1,libinih1,libjson-c5,libcap2
+packages+=,psmisc,attr,acl,strace,libsodium23,libzstd1,libinih1,libmnl0,libkmod2,libnl-3-200,libnl-genl-3-200,libjson-c5,libcap2
 packages+=,libsystemd0,libblkid1
 options=(--variant=minbase --include="$packages"
 	--dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*'

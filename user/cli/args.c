@@ -107,6 +107,7 @@ static bool number(enum val type, const char *s, uint64_t *out)
 
 	switch (type) {
 	case V_GEN: return scaled(s, plain, one, out) && *out;
+	case V_NUMBER: return scaled(s, plain, one, out) && *out && *out <= UINT32_MAX;
 	case V_COUNT: return scaled(s, plain, one, out) && *out && *out <= 64;
 	case V_DURATION: return scaled(s, time, ms, out) && *out;
 	case V_SIZE: return scaled(s, size, bytes, out) && *out;
@@ -152,6 +153,10 @@ static int check(const struct cli *c, const char *label, enum val type, const ch
 	case V_COUNT:
 		if (!number(type, s, &n))
 			return usage(c, "%s '%s' is not a number from 1 to 64", label, b);
+		break;
+	case V_NUMBER:
+		if (!number(type, s, &n))
+			return usage(c, "%s '%s' is not a number from 1 to %u", label, b, UINT32_MAX);
 		break;
 	case V_DURATION:
 		if (!number(type, s, &n))

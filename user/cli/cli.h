@@ -16,6 +16,7 @@ enum val {
 	V_DEV,
 	V_GEN,		/* 1 and up */
 	V_COUNT,	/* 1 to 64 */
+	V_NUMBER,	/* 1 to 2^32 - 1 */
 	V_DURATION,
 	V_SIZE,
 	V_POLICY,	/* KEY=VALUE */
@@ -132,5 +133,13 @@ int cmd_watch(struct cli *c);
 int cmd_history(struct cli *c);
 int cmd_diff(struct cli *c);
 int cmd_displaced_list(struct cli *c);
+int cmd_module_status(struct cli *c);
+int cmd_module_load(struct cli *c);
+int cmd_module_unload(struct cli *c);
+int cmd_module_reload(struct cli *c);
+int cmd_tree_list(struct cli *c);
+int cmd_tree_dirty(struct cli *c);
+int cmd_tree_events(struct cli *c);
+int cmd_tree_delete(struct cli *c);
 
 #endif

@@ -18,6 +18,7 @@ static const struct {
 	{ CAP_SETFCAP, false, "restore file capabilities" },
 	{ CAP_MKNOD, false, "restore device nodes" },
 	{ CAP_IPC_LOCK, false, "keep keys out of swap" },
+	{ CAP_NET_ADMIN, false, "track with the kernel module" },
 };
 
 int caps_keep(struct hf_err *err)
@@ -36,6 +37,9 @@ int caps_keep(struct hf_err *err)
 		cap_flag_value_t v = CAP_CLEAR;
 		char *name;
 
+		if (want[i].cap == CAP_NET_ADMIN && !hfd.conf->require_kernel &&
+		    !strcmp(hfd.conf->track_source, "fanotify"))
+			continue;
 		cap_get_flag(have, want[i].cap, CAP_PERMITTED, &v);
 		if (v == CAP_SET) {
 			keep[n++] = want[i].cap;

@@ -102,9 +102,10 @@ static bool tree_there(struct resource *r, unsigned i, struct cut *cut, bool *fr
 	ret = def ? ckpt_open(c, def, false, &e) : -ENOENT;
 	if (!ret)
 		ret = ckpt_mount_check(c, r->name, &e);
-	if (!ret)
-		ret = hf_track_add(hfd.track, hf_tree_fd(c->tree), hf_tree_name(c->tree),
-				   resource_notify, r, &w, &e);
+	if (!ret) {
+		resource_forget_tracked(r);
+		ret = ckpt_track(r, c, 0, &w, &e);
+	}
 	regs_put(pin);
 	if (ret) {
 		if (c->tree)
@@ -128,7 +129,7 @@ static bool tree_there(struct resource *r, unsigned i, struct cut *cut, bool *fr
 	if (oldw)
 		hf_track_del(oldw);
 	hf_tree_close(old);
-	c->lost = false;
+	c->lost = c->whole = false;
 	*fresh = true;
 	return true;
 }
@@ -139,12 +140,14 @@ static int capture_one(struct resource *r, struct ckpt *c, struct noted *e, stru
 	struct hf_capture_stat st = { 0 };
 	struct hf_err te = { 0 };
 	struct treedb db;
-	int ret;
+	int ret = 0;
 
 	treedb_init(&db, r->log, hfd.keys, c->id, &r->busy);
 	if (e->flags & HF_DIRTY_SUBTREE)
 		ret = hf_capture_scan(c->tree, &db.db, e->rel, false, &st, &te);
-	else
+	/* the directory that a subtree came to, or went from, has new times, of which the module
+	 * makes no entry */
+	if (!(e->flags & HF_DIRTY_SUBTREE) || (!ret && *e->rel))
 		ret = hf_capture_name(c->tree, &db.db, e->rel, &st, &te);
 	e->todo = false;
 	e->stuck = st.unstable || ret;
@@ -220,6 +223,7 @@ int capture_cut(struct resource *r, struct rep *a, struct cut *c, struct hf_err 
 	for (unsigned i = 0; i < r->ncp; i++) {
 		scan[i] = a->scan || r->need_scan;
 		there[i] = tree_there(r, i, c, &scan[i]);
+		r->cp[i]->scanned = there[i] && scan[i];
 	}
 	for (unsigned round = 0;; round++) {
 		bool work = false;
@@ -241,8 +245,15 @@ int capture_cut(struct resource *r, struct rep *a, struct cut *c, struct hf_err 
 		for (unsigned i = 0; i < r->ncp && !c->oom; i++) {
 			struct collect k = { .c = c, .cp = i };
 
-			if (there[i] && r->cp[i]->watch)
-				hf_watch_dirty(r->cp[i]->watch, collect, &k);
+			if (!there[i] || !r->cp[i]->watch)
+				continue;
+			ret = hf_watch_dirty(r->cp[i]->watch, collect, &k);
+			if (ret && !c->oom && !c->tree_ret)
+				/* what is dirty is not known: nothing here may pass for captured */
+				c->tree_ret = hf_fail(&c->tree_err, HF_FAILED, ret,
+						      "%s: what has changed in %s cannot be read: %s",
+						      r->name, r->cp[i]->path, strerror(-ret));
+			ret = 0;
 		}
 		if (c->oom) {
 			ret = hf_fail(err, HF_FAILED, -ENOMEM, "%s: out of memory", r->name);
@@ -292,6 +303,9 @@ void cut_ack(struct resource *r, struct cut *c)
 		if (!e->stuck && e->cp < r->ncp && r->cp[e->cp]->watch)
 			hf_watch_ack(r->cp[e->cp]->watch, e->id, e->seq);
 	}
+	for (unsigned i = 0; i < r->ncp; i++)
+		if (r->cp[i]->watch)
+			hf_watch_ack_flush(r->cp[i]->watch);
 }
 
 void cut_free(struct cut *c)

@@ -293,6 +293,15 @@ int ckpt_mount_check(struct ckpt *c, const char *resource, struct hf_err *err)
 		       resource, c->path, c->mount);
 }
 
+/* @known: see struct hf_track_label */
+int ckpt_track(struct resource *r, struct ckpt *c, uint64_t known, struct hf_watch **w, struct hf_err *err)
+{
+	struct hf_track_label label = { .resource = r->name, .path = c->path, .known = known };
+
+	return hf_track_add(hfd.track, hf_tree_fd(c->tree), hf_tree_name(c->tree), &label,
+			    resource_notify, r, w, err);
+}
+
 int ckpts_add(struct resource *r, struct ckpt *c)
 {
 	struct ckpt **v = calloc(r->ncp + 1, sizeof(*v)), **old;
@@ -331,4 +340,19 @@ void ckpts_drop_all(struct resource *r)
 	free(r->cp);
 	r->cp = NULL;
 	pthread_mutex_unlock(&r->lock);
+}
+
+void ckpts_leave(struct resource *r)
+{
+	struct hf_watch *w;
+
+	for (unsigned i = 0; i < r->ncp; i++) {
+		pthread_mutex_lock(&r->lock);
+		w = r->cp[i]->watch;
+		r->cp[i]->watch = NULL;
+		pthread_mutex_unlock(&r->lock);
+		if (w)
+			hf_track_leave(w);
+	}
+	ckpts_drop_all(r);
 }

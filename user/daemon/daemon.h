@@ -63,6 +63,8 @@ const struct hf_resource *regs_find(const struct regs *r, const char *name);
 int tracker_start(struct hf_err *err);
 void tracker_stop(void);
 void tracker_calm(int delta);	/* 1 while a restore runs, -1 after it */
+/* forget the trees that an earlier daemon left in the module and no resource will take up again */
+void tracker_reap(void);
 
 /* hooks.c */
 void hook_run(const char *event, const char *resource, uint64_t gen);

@@ -19,10 +19,20 @@ static char *path_of(const char *resource)
 	return hf_strf("%s/%s", hfd.journal_dir, resource);
 }
 
+static void boot_id(char id[37])
+{
+	char *s = NULL;
+
+	snprintf(id, 37, "unknown");
+	if (!hf_read_file("/proc/sys/kernel/random/boot_id", 64, &s, NULL))
+		snprintf(id, 37, "%.36s", s);
+	free(s);
+}
+
 int journal_write(const char *resource, const struct journal *j)
 {
 	struct json_object *o, *u;
-	char uuid[37], *path;
+	char uuid[37], boot[37], *path;
 	const char *text;
 	int ret = -ENOMEM;
 
@@ -36,8 +46,11 @@ int journal_write(const char *resource, const struct journal *j)
 	ju64(o, "v", 1);
 	jstr(o, "state", names[j->state]);
 	jstr(o, "uuid", uuid);
+	boot_id(boot);
+	jstr(o, "boot", boot);
 	ju64(o, "epoch", j->epoch);
 	ju64(o, "generation", j->generation);
+	ju64(o, "tracked", j->tracked);
 	jbool(o, "without_store", j->without_store);
 	jbool(o, "released", j->released);
 	if (j->has_unconfirmed) {
@@ -63,6 +76,7 @@ int journal_read(const char *resource, struct journal *j)
 {
 	struct json_object *o = NULL, *u;
 	char *path = path_of(resource), *text = NULL;
+	char boot[37];
 	const char *s;
 	size_t n;
 	int ret = -ENOMEM;
@@ -86,8 +100,12 @@ int journal_read(const char *resource, struct journal *j)
 	s = jget_str(o, "uuid");
 	if (!s || hf_uuid_parse(s, j->uuid))
 		ret = -EBADMSG;
+	boot_id(boot);
+	s = jget_str(o, "boot");
+	j->rebooted = !s || strcmp(s, boot);
 	j->epoch = jget_u64(o, "epoch");
 	j->generation = jget_u64(o, "generation");
+	j->tracked = jget_u64(o, "tracked");
 	j->without_store = jget_bool(o, "without_store");
 	j->released = jget_bool(o, "released");
 	if (json_object_object_get_ex(o, "unconfirmed", &u)) {

@@ -19,7 +19,9 @@ struct journal {
 	uint8_t uuid[16];	/* of the resource's log */
 	uint64_t epoch;
 	uint64_t generation;	/* confirmed, or being restored */
+	bool rebooted;		/* read: written before this machine booted; what was only in memory is gone */
 	bool without_store;
+	uint64_t tracked;	/* hf_watch_id() up to which trees of it were captured as a whole */
 	bool released;		/* without the store: @epoch is the newest that was seen, and had ended */
 	/* what a fenced-out owner held, for status; count 0 and no id: nothing */
 	bool has_unconfirmed;

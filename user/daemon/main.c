@@ -198,6 +198,7 @@ static int loop_init(struct hf_err *err)
 
 static int start(struct hf_err *err)
 {
+	char consumer[37];
 	int ret = open_store(err);
 
 	if (ret)
@@ -205,8 +206,10 @@ static int start(struct hf_err *err)
 	ret = loop_init(err);
 	if (!ret)
 		ret = regs_reload(err);
+	hf_uuid_str(hfd.id.uuid, consumer);
 	if (!ret)
-		ret = hf_track_open(hfd.conf->require_kernel ? "kernel" : hfd.conf->track_source, &hfd.track, err);
+		ret = hf_track_open(hfd.conf->require_kernel ? "kernel" : hfd.conf->track_source, consumer,
+				    &hfd.track, err);
 	if (!ret)
 		ret = beat_start(err);
 	if (!ret)
@@ -292,8 +295,11 @@ int main(int argc, char **argv)
 	}
 	hf_logf(HF_LOG_NOTE, "node %s of cluster %s is up (%s tracking)", hfd.id.name, hfd.cluster,
 		hf_track_source(hfd.track));
+	if (hf_track_why(hfd.track)[0])
+		hf_logf(HF_LOG_NOTE, "without the module: %s", hf_track_why(hfd.track));
 	journal_each(resume_one);
 	resources_each(settle_pending, NULL);
+	tracker_reap();
 	sd_notify(0, "READY=1");
 	ret = sd_event_loop(hfd.event);
 	stop(ret);

@@ -46,6 +46,11 @@ static void spool(struct resource *r, struct job *j)
 	r->unreleased = true;
 	pthread_mutex_unlock(&r->lock);
 	r->spool_ms = hf_now_ms() + SPOOL_RETRY_MS;
+	/* they are after a power cut too, before the journal says so */
+	for (unsigned i = 0; i < r->ncp; i++)
+		if (r->cp[i]->tree && syncfs(hf_tree_fd(r->cp[i]->tree)))
+			hf_logf(HF_LOG_WARN, "%s: %s cannot be written to its disk: %s", r->name,
+				r->cp[i]->path, strerror(errno));
 	ended(r, j->err.exit == HF_UNAVAIL ? "without the store" : "not released yet");
 	resource_journal(r, JR_UNRELEASED, epoch, gen);
 	j->spooled = true;
@@ -146,6 +151,7 @@ void spool_retry(struct resource *r)
 	if (r->j.state != JR_UNRELEASED)
 		r->unreleased = r->without_store = false;
 	pthread_mutex_unlock(&r->lock);
+	tracker_reap();
 	json_object_put(j.displaced);
 	json_object_put(j.changes);
 }

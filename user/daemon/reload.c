@@ -77,9 +77,10 @@ static int add_one(struct resource *r, const struct hf_resource *def, const stru
 	if (!ret)
 		ret = place_reserve(c, r->name, err);
 	c->seed = !ret && r->log && !treedb_seeded(r->log, c->id);
-	if (!ret)
-		ret = hf_track_add(hfd.track, hf_tree_fd(c->tree), hf_tree_name(c->tree),
-				   resource_notify, r, &w, err);
+	if (!ret) {
+		resource_forget_tracked(r);
+		ret = ckpt_track(r, c, 0, &w, err);
+	}
 	if (!ret) {
 		c->watch = w;
 		ret = ckpts_add(r, c);

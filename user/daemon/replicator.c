@@ -128,6 +128,22 @@ out:
 	return ret;
 }
 
+/* Which trees a successor need not compare as a whole (take() in takeover.c). */
+static void note_whole(struct resource *r)
+{
+	uint64_t tracked;
+
+	for (unsigned i = 0; i < r->ncp; i++)
+		r->cp[i]->whole |= r->cp[i]->scanned;
+	tracked = resource_tracked(r);
+	if (!r->live || r->quiet || tracked <= r->j.tracked)
+		return;
+	pthread_mutex_lock(&r->lock);
+	r->j.tracked = tracked;
+	pthread_mutex_unlock(&r->lock);
+	resource_journal(r, JR_ONLINE, r->epoch, r->confirmed);
+}
+
 static void published(struct resource *r, uint64_t gen, bool consistent, bool committed,
 		      uint64_t puts, uint64_t dels, uint64_t ms)
 {
@@ -273,6 +289,8 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 	a->unsettled = !c.settled || c.tree_ret;
 	r->need_scan = r->need_scan && a->unsettled;
 	published(r, gen, a->consistent, pending, puts, dels, hf_now_ms() - t0);
+	if (!a->unsettled)
+		note_whole(r);
 	if (!r->base_ms && hf_log_wants_base(r->log))
 		r->base_ms = hf_now_ms();
 	if (!pending)

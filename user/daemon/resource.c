@@ -289,6 +289,29 @@ int resource_journal(struct resource *r, enum journal_state s, uint64_t epoch, u
 	return journal_write(r->name, &j);
 }
 
+uint64_t resource_tracked(struct resource *r)
+{
+	uint64_t id, newest = 0;
+
+	for (unsigned i = 0; i < r->ncp; i++) {
+		id = r->cp[i]->watch && r->cp[i]->whole ? hf_watch_id(r->cp[i]->watch) : 0;
+		if (!id)
+			return 0;
+		newest = id > newest ? id : newest;
+	}
+	return newest;
+}
+
+void resource_forget_tracked(struct resource *r)
+{
+	if (!r->j.tracked)
+		return;
+	pthread_mutex_lock(&r->lock);
+	r->j.tracked = 0;
+	pthread_mutex_unlock(&r->lock);
+	journal_write(r->name, &r->j);
+}
+
 static void wait_locked(struct resource *r, uint64_t ms)
 {
 	struct timespec ts;
@@ -370,7 +393,7 @@ static void *worker(void *arg)
 	r->jobs_tail = &r->jobs;
 	r->live = false;
 	pthread_mutex_unlock(&r->lock);
-	ckpts_drop_all(r);
+	ckpts_leave(r);
 	hf_log_close(r->log);
 	r->log = NULL;
 	pthread_mutex_lock(&r->lock);

@@ -31,6 +31,8 @@ struct ckpt {
 	struct place *place;
 	bool lost;		/* the root is gone; said once */
 	bool seed;		/* the log has nothing of it yet */
+	bool scanned;		/* by the capture that runs */
+	bool whole;		/* confirmed as a whole since it is tracked: only what is dirty is news */
 	uint64_t guard_ref, guard_ms;	/* entries it had, and when (delete-guard) */
 	bool made;		/* its root was made for the restore */
 	unsigned made_up;	/* directories above it that were */
@@ -126,6 +128,9 @@ const struct hf_resource *resource_def(struct resource *r, struct regs **pin);
 void resource_refresh(struct resource *r);
 void resource_policy(struct resource *r, struct hf_policy *p);
 int resource_journal(struct resource *r, enum journal_state s, uint64_t epoch, uint64_t gen);
+uint64_t resource_tracked(struct resource *r);	/* for journal.tracked; 0: not all are whole */
+/* before a tree is added that may be given a number that the journal has already */
+void resource_forget_tracked(struct resource *r);
 void resources_stop(unsigned ms, bool flush);
 bool resources_any_live(void);
 
@@ -157,6 +162,8 @@ int ckpt_mount_check(struct ckpt *c, const char *resource, struct hf_err *err);
 int ckpts_add(struct resource *r, struct ckpt *c);
 void ckpts_drop(struct resource *r, unsigned i);
 void ckpts_drop_all(struct resource *r);
+void ckpts_leave(struct resource *r);	/* the daemon ends: the source goes on for its successor, if it can */
+int ckpt_track(struct resource *r, struct ckpt *c, uint64_t known, struct hf_watch **w, struct hf_err *err);
 
 /* overlap.c */
 int place_reserve(struct ckpt *c, const char *resource, struct hf_err *err);

@@ -100,14 +100,13 @@ static int open_after(struct resource *r, const struct hf_resource *def, struct 
 	return 0;
 }
 
-static int track_all(struct resource *r, struct hf_err *err)
+static int track_all(struct resource *r, uint64_t known, struct hf_err *err)
 {
 	for (unsigned i = 0; i < r->ncp; i++) {
 		struct ckpt *c = r->cp[i];
 		struct hf_watch *w;
 		struct hf_err e = { 0 };
-		int ret = hf_track_add(hfd.track, hf_tree_fd(c->tree), hf_tree_name(c->tree),
-				       resource_notify, r, &w, &e);
+		int ret = ckpt_track(r, c, known, &w, &e);
 
 		if (ret)
 			return hf_fail(err, e.exit, ret, "%s: cannot track %s: %s", r->name, c->path, e.msg);
@@ -220,11 +219,41 @@ static int confirm(struct resource *r, struct hf_err *err)
 	return ret;
 }
 
+/*
+ * Whether the dirty sets alone tell what is not confirmed, so that a resumed
+ * owner need not compare its trees. The argument:
+ *
+ * - The journal says `online` with a number of trees (journal.tracked) only
+ *   after each tree up to that one was marked, and confirmed as a whole while it
+ *   was tracked. So a daemon that died while it marked, seeded, or took up a
+ *   checkpoint or a replaced root, leaves trees with higher numbers, which are
+ *   begun anew and compared. One that died in a restore leaves another journal
+ *   (`restoring`), and so does one that was excluding its own changes, which are
+ *   in no dirty set: only a restore does that.
+ * - Numbers grow while the module is loaded. One that is loaded anew knows no
+ *   tree; so where none of the numbers is left, they are taken back, durably,
+ *   before a tree is added (hf_track_left(), resource_forget_tracked()).
+ * - The module noted every change since, and an entry is only acknowledged after
+ *   what it stood for was confirmed. Died between confirm and acknowledgement:
+ *   the entry is captured again, and is nothing new. Died before, or failed to
+ *   capture: it is dirty still.
+ * - Nobody else had the log meanwhile (claim()), so what was confirmed is in it.
+ *   What was appended and not confirmed may be in it or not; it is dirty either way.
+ * - A tree that was unmounted, replaced or lost is not found again: compared.
+ */
+static bool all_resumed(const struct resource *r)
+{
+	for (unsigned i = 0; i < r->ncp; i++)
+		if (r->cp[i]->seed || !hf_watch_resumed(r->cp[i]->watch))
+			return false;
+	return r->ncp;
+}
+
 /* Make what this node has the next generation, where there is something to make. */
-static int first_capture(struct resource *r, struct job *j, const char *note, bool any,
+static int first_capture(struct resource *r, struct job *j, const char *note, bool any, bool dirty_only,
 			 struct hf_err *err)
 {
-	struct rep a = { .scan = true, .full = true, .confirm = true, .strict = true,
+	struct rep a = { .scan = !dirty_only, .full = !dirty_only, .confirm = true, .strict = true,
 			 .patience_ms = 2000, .note = note, .allow_delete = any };
 	int ret = replicate(r, &a, err);
 
@@ -244,11 +273,17 @@ static int no_journal(struct resource *r, int ret, struct hf_err *err)
 static int take(struct resource *r, const struct hf_resource *def, struct job *j, enum mode mode,
 		bool *restoring, struct hf_err *err)
 {
-	uint64_t t0 = hf_now_ms(), t;
+	uint64_t t0 = hf_now_ms(), t, known;
 	struct hf_log *from = NULL;
-	bool seeds = false;
+	bool seeds = false, resumed;
 	int ret;
 
+	known = mode == RESUME ? r->j.tracked : 0;
+	if (!hf_track_left(hfd.track, r->name, known))
+		known = 0;
+	pthread_mutex_lock(&r->lock);
+	r->j.tracked = known;
+	pthread_mutex_unlock(&r->lock);
 	ret = open_before(r, def, err);
 	if (ret)
 		return ret;
@@ -271,7 +306,7 @@ static int take(struct resource *r, const struct hf_resource *def, struct job *j
 	if (ret)
 		return ret;
 	t = hf_now_ms();
-	ret = track_all(r, err);
+	ret = track_all(r, known, err);
 	j->ms_track = hf_now_ms() - t;
 	if (ret)
 		return ret;
@@ -290,14 +325,21 @@ static int take(struct resource *r, const struct hf_resource *def, struct job *j
 			return ret;
 		*restoring = false;
 	}
+	resumed = mode == RESUME && all_resumed(r);
+	/* what was restored is the generation, but for what others change and the dirty sets tell */
+	for (unsigned i = 0; i < r->ncp; i++)
+		r->cp[i]->whole = resumed || (mode == TAKE_OVER && !j->keep_local && !from && !r->cp[i]->seed);
 	forget_unregistered(r, def, true);
+	if (resumed)
+		hf_logf(HF_LOG_NOTE, "%s: the module kept track while the daemon was away; no scan is needed",
+			r->name);
 	if (mode == RESUME)
-		ret = first_capture(r, j, "resumed", false, err);
+		ret = first_capture(r, j, "resumed", false, resumed, err);
 	else if (j->keep_local)
-		ret = first_capture(r, j, "keep-local", true, err);
+		ret = first_capture(r, j, "keep-local", true, false, err);
 	else if (from || seeds || hf_log_pending(r->log))
 		ret = first_capture(r, j, from ? "back to a consistent generation" : "first capture",
-				    from != NULL, err);
+				    from != NULL, false, err);
 	else
 		ret = confirm(r, err);
 	/* a resumed owner stays one while the guard holds its capture back */
@@ -368,6 +410,7 @@ static int go_online(struct resource *r, struct job *j, enum mode mode)
 	}
 	pthread_mutex_lock(&r->lock);
 	r->live = true;
+	r->j.tracked = r->quiet ? 0 : resource_tracked(r);
 	/* checkpoints that came while it was on its way */
 	r->reload |= r->regs != pin;
 	r->stale = r->without_store = false;
@@ -416,8 +459,10 @@ static int online_without_store(struct resource *r, struct job *j, bool resumed)
 		if (!r->cp[i]->tree)
 			ret = hf_fail(&j->err, HF_REFUSED, -EBUSY, "%s: %s is not on this node", r->name,
 				      r->cp[i]->path);
-	if (!ret)
-		ret = track_all(r, &j->err);
+	if (!ret) {
+		resource_forget_tracked(r);
+		ret = track_all(r, 0, &j->err);
+	}
 	if (ret) {
 		undo(r, j, resumed ? RESUME : TAKE_OVER, ret, false, j->err.msg);
 		goto out;
@@ -590,6 +635,15 @@ int job_resume(struct resource *r, struct job *j)
 			step_down(r, "another node took over while this daemon was away");
 			break;
 		}
+		if (jr.state == JR_ONLINE && jr.rebooted) {
+			/* What the trees had that was not written back is gone, confirmed or not:
+			 * files are older, or empty, than what `sync` has promised. The log is the
+			 * truth; what differs is kept aside. */
+			hf_logf(HF_LOG_NOTE, "%s: this machine booted since it was online; its last generation is restored",
+				r->name);
+			ret = go_online(r, j, TAKE_OVER);
+			break;
+		}
 		if (jr.state == JR_ONLINE) {
 			ret = go_online(r, j, RESUME);
 			break;
@@ -615,5 +669,7 @@ out:
 	}
 	if (ret)
 		hf_logf(r->quiet ? HF_LOG_DEBUG : HF_LOG_ERR, "%s: not resumed: %s", r->name, j->err.msg);
+	/* what is left of it in the module, should nothing have come of it */
+	tracker_reap();
 	return ret;
 }

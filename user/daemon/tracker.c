@@ -4,7 +4,7 @@
  * neither the main loop nor a busy worker holds events up. Workers drain by
  * themselves as well, as a barrier.
  */
-#include "daemon.h"
+#include "resource.h"
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -66,4 +66,29 @@ void tracker_stop(void)
 		pthread_join(thread, NULL);
 	close(stop_fd);
 	stop_fd = -1;
+}
+
+/* What its journal says is still to be resumed, or is just on its way: its trees are the
+ * successor's. When it is online, what it has not taken up is nobody's. */
+static bool wanted(void *arg, const char *name)
+{
+	struct resource *r = resource_get(name);
+	bool keep;
+
+	if (!r)
+		return false;
+	pthread_mutex_lock(&r->lock);
+	keep = !r->live && r->j.state != JR_NONE && r->j.state != JR_STALE;
+	pthread_mutex_unlock(&r->lock);
+	resource_put(r);
+	return keep;
+}
+
+void tracker_reap(void)
+{
+	int ret = hf_track_reap(hfd.track, wanted, NULL);
+
+	if (ret)
+		hf_logf(HF_LOG_WARN, "cannot look for trees that an earlier daemon left in the module: %s",
+			strerror(-ret));
 }

@@ -11,6 +11,14 @@ static const char *const node_states[] = {
 	[HF_NODE_LEFT] = "left", [HF_NODE_UNKNOWN] = "unknown",
 };
 
+/* With why it is not the module, where that was looked for. */
+static void put_source(struct json_object *o)
+{
+	jstr(o, "source", hf_track_source(hfd.track));
+	if (hf_track_why(hfd.track)[0])
+		jstr(o, "source_why", hf_track_why(hfd.track));
+}
+
 static int ping(struct req *q, struct hf_err *err)
 {
 	char *text = beat_store_text();
@@ -22,7 +30,7 @@ static int ping(struct req *q, struct hf_err *err)
 	ju64(q->result, "slot", hfd.id.slot);
 	ju64(q->result, "pid", getpid());
 	jstr(q->result, "incarnation", hfd.incarnation);
-	jstr(q->result, "source", hf_track_source(hfd.track));
+	put_source(q->result);
 	jstr(q->result, "store", text);
 	free(text);
 	return 0;
@@ -246,7 +254,7 @@ static int status(struct req *q, struct hf_err *err)
 	jstr(q->result, "node", hfd.id.name);
 	jstr(q->result, "cluster", hfd.cluster);
 	jstr(q->result, "store", text);
-	jstr(q->result, "source", hf_track_source(hfd.track));
+	put_source(q->result);
 	json_object_object_add(q->result, "resources", c.arr);
 	free(text);
 	return 0;

@@ -448,7 +448,7 @@ struct seam {
 	char name[48];
 	long at;
 	bool on;		/* and from then on */
-	enum { SEAM_STOP, SEAM_KILL, SEAM_EIO, SEAM_SLEEP } what;
+	enum { SEAM_STOP, SEAM_KILL, SEAM_EIO, SEAM_SLEEP, SEAM_POWER } what;
 	unsigned ms;
 	atomic_long hits;
 };
@@ -478,6 +478,8 @@ void hf_seam_init(const char *spec)
 			m->what = SEAM_KILL;
 		else if (!strcmp(what, "eio"))
 			m->what = SEAM_EIO;
+		else if (!strcmp(what, "power"))
+			m->what = SEAM_POWER;
 		else if (sscanf(what, "sleep=%u", &m->ms) == 1)
 			m->what = SEAM_SLEEP;
 		else
@@ -486,6 +488,21 @@ void hf_seam_init(const char *spec)
 		nseams++;
 	}
 	free(copy);
+}
+
+/* The machine's, at this step: nothing that is only in memory survives. */
+static void cut_power(void)
+{
+	int fd = open("/proc/sysrq-trigger", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, "b", 1) != 1) {
+		hf_logf(HF_LOG_ERR, "HOLDFAST_SEAM: cannot cut the power: /proc/sysrq-trigger: %s",
+			strerror(errno));
+		raise(SIGKILL);
+	}
+	/* the processors stop one after the other: this thread does not go on meanwhile */
+	for (;;)
+		pause();
 }
 
 int hf_seam(const char *name)
@@ -503,6 +520,7 @@ int hf_seam(const char *name)
 		case SEAM_STOP: raise(SIGSTOP); break;
 		case SEAM_KILL: raise(SIGKILL); break;
 		case SEAM_EIO: return -EIO;
+		case SEAM_POWER: cut_power(); break;
 		case SEAM_SLEEP: hf_sleep_ms(m->ms); break;
 		}
 	}

@@ -90,10 +90,10 @@ char *hf_printable(const void *p, size_t n);
  *
  * Does nothing unless the daemon was started with HOLDFAST_SEAM="NAME:N:ACTION"
  * (several with commas): at the N-th time step NAME is reached (0: each time; N+: from then on), ACTION is
- * `stop` (SIGSTOP of the process), `kill` (SIGKILL), `eio` (the seam returns
- * -EIO and the step fails as a device would) or `sleep=MS`. It is how the tests
- * pause an owner between two steps; NAME is the step's name in
- * Documentation/claims.rst.
+ * `stop` (SIGSTOP of the process), `kill` (SIGKILL), `power` (of the machine,
+ * which is reset without a sync), `eio` (the seam returns -EIO and the step
+ * fails as a device would) or `sleep=MS`. It is how the tests pause an owner
+ * between two steps; NAME is the step's name in Documentation/claims.rst.
  *
  * Return: 0, or the injected negative errno.
  */

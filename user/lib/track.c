@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * The front of tracking: which source, the dirty sets, and who is told.
+ * The front of tracking: which source, the watches, and who is told.
  *
  * There are two locks, taken in this order:
  *
  *   t->lock   the source's queue and tables, the list of watches, and of each
  *             watch queued, urgent, dead, busy and wake_next
- *   w->lock   w->dirty
+ *   w->lock   w->dirty, or what the source keeps of the watch
  *
  * Notify functions are called without any. A watch on the wake list has its
  * busy count raised; hf_track_del() marks it dead, so that no call begins any
@@ -15,34 +15,36 @@
  * drops t->lock: so it is empty whenever somebody else takes the lock.
  */
 #include "track_int.h"
+#include <stdio.h>
 #include <stdlib.h>
 
-static int source_of(const char *name, const struct hf_track_ops **ops, struct hf_err *err)
+int hf_track_open(const char *source, const char *consumer, struct hf_track **out, struct hf_err *err)
 {
-	if (!strcmp(name, "auto") || !strcmp(name, "fanotify")) {
-		*ops = &hf_track_fanotify;
-		return 0;
+	struct hf_err e = { 0 };
+	bool any = !strcmp(source, "auto");
+	int ret;
+
+	if (!any && strcmp(source, "kernel") && strcmp(source, "fanotify"))
+		return hf_fail(err, HF_OK, -EINVAL,
+			       "\"%.64s\" is not a source of changes; source is auto, kernel or fanotify", source);
+	if (strcmp(source, "fanotify")) {
+		ret = hf_track_open_ops(&hf_track_kernel, consumer, 0, out, &e);
+		if (!ret)
+			return 0;
+		if (!any)
+			return hf_fail(err, e.exit, ret, "%s", e.msg);
 	}
-	if (!strcmp(name, "kernel"))
-		return hf_fail(err, HF_OK, -ENODEV,
-			       "the holdfast module is not loaded; use source = fanotify or source = auto");
-	return hf_fail(err, HF_OK, -EINVAL,
-		       "\"%.64s\" is not a source of changes; source is auto, kernel or fanotify", name);
+	ret = hf_track_open_ops(&hf_track_fanotify, consumer, 0, out, err);
+	if (!ret)
+		snprintf((*out)->why, sizeof((*out)->why), "%.255s", e.msg);
+	return ret;
 }
 
-int hf_track_open(const char *source, struct hf_track **out, struct hf_err *err)
-{
-	const struct hf_track_ops *ops;
-	int ret = source_of(source, &ops, err);
-
-	return ret ? ret : hf_track_open_ops(ops, 0, out, err);
-}
-
-int hf_track_open_ops(const struct hf_track_ops *ops, unsigned int flags, struct hf_track **out,
-		      struct hf_err *err)
+int hf_track_open_ops(const struct hf_track_ops *ops, const char *consumer, unsigned int flags,
+		      struct hf_track **out, struct hf_err *err)
 {
 	struct hf_track *t;
-	int ret = ops->open(flags, &t, err);
+	int ret = ops->open(consumer, flags, &t, err);
 
 	if (ret)
 		return ret;
@@ -58,7 +60,7 @@ void hf_track_close(struct hf_track *t)
 	if (!t)
 		return;
 	while (t->watches)
-		hf_track_del(t->watches);
+		hf_track_leave(t->watches);
 	pthread_cond_destroy(&t->idle);
 	pthread_mutex_destroy(&t->lock);
 	t->ops->close(t);
@@ -67,6 +69,11 @@ void hf_track_close(struct hf_track *t)
 const char *hf_track_source(const struct hf_track *t)
 {
 	return t->ops->name;
+}
+
+const char *hf_track_why(const struct hf_track *t)
+{
+	return t->why;
 }
 
 int hf_track_fd(const struct hf_track *t)
@@ -85,17 +92,7 @@ void hf_watch_wake(struct hf_watch *w, bool urgent)
 	w->t->wake = w;
 }
 
-void hf_watch_taint(struct hf_watch *w, const char *rel, unsigned int set, unsigned int clear,
-		    const struct hf_who *who, bool urgent)
-{
-	pthread_mutex_lock(&w->lock);
-	hf_dset_soil(&w->dirty, rel, set, clear, who);
-	pthread_mutex_unlock(&w->lock);
-	hf_watch_wake(w, urgent);
-}
-
-/* Drop t->lock and call whom the caller put on the wake list under it. */
-static void unlock_and_wake(struct hf_track *t)
+void hf_track_unlock(struct hf_track *t)
 {
 	struct hf_watch *w = t->wake, *next;
 	bool urgent, dead;
@@ -125,13 +122,14 @@ int hf_track_drain(struct hf_track *t)
 
 	pthread_mutex_lock(&t->lock);
 	ret = t->ops->drain(t);
-	unlock_and_wake(t);
+	hf_track_unlock(t);
 	return ret;
 }
 
-int hf_track_add(struct hf_track *t, int rootfd, const char *name,
+int hf_track_add(struct hf_track *t, int rootfd, const char *name, const struct hf_track_label *label,
 		 hf_notify_fn notify, void *arg, struct hf_watch **out, struct hf_err *err)
 {
+	static const struct hf_track_label none = { .resource = "", .path = "" };
 	struct hf_watch *w;
 	int ret;
 
@@ -143,7 +141,7 @@ int hf_track_add(struct hf_track *t, int rootfd, const char *name,
 	 * with this one must not put it into the new set */
 	ret = t->ops->drain(t);
 	if (!ret)
-		ret = t->ops->add(t, rootfd, name, &w, err);
+		ret = t->ops->add(t, rootfd, name, label ? label : &none, &w, err);
 	else
 		hf_fail(err, HF_OK, ret, "cannot read the queue of changes: %s", strerror(-ret));
 	if (!ret) {
@@ -151,25 +149,25 @@ int hf_track_add(struct hf_track *t, int rootfd, const char *name,
 		w->arg = arg;
 		w->next = t->watches;
 		t->watches = w;
-		*out = w;
 	}
-	unlock_and_wake(t);
+	hf_track_unlock(t);
+	if (!ret && t->ops->walk) {
+		ret = t->ops->walk(w, err);
+		if (ret)
+			hf_track_del(w);
+	}
+	if (!ret)
+		*out = w;
 	return ret;
 }
 
 /* for the sources: what every watch begins with */
 int hf_watch_init(struct hf_watch *w, struct hf_track *t, const char *name)
 {
-	int ret = hf_dset_init(&w->dirty, &t->seq, 0);
-
-	if (ret)
-		return ret;
 	if (name) {
 		w->name = strdup(name);
-		if (!w->name) {
-			hf_dset_fini(&w->dirty);
+		if (!w->name)
 			return -ENOMEM;
-		}
 	}
 	w->t = t;
 	pthread_mutex_init(&w->lock, NULL);
@@ -179,70 +177,83 @@ int hf_watch_init(struct hf_watch *w, struct hf_track *t, const char *name)
 void hf_watch_fini(struct hf_watch *w)
 {
 	pthread_mutex_destroy(&w->lock);
-	hf_dset_fini(&w->dirty);
 	free(w->name);
 	free(w);
 }
 
-void hf_track_del(struct hf_watch *w)
+static void end(struct hf_watch *w, bool keep)
 {
+	const struct hf_track_ops *ops;
 	struct hf_watch **p;
 	struct hf_track *t;
 
 	if (!w)
 		return;
 	t = w->t;
+	ops = t->ops;
 	pthread_mutex_lock(&t->lock);
 	w->dead = true;
 	for (p = &t->watches; *p != w; p = &(*p)->next)
 		;
 	*p = w->next;
-	t->ops->del(w);
+	ops->del(w);
 	while (w->busy)
 		pthread_cond_wait(&t->idle, &t->lock);
 	pthread_mutex_unlock(&t->lock);
-	hf_watch_fini(w);
+	ops->fini(w, keep);
+}
+
+void hf_track_del(struct hf_watch *w)
+{
+	end(w, false);
+}
+
+void hf_track_leave(struct hf_watch *w)
+{
+	end(w, true);
+}
+
+int hf_track_reap(struct hf_track *t, bool (*keep)(void *arg, const char *resource), void *arg)
+{
+	return t->ops->reap ? t->ops->reap(t, keep, arg) : 0;
+}
+
+bool hf_track_left(struct hf_track *t, const char *resource, uint64_t known)
+{
+	return known && t->ops->left && t->ops->left(t, resource, known);
+}
+
+uint64_t hf_watch_id(struct hf_watch *w)
+{
+	return w->t->ops->id ? w->t->ops->id(w) : 0;
+}
+
+bool hf_watch_resumed(struct hf_watch *w)
+{
+	return w->t->ops->resumed && w->t->ops->resumed(w);
 }
 
 uint64_t hf_watch_seq(struct hf_watch *w)
 {
-	uint64_t v;
-
-	pthread_mutex_lock(&w->lock);
-	v = w->dirty.last;
-	pthread_mutex_unlock(&w->lock);
-	return v;
+	return w->t->ops->seq(w);
 }
 
 uint64_t hf_watch_count(struct hf_watch *w)
 {
-	uint64_t v;
-
-	pthread_mutex_lock(&w->lock);
-	v = w->dirty.count;
-	pthread_mutex_unlock(&w->lock);
-	return v;
+	return w->t->ops->count(w);
 }
 
 uint64_t hf_watch_oldest_ns(struct hf_watch *w)
 {
-	uint64_t v;
-
-	pthread_mutex_lock(&w->lock);
-	v = hf_dset_oldest(&w->dirty);
-	pthread_mutex_unlock(&w->lock);
-	return v;
+	return w->t->ops->oldest(w);
 }
 
 int hf_watch_dirty(struct hf_watch *w, int (*fn)(void *ctx, const struct hf_dirty *d), void *ctx)
 {
 	struct hf_dirty *d;
 	size_t i, n;
-	int ret;
+	int ret = w->t->ops->snapshot(w, &d, &n);
 
-	pthread_mutex_lock(&w->lock);
-	ret = hf_dset_snapshot(&w->dirty, &d, &n);
-	pthread_mutex_unlock(&w->lock);
 	if (ret)
 		return ret;
 	for (i = 0; i < n && !ret; i++)
@@ -253,71 +264,36 @@ int hf_watch_dirty(struct hf_watch *w, int (*fn)(void *ctx, const struct hf_dirt
 
 void hf_watch_ack(struct hf_watch *w, uint64_t id, uint64_t seq)
 {
-	pthread_mutex_lock(&w->lock);
-	hf_dset_ack(&w->dirty, id, seq);
-	pthread_mutex_unlock(&w->lock);
+	w->t->ops->ack(w, id, seq);
 }
 
-void hf_watch_soil(struct hf_watch *w, const char *rel, unsigned int flags)
+void hf_watch_ack_flush(struct hf_watch *w)
 {
-	struct hf_track *t = w->t;
-
-	flags &= HF_DIRTY_SUBTREE | HF_DIRTY_OPEN;
-	pthread_mutex_lock(&t->lock);
-	hf_watch_taint(w, rel, flags, ~flags, NULL, !(flags & HF_DIRTY_OPEN));
-	unlock_and_wake(t);
+	if (w->t->ops->ack_flush)
+		w->t->ops->ack_flush(w);
 }
 
 bool hf_watch_lost(struct hf_watch *w)
 {
-	bool lost;
-
-	pthread_mutex_lock(&w->t->lock);
-	lost = w->t->ops->lost(w);
-	unlock_and_wake(w->t);
-	return lost;
+	return w->t->ops->lost(w);
 }
 
 const char *hf_watch_quality(struct hf_watch *w)
 {
-	const char *q;
-
-	pthread_mutex_lock(&w->t->lock);
-	q = w->t->ops->quality(w);
-	pthread_mutex_unlock(&w->t->lock);
-	return q;
+	return w->t->ops->quality(w);
 }
 
 uint64_t hf_watch_dirs(struct hf_watch *w)
 {
-	uint64_t n;
-
-	pthread_mutex_lock(&w->t->lock);
-	n = w->t->ops->dirs(w);
-	pthread_mutex_unlock(&w->t->lock);
-	return n;
+	return w->t->ops->dirs(w);
 }
 
 int hf_watch_exclude_begin(struct hf_watch *w)
 {
-	struct hf_track *t = w->t;
-	int ret;
-
-	pthread_mutex_lock(&t->lock);
-	ret = t->ops->drain(t);
-	if (!ret)
-		ret = t->ops->exclude(w, true);
-	unlock_and_wake(t);
-	return ret;
+	return w->t->ops->exclude(w, true);
 }
 
 void hf_watch_exclude_end(struct hf_watch *w)
 {
-	struct hf_track *t = w->t;
-
-	pthread_mutex_lock(&t->lock);
-	/* should the queue not be readable, what is left in it is reported: more, not less */
-	t->ops->drain(t);
-	t->ops->exclude(w, false);
-	unlock_and_wake(t);
+	w->t->ops->exclude(w, false);
 }

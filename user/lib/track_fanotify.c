@@ -10,7 +10,7 @@
  * excluded, what others make in a directory that the restore has just made
  * before its event is read.
  *
- * Everything is called with t->lock held.
+ * Everything here runs with t->lock held.
  */
 #include "track_fan.h"
 #include <fcntl.h>
@@ -382,7 +382,7 @@ static void fan_close(struct hf_track *t)
 	free(f);
 }
 
-static int fan_open(unsigned int flags, struct hf_track **out, struct hf_err *err)
+static int fan_open(const char *consumer, unsigned int flags, struct hf_track **out, struct hf_err *err)
 {
 	unsigned int how = FAN_CLASS_NOTIF | FAN_REPORT_DFID_NAME | FAN_NONBLOCK | FAN_CLOEXEC;
 	unsigned int queue = flags & HF_TRACK_BOUNDED ? 0 : FAN_UNLIMITED_QUEUE;
@@ -431,15 +431,15 @@ static int fan_fd(const struct hf_track *t)
 	return fan_of(t)->fd;
 }
 
-static int fan_add(struct hf_track *t, int rootfd, const char *name, struct hf_watch **out,
-		   struct hf_err *err)
+static int fan_add(struct hf_track *t, int rootfd, const char *name, const struct hf_track_label *label,
+		   struct hf_watch **out, struct hf_err *err)
 {
 	struct fan_watch *w = hf_alloc(sizeof(*w));
 	int ret;
 
 	if (!w)
 		return hf_fail(err, HF_OK, -ENOMEM, "out of memory");
-	ret = hf_watch_init(&w->base, t, name);
+	ret = hf_local_init(&w->base, t, name);
 	if (ret) {
 		free(w);
 		return hf_fail(err, HF_OK, ret, "out of memory");
@@ -458,7 +458,7 @@ out:
 	if (w->rootfd >= 0)
 		close(w->rootfd);
 	free(w->where);
-	hf_watch_fini(&w->base);
+	hf_local_fini(&w->base);
 	return ret;
 }
 
@@ -474,40 +474,63 @@ static void fan_del(struct hf_watch *b)
 	w->where = NULL;
 }
 
+static void fan_fini(struct hf_watch *b, bool keep)
+{
+	hf_local_fini(b);
+}
+
 static bool fan_lost(struct hf_watch *b)
 {
 	struct fan_watch *w = fan_watch_of(b);
 	struct stat st;
+	bool lost;
 
+	pthread_mutex_lock(&b->t->lock);
 	hf_fan_mounts(fan_of(b->t));
-	return w->moved || w->unmounted || fstat(w->rootfd, &st) || !st.st_nlink;
+	lost = w->moved || w->unmounted || fstat(w->rootfd, &st) || !st.st_nlink;
+	hf_track_unlock(b->t);
+	return lost;
 }
 
 static const char *fan_quality(struct hf_watch *b)
 {
 	struct fan_watch *w = fan_watch_of(b);
+	bool scan;
 
-	return !w->node || w->incomplete || w->overlay ? "scan" : "events";
+	pthread_mutex_lock(&b->t->lock);
+	scan = !w->node || w->incomplete || w->overlay;
+	pthread_mutex_unlock(&b->t->lock);
+	return scan ? "scan" : "events";
 }
 
 static uint64_t fan_dirs(struct hf_watch *b)
 {
-	struct hf_dnode *root = fan_watch_of(b)->node, *n;
+	struct hf_dnode *root, *n;
 	uint64_t count = 0;
 
-	if (!root || b->name)
-		return root ? 1 : 0;
-	for (n = root; n; n = hf_dirs_next(root, n))
+	pthread_mutex_lock(&b->t->lock);
+	root = fan_watch_of(b)->node;
+	for (n = root; n && !b->name; n = hf_dirs_next(root, n))
 		count += n->scanned;
+	if (root && b->name)
+		count = 1;
+	pthread_mutex_unlock(&b->t->lock);
 	return count;
 }
 
 static int fan_exclude(struct hf_watch *b, bool on)
 {
-	struct fan_watch *w = fan_watch_of(b);
+	struct hf_track *t = b->t;
+	int ret;
 
-	w->exclude += on ? 1 : -1;
-	return 0;
+	pthread_mutex_lock(&t->lock);
+	/* What is in the queue happened before. Should it not be readable at the
+	 * end, what is left in it is reported: more, not less. */
+	ret = fan_drain(t);
+	if (!ret || !on)
+		fan_watch_of(b)->exclude += on ? 1 : -1;
+	hf_track_unlock(t);
+	return ret;
 }
 
 const struct hf_track_ops hf_track_fanotify = {
@@ -518,6 +541,12 @@ const struct hf_track_ops hf_track_fanotify = {
 	.drain = fan_drain,
 	.add = fan_add,
 	.del = fan_del,
+	.fini = fan_fini,
+	.seq = hf_local_seq,
+	.count = hf_local_count,
+	.oldest = hf_local_oldest,
+	.snapshot = hf_local_snapshot,
+	.ack = hf_local_ack,
 	.lost = fan_lost,
 	.quality = fan_quality,
 	.dirs = fan_dirs,

@@ -20,27 +20,44 @@ enum {
 /**
  * struct hf_track_ops - a source of changes
  * @open: allocates its own struct that begins with struct hf_track
- * @drain, @add, @del, @lost, @quality, @dirs, @exclude: called with t->lock held
+ * @drain, @add, @del: called with t->lock held, all others without
  * @add: allocates its own struct that begins with struct hf_watch
- * @del: forget the watch in all own structures and close what it holds open;
- *	 the front frees the memory, later
+ * @del: forget the watch in all own structures
+ * @walk: what is to be done for a new watch without the lock; may be NULL
+ * @fini: free the watch, after @del; with @keep what is registered elsewhere stays
+ * @ack_flush, @id, @resumed, @left, @reap: may be NULL
  *
- * What changed is handed over with hf_watch_taint() and hf_watch_wake().
+ * What changed is told with hf_watch_taint() or hf_watch_wake(). A source that
+ * has no dirty set elsewhere uses the hf_local_*() functions.
  */
 struct hf_track_ops {
 	const char *name;
-	int (*open)(unsigned int flags, struct hf_track **out, struct hf_err *err);
+	int (*open)(const char *consumer, unsigned int flags, struct hf_track **out, struct hf_err *err);
 	void (*close)(struct hf_track *t);
 	int (*fd)(const struct hf_track *t);
 	int (*drain)(struct hf_track *t);
-	int (*add)(struct hf_track *t, int rootfd, const char *name, struct hf_watch **out,
-		   struct hf_err *err);
+	int (*add)(struct hf_track *t, int rootfd, const char *name, const struct hf_track_label *label,
+		   struct hf_watch **out, struct hf_err *err);
+	int (*walk)(struct hf_watch *w, struct hf_err *err);
 	void (*del)(struct hf_watch *w);
+	void (*fini)(struct hf_watch *w, bool keep);
+	uint64_t (*seq)(struct hf_watch *w);
+	uint64_t (*count)(struct hf_watch *w);
+	uint64_t (*oldest)(struct hf_watch *w);
+	/* @out: one block, names included; oldest first */
+	int (*snapshot)(struct hf_watch *w, struct hf_dirty **out, size_t *n);
+	void (*ack)(struct hf_watch *w, uint64_t id, uint64_t seq);
+	void (*ack_flush)(struct hf_watch *w);
 	bool (*lost)(struct hf_watch *w);
 	const char *(*quality)(struct hf_watch *w);
 	uint64_t (*dirs)(struct hf_watch *w);
 	int (*exclude)(struct hf_watch *w, bool on);
+	uint64_t (*id)(struct hf_watch *w);
+	bool (*resumed)(struct hf_watch *w);
+	bool (*left)(struct hf_track *t, const char *resource, uint64_t known);
+	int (*reap)(struct hf_track *t, bool (*keep)(void *arg, const char *resource), void *arg);
 };
+extern const struct hf_track_ops hf_track_kernel;
 extern const struct hf_track_ops hf_track_fanotify;
 
 struct hf_track {
@@ -50,6 +67,7 @@ struct hf_track {
 	pthread_cond_t idle;
 	struct hf_watch *watches;
 	struct hf_watch *wake;		/* whose notify function is to be called */
+	char why[256];			/* why it is not the module, where that was looked for */
 };
 
 struct hf_watch {
@@ -61,15 +79,26 @@ struct hf_watch {
 	void *arg;
 	bool queued, urgent, dead;
 	unsigned int busy;		/* deliveries that may still call notify */
-	pthread_mutex_t lock;		/* dirty */
-	struct hf_dirtyset dirty;
+	pthread_mutex_t lock;		/* dirty, or what the source says */
+	struct hf_dirtyset dirty;	/* of a source without a set elsewhere */
 };
 
-int hf_track_open_ops(const struct hf_track_ops *ops, unsigned int flags, struct hf_track **out,
-		      struct hf_err *err);
-/** hf_watch_init() - fill in what every watch begins with; -ENOMEM. The front calls hf_watch_fini(). */
+int hf_track_open_ops(const struct hf_track_ops *ops, const char *consumer, unsigned int flags,
+		      struct hf_track **out, struct hf_err *err);
+/** hf_track_unlock() - drop t->lock and call whom the caller put on the wake list under it */
+void hf_track_unlock(struct hf_track *t);
+/** hf_watch_init() - fill in what every watch begins with; -ENOMEM */
 int hf_watch_init(struct hf_watch *w, struct hf_track *t, const char *name);
 void hf_watch_fini(struct hf_watch *w);
+
+/* track_local.c: a dirty set in this process */
+int hf_local_init(struct hf_watch *w, struct hf_track *t, const char *name);	/* for hf_watch_init() */
+void hf_local_fini(struct hf_watch *w);
+uint64_t hf_local_seq(struct hf_watch *w);
+uint64_t hf_local_count(struct hf_watch *w);
+uint64_t hf_local_oldest(struct hf_watch *w);
+int hf_local_snapshot(struct hf_watch *w, struct hf_dirty **out, size_t *n);
+void hf_local_ack(struct hf_watch *w, uint64_t id, uint64_t seq);
 /** hf_watch_taint() - @rel changed; t->lock held */
 void hf_watch_taint(struct hf_watch *w, const char *rel, unsigned int set, unsigned int clear,
 		    const struct hf_who *who, bool urgent);
