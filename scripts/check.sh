@@ -87,8 +87,14 @@ check_spdx() {
 	while IFS= read -r f; do
 		case $f in LICENSES/* | */corpus/*) continue ;; esac
 		[ -s "$f" ] || continue
-		id=$(head -n 5 "$f" | grep -a -o -m 1 'SPDX-License-Identifier: [A-Za-z0-9.-]*')
+		id=$(head -n 5 "$f" | grep -a -o -m 1 'SPDX-License-Identifier: [A-Za-z0-9.(-]*')
 		case $f:${id#*: } in
+		# made by the kernel's generator, which insists on its own two
+		*/netlink/specs/*:'((GPL-2.0' | */netlink_gen.?:'((GPL-2.0' | include/uapi/*:'((GPL-2.0') ;;
+		Kbuild:GPL-2.0 | kernel/*:GPL-2.0 | selftests/kernel/Kbuild:GPL-2.0 | \
+			selftests/kernel/hf_*:GPL-2.0) ;;
+		Kbuild:?* | kernel/*:?*)
+			echo "$f: the module is GPL-2.0, not ${id#*: }"; bad=1 ;;
 		*:) echo "$f: no SPDX-License-Identifier in its first lines"; bad=1 ;;
 		user/lib/*:LGPL-2.1-or-later | include/holdfast.h:LGPL-2.1-or-later) ;;
 		user/lib/*:?* | include/holdfast.h:?*)
@@ -98,6 +104,27 @@ check_spdx() {
 		esac
 	done < <(files)
 	return $bad
+}
+
+#: ynl: the uapi header and the module's policy are what the specification makes
+check_ynl() {
+	if [ ! -r /usr/src/linux-source-6.12.tar.xz ] && [ -z "${YNL-}" ]; then
+		echo "skip: no generator here (scripts/deps.sh vm)"
+		return 0
+	fi
+	quiet scripts/ynl-regen.sh -c
+}
+
+#: module: holdfast.ko builds without a warning, and sparse finds nothing
+check_module() {
+	local line list dir
+	list=$(scripts/kernel.sh 6.1 6.12) || return 1
+	while read -r _ _ dir _; do
+		line=$(mk W=1 C=2 CF=-Werror KDIR="$dir" B="$B/module-check" module 2>&1) &&
+			! grep -E 'warning:|error:' <<<"$line" | grep -v 'pahole' && continue
+		printf '%s\n' "$line"
+		return 1
+	done <<<"$list"
 }
 
 #: symbols: the shared library exports what the public header declares, no more

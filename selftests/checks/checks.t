@@ -4,7 +4,7 @@
 # (sanitizers, what is untracked) are in `make lint`.
 
 cd "$(dirname "$0")/../.." || exit 1
-set -- spdx binary length layers shellcheck man ocf symbols install gcc clang
+set -- spdx binary length layers shellcheck man ocf symbols install ynl module gcc clang
 echo "1..$#"
 n=0
 for name; do

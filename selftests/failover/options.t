@@ -13,8 +13,12 @@ hf a resource add r >/dev/null && hf a checkpoint add r /srv/t >/dev/null && hf 
 # L6, P2: a generation that is no cut is marked, and a takeover may ask for one that is
 hf a sync r >/dev/null
 cp -a "$Ar/t" "$tmp/cut"
-( i=0; while :; do i=$((i + 1)); echo $i >"$Ar/t/g$((i % 7))"; done ) & extra_pids=$!
-for _ in $(seq 20); do
+# several, so that one of them runs whatever else this machine does
+for w in 1 2 3 4; do
+	( i=0; while :; do i=$((i + 1)); echo $i >"$Ar/t/g$w$((i % 7))"; done ) &
+	extra_pids="$extra_pids $!"
+done
+for _ in $(seq 40); do
 	hf a --json sync r >"$tmp/out" 2>"$tmp/err"
 	grep -q '"consistent":false' "$tmp/out" && break
 done
