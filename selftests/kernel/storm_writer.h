@@ -121,17 +121,23 @@ static void write_file(struct writer *w, const char *path, int flags)
  */
 static void race(struct writer *w, char *path)
 {
-	char below[STORM_PATH + 16];
+	char below[STORM_PATH + 16], ready;
+	int p[2];
 	pid_t pid;
 
 	remove_all(path);
+	if (pipe2(p, O_CLOEXEC))
+		return;
 	pid = fork();
 	if (!pid) {
 		int fd = -1;
 
 		snprintf(below, sizeof(below), "%s/f0", path);
-		for (int i = 0; fd < 0 && i < STORM_TRIES; i++)
+		for (int i = 0; fd < 0 && i < STORM_TRIES; i++) {
 			fd = open(below, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+			if (i == 1)
+				close(p[1]);
+		}
 		put(w, fd);
 		snprintf(below, sizeof(below), "%s/d0", path);
 		mkdir(below, 0755);
@@ -139,8 +145,11 @@ static void race(struct writer *w, char *path)
 		write_file(w, below, O_CREAT);
 		_exit(0);
 	}
-	usleep(300);
-	mkdir(path, 0755);
+	close(p[1]);
+	/* until it is at it */
+	if (read(p[0], &ready, 1) <= 0)
+		mkdir(path, 0755);
+	close(p[0]);
 	if (pid > 0)
 		waitpid(pid, NULL, 0);
 }
