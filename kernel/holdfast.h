@@ -57,6 +57,7 @@ struct hf_tree {
 	u64 inode;
 	const struct super_block *sb;	/* compared only, and only while the root is linked */
 	const struct inode *root_inode;	/* the same */
+	bool foreign;			/* others change its filesystem, unheard */
 	/* hf_trees_lock */
 	u32 portid;			/* of the consumer's socket; 0: none */
 	struct work_struct tell;

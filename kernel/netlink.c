@@ -64,7 +64,7 @@ static int check_attrs(struct nlattr **attrs, struct netlink_ext_ack *extack, u3
 
 	/* one more operation or attribute is one more to think of here */
 	BUILD_BUG_ON(ARRAY_SIZE(allowed) != HOLDFAST_CMD_MAX + 1 || HOLDFAST_CMD_MAX != 10);
-	BUILD_BUG_ON(HOLDFAST_A_MAX != 25);
+	BUILD_BUG_ON(HOLDFAST_A_MAX != 27);
 
 	/* attributes beyond the policy are netlink's to refuse, and not in @attrs */
 	for (i = 1; i < ARRAY_SIZE(holdfast_nl_policy); i++) {
@@ -117,7 +117,7 @@ static struct hf_tree *own_tree_of(struct genl_info *info)
 
 struct view {
 	u64 seq, dirty, marks, since;
-	u32 flags;
+	u32 flags, quality;
 };
 
 static void view_tree(struct hf_tree *tree, struct view *v)
@@ -132,6 +132,8 @@ static void view_tree(struct hf_tree *tree, struct view *v)
 	v->dirty = tree->dirty.count;
 	v->marks = tree->marks;
 	v->since = hf_dirty_since(&tree->dirty);
+	v->quality = tree->coarse || tree->foreign ? HOLDFAST_QUALITY_SCAN :
+						     HOLDFAST_QUALITY_EVENTS;
 	spin_unlock(&tree->lock);
 }
 
@@ -159,7 +161,8 @@ static int put_tree(struct sk_buff *skb, const struct hf_tree *tree, const struc
 	       (path && nla_put(skb, HOLDFAST_A_PATH, tree->path_len, tree->path)) ||
 	       (tree->file && nla_put(skb, HOLDFAST_A_FILE, tree->file_len, tree->file)) ||
 	       nla_put_u32(skb, HOLDFAST_A_DEVICE, tree->device) ||
-	       put_u64(skb, HOLDFAST_A_INODE, tree->inode);
+	       put_u64(skb, HOLDFAST_A_INODE, tree->inode) ||
+	       nla_put_u32(skb, HOLDFAST_A_QUALITY, v->quality);
 }
 
 static struct sk_buff *reply_new(struct genl_info *info, size_t more, void **head)

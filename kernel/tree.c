@@ -13,6 +13,7 @@
  */
 #include <linux/fs.h>
 #include <linux/kdev_t.h>
+#include <linux/magic.h>
 #include <linux/module.h>
 #include <linux/pid.h>
 #include <linux/slab.h>
@@ -43,6 +44,26 @@ void hf_tree_free(struct hf_tree *tree)
 	hf_ledger_out(HF_TREE);
 }
 
+/*
+ * Filesystems that others change by a way that fsnotify does not see: on a
+ * server, on a shared disk, or in the layers of an overlay.
+ */
+static bool foreign(const struct super_block *sb)
+{
+	static const u32 magic[] = {
+		NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, CIFS_SUPER_MAGIC, SMB2_SUPER_MAGIC,
+		FUSE_SUPER_MAGIC, CEPH_SUPER_MAGIC, V9FS_MAGIC, AFS_FS_MAGIC,
+		CODA_SUPER_MAGIC, OCFS2_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC,
+		0x01161970,	/* gfs2, whose number no header has */
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(magic); i++)
+		if (sb->s_magic == magic[i])
+			return true;
+	return false;
+}
+
 static struct hf_tree *tree_alloc(const struct hf_tree_spec *spec)
 {
 	struct inode *inode = file_inode(spec->root);
@@ -70,6 +91,7 @@ static struct hf_tree *tree_alloc(const struct hf_tree_spec *spec)
 	tree->inode = inode->i_ino;
 	tree->sb = inode->i_sb;
 	tree->root_inode = inode;
+	tree->foreign = foreign(inode->i_sb);
 	tree->portid = spec->portid;
 	refcount_set(&tree->refs, 1);
 	INIT_LIST_HEAD(&tree->list);

@@ -23,6 +23,7 @@
  *   there, and nothing was missed since.
  * @HOLDFAST_TREE_FLAG_EXCLUDING: Changes by one process are left out at the
  *   moment.
+ * @HOLDFAST_TREE_FLAG_STORES: Stores to shared mappings are noted.
  */
 enum holdfast_tree_flag {
 	HOLDFAST_TREE_FLAG_LOST = 1,
@@ -31,6 +32,19 @@ enum holdfast_tree_flag {
 	HOLDFAST_TREE_FLAG_ATTACHED = 8,
 	HOLDFAST_TREE_FLAG_RESUMED = 16,
 	HOLDFAST_TREE_FLAG_EXCLUDING = 32,
+	HOLDFAST_TREE_FLAG_STORES = 64,
+};
+
+/**
+ * enum holdfast_quality - What a tree can be known by.
+ * @HOLDFAST_QUALITY_EVENTS: What changes is noted.
+ * @HOLDFAST_QUALITY_SCAN: Changes come that nobody notes: the tree is coarse,
+ *   or others change the filesystem (a network's, FUSE, an overlay's layers).
+ *   It is to be scanned.
+ */
+enum holdfast_quality {
+	HOLDFAST_QUALITY_EVENTS,
+	HOLDFAST_QUALITY_SCAN,
 };
 
 /**
@@ -51,10 +65,14 @@ enum holdfast_op {
  * @HOLDFAST_STATE_SUBTREE: Everything at and below the name is to be scanned,
  *   its directories marked before.
  * @HOLDFAST_STATE_OPEN: Written, and not closed yet as far as is known.
+ * @HOLDFAST_STATE_MAPPED: Mapped by somebody who may write to it, where no
+ *   store can be seen (tmpfs): noted again by each barrier, as it may have
+ *   changed.
  */
 enum holdfast_state {
 	HOLDFAST_STATE_SUBTREE = 1,
 	HOLDFAST_STATE_OPEN = 2,
+	HOLDFAST_STATE_MAPPED = 4,
 };
 
 enum {
@@ -83,6 +101,8 @@ enum {
 	HOLDFAST_A_DIRTY_BYTES,
 	HOLDFAST_A_DIRTY_MAX,
 	HOLDFAST_A_MARKS_MAX,
+	HOLDFAST_A_QUALITY,
+	HOLDFAST_A_STORES,
 
 	__HOLDFAST_A_MAX,
 	HOLDFAST_A_MAX = (__HOLDFAST_A_MAX - 1)
