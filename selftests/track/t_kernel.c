@@ -5,6 +5,7 @@
  * Runs where the module is loaded (selftests/vm).
  */
 #include "track_common.h"
+#include "track_kern.h"
 #include <signal.h>
 #include <sys/socket.h>
 
@@ -301,6 +302,37 @@ static long parameter_is(const char *path)
 	return v;
 }
 
+/* The module knows which filesystems others change, and says so from the beginning. */
+static void test_overlay(void)
+{
+	struct hf_watch *v;
+
+	must(mkdir("out/ovl", 0755));
+	must(mkdir("out/merged", 0755));
+	must(mount("none", "out/ovl", "tmpfs", 0, NULL));
+	must(mkdir("out/ovl/lower", 0755));
+	must(mkdir("out/ovl/upper", 0755));
+	must(mkdir("out/ovl/work", 0755));
+	must(mount("overlay", "out/merged", "overlay", 0,
+		   "lowerdir=out/ovl/lower,upperdir=out/ovl/upper,workdir=out/ovl/work"));
+	v = watch("out/merged", NULL);
+	pthread_mutex_lock(&kern_of(t)->nl.lock);
+	ok(!strcmp(hf_watch_quality(v), "scan"), "an overlay is to be scanned");
+	pthread_mutex_unlock(&kern_of(t)->nl.lock);
+	put("out/merged/f", "x");
+	expect(v, "f", "although what changes in it is noted");
+	hf_track_drain(t);
+	hf_watch_seq(v);
+	pthread_mutex_lock(&kern_of(t)->nl.lock);
+	ok(!strcmp(hf_watch_quality(v), "scan"), "and a barrier does not forget it");
+	pthread_mutex_unlock(&kern_of(t)->nl.lock);
+	hf_track_del(v);
+	must(umount("out/merged"));
+	must(umount("out/ovl"));
+	rm_rf("out/ovl");
+	rm_rf("out/merged");
+}
+
 static void test_few_marks(void)
 {
 	struct hf_track_label label = { .resource = "few", .path = "marks" };
@@ -469,6 +501,7 @@ static void run(const char *base)
 	test_acks();
 	test_race();
 	test_loss();
+	test_overlay();
 	test_few_marks();
 	test_little_memory();
 	test_storm();

@@ -209,6 +209,10 @@ static void test_entries(void)
 	is(one_path(big, 4096), -EBADMSG, "longer than any path");
 	is(one_path(big, 4095), 0, "as long as may be");
 	h = begin(buf, FAMILY, HOLDFAST_CMD_DIRTY_GET);
+	put_change(h, 13, HOLDFAST_OP_MODIFY, HOLDFAST_STATE_OPEN | HOLDFAST_STATE_MAPPED, "m");
+	ok(!hf_nlmsg_parse(h, &m, note_change, NULL) &&
+	   change.state == (HOLDFAST_STATE_OPEN | HOLDFAST_STATE_MAPPED), "one that is mapped");
+	h = begin(buf, FAMILY, HOLDFAST_CMD_DIRTY_GET);
 	mnl_attr_put_u16(h, HOLDFAST_A_TREE_ID, 5);
 	is(hf_nlmsg_parse(h, &m, NULL, NULL), -EBADMSG, "a number of another size");
 	h = begin(buf, FAMILY, HOLDFAST_CMD_TREE_GET);
@@ -217,6 +221,26 @@ static void test_entries(void)
 	h = begin(buf, FAMILY, HOLDFAST_CMD_TREE_GET);
 	mnl_attr_put_u32(h, 999, 1);
 	is(hf_nlmsg_parse(h, &m, NULL, NULL), 0, "an attribute of a later version is passed over");
+}
+
+static void test_tree(void)
+{
+	struct nlmsghdr *h = begin(buf, FAMILY, HOLDFAST_CMD_TREE_GET);
+	struct hf_nlmsg m;
+
+	mnl_attr_put_u32(h, HOLDFAST_A_TREE_ID, 5);
+	mnl_attr_put_u32(h, HOLDFAST_A_TREE_FLAGS, HOLDFAST_TREE_FLAG_ATTACHED | HOLDFAST_TREE_FLAG_STORES);
+	ok(!hf_nlmsg_parse(h, &m, NULL, NULL) && m.tree == 5 && (m.flags & HOLDFAST_TREE_FLAG_STORES) &&
+	   m.quality == HOLDFAST_QUALITY_EVENTS, "a tree whose stores are noted");
+	mnl_attr_put_u32(h, HOLDFAST_A_QUALITY, HOLDFAST_QUALITY_SCAN);
+	ok(!hf_nlmsg_parse(h, &m, NULL, NULL) && m.quality == HOLDFAST_QUALITY_SCAN, "one that is to be scanned");
+	mnl_attr_put_u64(h, HOLDFAST_A_QUALITY, HOLDFAST_QUALITY_SCAN);
+	is(hf_nlmsg_parse(h, &m, NULL, NULL), -EBADMSG, "a quality of another size");
+	h = begin(buf, FAMILY, HOLDFAST_CMD_VERSION_GET);
+	mnl_attr_put_u32(h, HOLDFAST_A_ABI, HOLDFAST_ABI);
+	mnl_attr_put_u32(h, HOLDFAST_A_STORES, 1);
+	ok(!hf_nlmsg_parse(h, &m, NULL, NULL) && m.abi == HOLDFAST_ABI && m.stores == 1,
+	   "a module that notes stores");
 }
 
 static void test_errors(void)
@@ -263,6 +287,7 @@ int main(void)
 	test_damage();
 	test_gap();
 	test_entries();
+	test_tree();
 	test_errors();
 	test_temp();
 	return tap_done();

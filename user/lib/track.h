@@ -116,7 +116,8 @@ void hf_watch_ack(struct hf_watch *w, uint64_t id, uint64_t seq);
 void hf_watch_ack_flush(struct hf_watch *w);
 /** hf_watch_lost() - the root was unmounted, deleted or moved away; the tree is lost, never empty */
 bool hf_watch_lost(struct hf_watch *w);
-/** hf_watch_quality() - "events", or "scan" where not all of it could be marked */
+/** hf_watch_quality() - "events", or "scan" where not all of it could be marked, or
+ *  others change the filesystem unheard */
 const char *hf_watch_quality(struct hf_watch *w);
 uint64_t hf_watch_dirs(struct hf_watch *w);		/* marked directories */
 

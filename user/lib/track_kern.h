@@ -38,7 +38,7 @@ struct kern_watch {
 	char *resource, *path;
 	int rootfd;
 	struct stat st;			/* of the root */
-	bool resumed, overlay;
+	bool resumed;
 	uint64_t known;
 	/* t->lock */
 	uint64_t next;			/* number of the next event */

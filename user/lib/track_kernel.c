@@ -12,10 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
-#define OVERLAYFS_MAGIC 0x794c7630
 #define READS 256		/* of the events' socket, for one drain */
 
 static void kern_close(struct hf_track *t)
@@ -257,7 +255,7 @@ static int kern_add(struct hf_track *t, int rootfd, const char *name, const stru
 {
 	struct kern *k = kern_of(t);
 	struct kern_watch *w = hf_alloc(sizeof(*w));
-	struct statfs fs;
+	struct hf_nlmsg m;
 	int ret;
 
 	if (!w || hf_watch_init(&w->base, t, name)) {
@@ -268,16 +266,18 @@ static int kern_add(struct hf_track *t, int rootfd, const char *name, const stru
 	w->path = strndup(label->path, 4095);
 	w->known = label->known;
 	w->rootfd = openat(rootfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (w->rootfd < 0 || fstat(w->rootfd, &w->st) || fstatfs(w->rootfd, &fs)) {
+	if (w->rootfd < 0 || fstat(w->rootfd, &w->st)) {
 		ret = hf_fail(err, HF_OK, -errno, "cannot open the root of the tree: %s", strerror(errno));
 		goto out;
 	}
 	ret = w->resource && w->path ? 0 : hf_fail(err, HF_OK, -ENOMEM, "out of memory");
 	if (ret)
 		goto out;
-	w->overlay = fs.f_type == OVERLAYFS_MAGIC;
 	pthread_mutex_lock(&k->nl.lock);
 	ret = register_tree(k, w, err);
+	/* what a status asks for later may meet another request under way */
+	if (!ret && !hf_nl_tree(&k->nl, HOLDFAST_CMD_TREE_GET, w->id, &m))
+		w->now = m;
 	pthread_mutex_unlock(&k->nl.lock);
 	if (ret)
 		goto out;
@@ -382,7 +382,8 @@ static const char *kern_quality(struct hf_watch *b)
 
 	hf_kern_look(w, false);
 	pthread_mutex_lock(&b->lock);
-	scan = w->overlay || w->failed || w->unmarked || (w->now.flags & HOLDFAST_TREE_FLAG_COARSE);
+	scan = w->failed || w->unmarked || (w->now.flags & HOLDFAST_TREE_FLAG_COARSE) ||
+	       w->now.quality != HOLDFAST_QUALITY_EVENTS;
 	pthread_mutex_unlock(&b->lock);
 	return scan ? "scan" : "events";
 }

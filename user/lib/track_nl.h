@@ -25,7 +25,7 @@ struct hf_nlchange {
 /* The attributes of any message of the family; what is not there is 0 or NULL. */
 struct hf_nlmsg {
 	uint8_t cmd;
-	uint32_t tree, flags, abi;
+	uint32_t tree, flags, abi, quality, stores;
 	uint64_t seq, dirty, marks, since, number;
 	const char *version, *consumer, *resource;
 	unsigned int changes;

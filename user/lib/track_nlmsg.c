@@ -117,6 +117,10 @@ static int one_attr(const struct nlattr *a, struct hf_nlmsg *m, hf_nlchange_fn f
 		return u32_of(a, &m->flags);
 	case HOLDFAST_A_ABI:
 		return u32_of(a, &m->abi);
+	case HOLDFAST_A_QUALITY:
+		return u32_of(a, &m->quality);
+	case HOLDFAST_A_STORES:
+		return u32_of(a, &m->stores);
 	case HOLDFAST_A_SEQ:
 		return u64_of(a, &m->seq);
 	case HOLDFAST_A_DIRTY:

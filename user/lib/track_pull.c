@@ -150,8 +150,12 @@ int hf_kern_look(struct kern_watch *w, bool wait)
 	ret = hf_nl_tree(nl, wait ? HOLDFAST_CMD_BARRIER : HOLDFAST_CMD_TREE_GET, w->id, &m);
 	pthread_mutex_unlock(&nl->lock);
 	pthread_mutex_lock(&w->base.lock);
-	if (!ret)
+	if (!ret) {
+		/* a barrier does not tell it */
+		if (wait)
+			m.quality = w->now.quality;
 		w->now = m;
+	}
 	w->gone |= ret == -ENOENT;
 	pthread_mutex_unlock(&w->base.lock);
 	return ret;
