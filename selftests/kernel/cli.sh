@@ -186,14 +186,29 @@ run 0 "list" tree list
 has out "$tmp/pg" "names the path"
 grep -q "^$one *pg .*attached.* 2 .*" "$tmp/out"
 ok $? "a tree of two directories with a consumer"
+grep -q '^ID .* QUALITY  *STORES ' "$tmp/out" && grep -q "^$one .* events " "$tmp/out"
+ok $? "which is known by its events"
 run 0 "list of one resource" tree list cups --json
-has out "\"id\":$two,\"resource\":\"cups\",\"path\":\"$tmp/cups\",\"flags\":[\"attached\"],\"consumer\":\"hfnl\",\"marks\":1" \
+has out "\"id\":$two,\"resource\":\"cups\",\"path\":\"$tmp/cups\",\"flags\":[\"attached\"],\"quality\":\"events\",\"stores\":" \
 	"has it"
+has out '"consumer":"hfnl","marks":1' "whose it is, and how large"
 hasnt out '"pg"' "and no other"
 for verb in list dirty events; do
 	run 3 "tree $verb of an unknown resource" tree $verb nosuch
 	has err "no tree of nosuch" "tree $verb says so"
 done
+mkdir -p "$tmp/lower" "$tmp/merged"
+mount -t tmpfs tmpfs "$tmp/lower" && mkdir "$tmp/lower/l" "$tmp/lower/u" "$tmp/lower/w"
+mount -t overlay -o "lowerdir=$tmp/lower/l,upperdir=$tmp/lower/u,workdir=$tmp/lower/w" overlay "$tmp/merged"
+hfnl resource over , add "$tmp/merged" >"$tmp/over.out"
+run 0 "list of one on an overlay" tree list over --json
+has out '"quality":"scan"' "which is to be scanned"
+run 0 "the same in words" tree list over
+grep -q "/merged .* scan " "$tmp/out"
+ok $? "says so"
+run 0 "delete it" tree delete "$(sed -n 's/^tree \([0-9]*\) .*/\1/p' "$tmp/over.out")" --yes
+umount "$tmp/merged"
+umount "$tmp/lower"
 run 0 "status counts" module status --json
 has out '"trees":2,"marks":3' "trees and marks"
 run 5 "unload, with trees" module unload

@@ -110,11 +110,11 @@ static const char *names(char *buf, unsigned bits, const char *const *name)
 	return buf;
 }
 
-static const char *const flag_name[32] = { "lost", "moved", "coarse", "attached", "resumed", "excluding" };
+static const char *const flag_name[32] = { "lost", "moved", "coarse", "attached", "resumed", "excluding", "stores" };
 static const char *const op_name[32] = {
 	"create", "modify", "close-write", "attrib", "delete", "moved-from", "moved-to",
 };
-static const char *const state_name[32] = { "subtree", "open" };
+static const char *const state_name[32] = { "subtree", "open", "mapped" };
 
 /* Sends what is in @out; all answers to @fn. -errno of the module, 0 */
 static int exchange(message_fn fn)

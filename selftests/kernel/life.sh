@@ -150,7 +150,7 @@ mv r r2
 like "$(hfnl list)" 'moved' "a root that is renamed is said to be"
 rmdir r2
 like "$(hfnl list)" 'lost' "P2: deleted: lost, never empty"
-like "$(mkdir r; hfnl resource G , add "$PWD/r")" '^tree [0-9]+ attached [0-9]+$' "one in its place is another tree"
+like "$(mkdir r; hfnl resource G , add "$PWD/r")" '^tree [0-9]+ attached(,stores)? [0-9]+$' "one in its place is another tree"
 for id in $(hfnl list | awk '{ print $2 }'); do
 	hfnl tree "$id" , del >/dev/null
 done

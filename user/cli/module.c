@@ -87,6 +87,16 @@ static struct json_object *kernel_of(const struct module_facts *f)
 	return o;
 }
 
+static void add_stores_why(struct json_object *o)
+{
+	struct verdict v;
+	char b[160];
+
+	module_judge_stores(module_attr("parameters/stores_tracepoint", b, sizeof(b)), &v);
+	put_str(o, "stores_why", v.why);
+	put_str(o, "stores_what", v.what);
+}
+
 /* What the running module tells of itself, or why it does not, which is no failure here. */
 static void add_figures(struct cli *c, struct json_object *o)
 {
@@ -99,6 +109,8 @@ static void add_figures(struct cli *c, struct json_object *o)
 		json_object_object_foreach(figures, key, value)
 			json_object_object_add(o, key, json_object_get(value));
 	}
+	if (jhas(o, "stores") && !jbool(o, "stores"))
+		add_stores_why(o);
 	c->err = (struct hf_err){ 0 };
 	json_object_put(figures);
 	hf_nl_close(nl);
@@ -154,6 +166,19 @@ static void print_file(struct json_object *o, bool is_loaded)
 	    jstr(file, "signer"));
 }
 
+static void print_stores(struct json_object *o)
+{
+	if (!jhas(o, "stores"))
+		return;
+	say("%-12s ", "stores");
+	if (jbool(o, "stores")) {
+		say("to shared mappings are noted\n");
+		return;
+	}
+	say_painted(WARN, "to shared mappings are missed");
+	say(": %s\n%-12s what to do: %s\n", jstr(o, "stores_why"), "", jstr(o, "stores_what"));
+}
+
 static void print_status(struct json_object *o)
 {
 	struct json_object *k = jobj(o, "kernel");
@@ -178,6 +203,7 @@ static void print_status(struct json_object *o)
 		    "sequence", (long long)jint(o, "seq"));
 	else if (is_loaded)
 		say("%-12s not told: %s\n", "trees", jstr(o, "note"));
+	print_stores(o);
 	print_file(o, is_loaded);
 	say("%-12s %s\n", "kernel", jstr(k, "release"));
 	say("%-12s %s\n", "secure boot", word(k, "secure_boot", "on", "off"));

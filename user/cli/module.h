@@ -38,6 +38,9 @@ struct verdict {
 void module_judge(const struct module_facts *f, struct verdict *v);
 /** module_judge_errno() - after loading has failed with @error */
 void module_judge_errno(const struct module_facts *f, int error, struct verdict *v);
+/** module_judge_stores() - why the module that is loaded cannot note stores to shared mappings
+ *  @tracepoint: what its parameter stores_tracepoint names */
+void module_judge_stores(const char *tracepoint, struct verdict *v);
 /** module_taints() - words for the bits of a kernel's taint, and whose they are */
 struct json_object *module_taints(unsigned long long tainted);
 

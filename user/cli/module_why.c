@@ -8,6 +8,8 @@
 
 #define OLDEST_MAJOR 6
 #define OLDEST_MINOR 1
+#define STORES_TRACEPOINT "writeback_dirty_folio"	/* what the module takes by itself */
+#define FOUND_LATER "until then sync, offline and the scrub find what such stores change"
 #define FANOTIFY "set source = fanotify in holdfast.conf, which notices less (see holdfast.conf(5))"
 
 static void say_why(struct verdict *v, const char *reason, enum hf_exit exit, const char *fmt, ...)
@@ -170,6 +172,20 @@ void module_judge_errno(const struct module_facts *f, int error, struct verdict 
 		say_why(v, "failed", HF_FAILED, "the kernel did not take %s: %s", f->file, strerror(error));
 		say_what(v, "see dmesg, which may tell more");
 	}
+}
+
+void module_judge_stores(const char *tracepoint, struct verdict *v)
+{
+	memset(v, 0, sizeof(*v));
+	if (!*tracepoint)
+		say_why(v, "off", HF_OK, "the module's parameter stores_tracepoint is empty");
+	else
+		say_why(v, "no-tracepoint", HF_OK, "this kernel has no tracepoint %s", tracepoint);
+	if (strcmp(tracepoint, STORES_TRACEPOINT))
+		say_what(v, "take stores_tracepoint out of modprobe.d and off the kernel's command line, then run holdfast "
+			 "module reload; " FOUND_LATER);
+	else
+		say_what(v, "run a kernel that is built with tracepoints; " FOUND_LATER);
 }
 
 struct json_object *module_taints(unsigned long long tainted)

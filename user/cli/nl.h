@@ -12,9 +12,10 @@ struct hf_nl;
 /** hf_nl_open() - HF_NOTFOUND: the module is not loaded; HF_PERM: it is, but is not reached from here */
 int hf_nl_open(struct cli *c, struct hf_nl **out);
 void hf_nl_close(struct hf_nl *nl);	/* NULL is allowed */
-/** hf_nl_version() - {version, abi, trees, marks, marks_max, dirty_bytes, dirty_max, seq} */
+/** hf_nl_version() - {version, abi, trees, marks, marks_max, dirty_bytes, dirty_max, seq, stores} */
 int hf_nl_version(struct hf_nl *nl, struct json_object **out);
-/** hf_nl_trees() - [{id, resource, path, file?, flags[], consumer, marks, dirty, seq, oldest_dirty_ms, …}] */
+/** hf_nl_trees() - [{id, resource, path, file?, flags[], quality, stores, consumer, marks, dirty, seq,
+ *  oldest_dirty_ms, …}] */
 int hf_nl_trees(struct hf_nl *nl, struct json_object **out);
 /** hf_nl_dirty() - adds the dirty set of @tree, one of hf_nl_trees(), to @list; HF_NOTFOUND when it is gone */
 int hf_nl_dirty(struct hf_nl *nl, struct json_object *tree, struct json_object *list);

@@ -27,6 +27,8 @@ const struct nla_policy nl_policy[HOLDFAST_A_MAX + 1] = {
 	[HOLDFAST_A_DIRTY_BYTES] = { .type = NLA_U64 },
 	[HOLDFAST_A_DIRTY_MAX] = { .type = NLA_U64 },
 	[HOLDFAST_A_MARKS_MAX] = { .type = NLA_U64 },
+	[HOLDFAST_A_QUALITY] = { .type = NLA_U32 },
+	[HOLDFAST_A_STORES] = { .type = NLA_U32 },
 };
 
 static const struct nla_policy change_policy[HOLDFAST_A_CHANGE_MAX + 1] = {
@@ -145,20 +147,31 @@ struct json_object *parse_version(struct nlattr *const *a)
 	add_u64(o, "dirty_bytes", a[HOLDFAST_A_DIRTY_BYTES]);
 	add_u64(o, "dirty_max", a[HOLDFAST_A_DIRTY_MAX]);
 	add_u64(o, "seq", a[HOLDFAST_A_SEQ]);
+	if (a[HOLDFAST_A_STORES])
+		json_object_object_add(o, "stores", json_object_new_boolean(nla_get_u32(a[HOLDFAST_A_STORES])));
 	return o;
+}
+
+/* one that is not known, of a newer module, is no promise of events */
+static const char *quality(struct nlattr *a)
+{
+	return nla_get_u32(a) == HOLDFAST_QUALITY_EVENTS ? "events" : "scan";
 }
 
 struct json_object *parse_tree(struct nlattr *const *a)
 {
 	static const char *const name[] = { "lost", "moved", "coarse", "attached", "resumed", "excluding", NULL };
 	struct json_object *o = json_object_new_object();
+	uint32_t bits = a[HOLDFAST_A_TREE_FLAGS] ? nla_get_u32(a[HOLDFAST_A_TREE_FLAGS]) : 0;
 
 	add_u32(o, "id", a[HOLDFAST_A_TREE_ID]);
 	add_text(o, "resource", a[HOLDFAST_A_RESOURCE]);
 	add_bytes(o, "path", a[HOLDFAST_A_PATH]);
 	add_bytes(o, "file", a[HOLDFAST_A_FILE]);
-	json_object_object_add(o, "flags", flags(a[HOLDFAST_A_TREE_FLAGS] ? nla_get_u32(a[HOLDFAST_A_TREE_FLAGS]) : 0,
-						 name));
+	json_object_object_add(o, "flags", flags(bits & ~HOLDFAST_TREE_FLAG_STORES, name));
+	if (a[HOLDFAST_A_QUALITY])
+		json_object_object_add(o, "quality", json_object_new_string(quality(a[HOLDFAST_A_QUALITY])));
+	json_object_object_add(o, "stores", json_object_new_boolean(bits & HOLDFAST_TREE_FLAG_STORES));
 	add_text(o, "consumer", a[HOLDFAST_A_CONSUMER]);
 	add_u64(o, "marks", a[HOLDFAST_A_MARKS]);
 	add_u64(o, "dirty", a[HOLDFAST_A_DIRTY]);
@@ -185,7 +198,7 @@ struct json_object *parse_change(struct nlattr *change)
 {
 	static const char *const op[] = {
 		"create", "modify", "close-write", "attrib", "delete", "moved-from", "moved-to", NULL,
-	}, *const state[] = { "subtree", "open", NULL };
+	}, *const state[] = { "subtree", "open", "mapped", NULL };
 	struct nlattr *a[HOLDFAST_A_CHANGE_MAX + 1];
 	struct json_object *o;
 

@@ -113,6 +113,8 @@ static void tree_cells(struct table *t, struct json_object *o)
 	table_cell(t, PLAIN, "%s", path ? path : "?");
 	table_cell(t, has(o, "lost") ? BAD : has(o, "moved") || has(o, "coarse") || !has(o, "attached") ? WARN : GOOD, "%s",
 		   jlen(o, "flags") ? words(o, "flags", b, sizeof(b)) : "-");
+	table_cell(t, strcmp(jstr(o, "quality"), "scan") ? PLAIN : WARN, "%s", *jstr(o, "quality") ? jstr(o, "quality") : "-");
+	table_cell(t, PLAIN, "%s", jbool(o, "stores") ? "noted" : "missed");
 	table_cell(t, PLAIN, "%lld", (long long)jint(o, "marks"));
 	table_cell(t, PLAIN, "%lld", (long long)jint(o, "dirty"));
 	table_cell(t, PLAIN, "%s", jhas(o, "oldest_dirty_ms") ? text_duration(jint(o, "oldest_dirty_ms"), b) : "-");
@@ -133,7 +135,7 @@ static void print_list(const char *key, struct json_object *list)
 int cmd_tree_list(struct cli *c)
 {
 	static const char *const heads[] = {
-		"ID", "RESOURCE", "PATH", "FLAGS", "MARKS", "DIRTY", "OLDEST", "SEQUENCE", NULL,
+		"ID", "RESOURCE", "PATH", "FLAGS", "QUALITY", "STORES", "MARKS", "DIRTY", "OLDEST", "SEQUENCE", NULL,
 	};
 	struct table *table;
 	struct trees t;
