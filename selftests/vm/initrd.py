@@ -23,9 +23,9 @@ BOOT_MODULES = ["virtio_pci", "virtio_blk", "virtio_console", "virtio_net",
 MODULES = ["xfs", "btrfs", "overlay", "loop", "fuse", "dm_mod"]
 # Busybox has the rest; these are not in it, or tests rely on what only they can.
 # Its own shell prefers its applets to any program, so the shell is Debian's.
-TOOLS = ["dash", "bash", "setfattr", "getfattr", "setfacl", "getfacl", "mke2fs", "find", "cmp",
-         "diff", "cp", "date", "dd", "ln", "ls", "mktemp", "mv", "rm", "sort", "stat", "sync",
-         "tail", "timeout", "touch", "truncate"]
+TOOLS = ["dash", "bash", "setfattr", "getfattr", "setfacl", "getfacl", "mke2fs", "mkfs.xfs",
+         "mkfs.btrfs", "find", "cmp", "diff", "cp", "date", "dd", "ln", "ls", "mktemp", "mv", "rm",
+         "sort", "stat", "sync", "tail", "timeout", "touch", "truncate"]
 KMOD = ["modprobe", "rmmod", "insmod", "lsmod", "modinfo", "depmod"]
 
 ETC = {
