@@ -159,6 +159,9 @@ class Node:
                "-netdev", f"dgram,id=net,local.type=fd,local.str={net_fd}",
                "-device", "virtio-net-pci,id=nic,netdev=net,romfile=,"
                           f"mac=52:54:00:4d:00:{self.number:02x}"]
+        if c.icount:
+            # the clock is that of the processor alone, and jumps while it is idle
+            cmd += ["-icount", "shift=0,sleep=off"]
         return cmd
 
     @property

@@ -25,9 +25,10 @@ the module, or that cut a machine's power.
     vm.main(test)
 
 Cluster(kernel, nodes=1, disk_mb=64, own_mb=256, memory=512, cpus=2, tools=[],
-modules=[], files=[(source, destination)], append=""): tools are programs of this
+modules=[], files=[(source, destination)], append="", icount=False): tools are programs of this
 machine to take along, modules those of the kernel that may be loaded, append goes
-to the kernel's command line. holdfast, holdfastd and holdfast.ko
+to the kernel's command line, icount makes its clock count instructions (cpus=1).
+holdfast, holdfastd and holdfast.ko
 ($HF_BUILD/kernel/RELEASE/) are taken along when they were built. c.dir is a
 temporary directory (kept with KEEP=1); c.nodes[i].console is a file.
 
@@ -103,11 +104,12 @@ class Cluster:
     """Machines that share a disk and a network."""
 
     def __init__(self, version, nodes=1, disk_mb=64, own_mb=256, memory=512, cpus=2,
-                 tools=(), modules=(), files=(), append=""):
+                 tools=(), modules=(), files=(), append="", icount=False):
         for tool in ("qemu-system-x86_64", "setpriv"):
             initrd.which(tool)
         self.kernel = kernel(version)
         self.own_mb, self.memory, self.cpus, self.append = own_mb, memory, cpus, append
+        self.icount = icount
         # open for as long as machines may be started: others may remove its name
         self.image = open(initrd.machine_image(self.kernel, tools, modules, files), "rb")
         self.hub = Hub()
