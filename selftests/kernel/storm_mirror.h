@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The mirror of storm.c: the names of a tree, and what lstat() said of them last.
+ * A mirror: the names of a tree, and what lstat() said of them last.
  */
 #ifndef STORM_MIRROR_H
 #define STORM_MIRROR_H
 
+#include <ftw.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -92,6 +93,17 @@ static unsigned int differ(const char *path, struct node *mirror, struct node *t
 			show(below, "not there", o);
 	}
 	return bad;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	remove(path);
+	return 0;
+}
+
+static void remove_all(const char *path)
+{
+	nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 #endif

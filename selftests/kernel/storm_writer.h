@@ -12,7 +12,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,9 +22,11 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "storm_mirror.h"
 
-#define STORM_PATH 128
+#define STORM_PATH 256
 #define STORM_DEPTH 4
+#define STORM_DEEP 16
 #define STORM_TRIES 3000
 #define STORM_RACES 10
 
@@ -69,17 +70,6 @@ static char *anything(struct writer *w, char *p)
 	return some_name(w, p, "ddffs"[dice(w, 5)]);
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	remove(path);
-	return 0;
-}
-
-static void remove_all(const char *path)
-{
-	nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
 static void make_path(char *p)
 {
 	for (char *slash = strchr(p, '/'); slash; slash = strchr(slash + 1, '/')) {
@@ -88,6 +78,18 @@ static void make_path(char *p)
 		*slash = '/';
 	}
 	mkdir(p, 0755);
+}
+
+/* A deep tree, of which others know the upper end: they remove and rename it. */
+static void make_deep(struct writer *w, char *p)
+{
+	size_t at = strlen(some_dir(w, p, 1));
+
+	for (int i = 0; i < STORM_DEEP; i++)
+		at += snprintf(p + at, STORM_PATH - at, "/d%u", dice(w, 3));
+	make_path(p);
+	snprintf(p + at, STORM_PATH - at, "/f0");
+	close(open(p, O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
 }
 
 static void put(struct writer *w, int fd)
@@ -159,7 +161,7 @@ static void one_change(struct writer *w)
 	struct timespec ts[2] = { { 0, UTIME_OMIT }, { 0, 0 } };
 	char a[STORM_PATH], b[STORM_PATH], kind;
 
-	switch (dice(w, 24)) {
+	switch (dice(w, 25)) {
 	case 0: case 1: case 2: case 3:
 		make_path(some_dir(w, a, 1));
 		break;
@@ -219,6 +221,10 @@ static void one_change(struct writer *w)
 		break;
 	case 23:
 		race(w, some_dir(w, a, 1));
+		break;
+	case 24:
+		if (!dice(w, 3))
+			make_deep(w, a);
 		break;
 	}
 }
