@@ -41,7 +41,6 @@ struct hf_dir *hf_dir_alloc(const char *name, u32 len, bool *nospc, gfp_t gfp)
 	}
 	INIT_HLIST_HEAD(&dir->children);
 	INIT_HLIST_NODE(&dir->sibling);
-	INIT_LIST_HEAD(&dir->outside);
 	dir->names.names = RB_ROOT;
 	hf_ledger_in(HF_DIR);
 	return dir;
@@ -64,7 +63,6 @@ void hf_dir_free(struct hf_dir *dir)
 static void detach(struct hf_dir *dir)
 {
 	hlist_del_init(&dir->sibling);
-	list_del_init(&dir->outside);
 	dir->parent = NULL;
 }
 
@@ -72,7 +70,6 @@ static void attach(struct hf_dir *dir, struct hf_dir *parent)
 {
 	dir->parent = parent;
 	hlist_add_head(&dir->sibling, &parent->children);
-	dir->moving = false;
 }
 
 void hf_dir_link(struct hf_tree *tree, struct hf_dir *dir, struct hf_dir *parent)
@@ -95,7 +92,6 @@ void hf_dir_unlink(struct hf_tree *tree, struct hf_dir *dir)
 	hlist_for_each_entry_safe(child, n, &dir->children, sibling)
 		hf_dir_move_out(tree, child);
 	detach(dir);
-	hf_dirty_drop(&tree->dirty, &dir->names);
 	if (dir == tree->root)
 		tree->root = NULL;
 	dir->linked = false;
@@ -109,6 +105,7 @@ void hf_dir_move(struct hf_tree *tree, struct hf_dir *dir, struct hf_dir *parent
 
 	lockdep_assert_held(&tree->lock);
 	detach(dir);
+	tree->moves++;
 	kfree(dir->name);
 	dir->name = name;
 	dir->len = len;
@@ -118,8 +115,7 @@ void hf_dir_move(struct hf_tree *tree, struct hf_dir *dir, struct hf_dir *parent
 		if (up != dir)
 			continue;
 		hf_dir_move_out(tree, parent);
-		if (tree->root)
-			hf_dirty_scan(&tree->dirty, &tree->root->names);
+		hf_dirty_all(&tree->dirty);
 		break;
 	}
 	attach(dir, parent);
@@ -129,7 +125,8 @@ void hf_dir_move_out(struct hf_tree *tree, struct hf_dir *dir)
 {
 	lockdep_assert_held(&tree->lock);
 	detach(dir);
-	list_add_tail(&dir->outside, &tree->outside);
+	tree->moves++;
+	hlist_add_head(&dir->sibling, &tree->outside);
 }
 
 int hf_dir_path(const struct hf_tree *tree, const struct hf_dir *dir,

@@ -11,10 +11,8 @@
 #include <linux/cred.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
-#include <linux/stringhash.h>
 #include <linux/timekeeping.h>
 #include <linux/uidgid.h>
-#include <linux/user_namespace.h>
 #include <uapi/linux/holdfast.h>
 #include "base.h"
 #include "dirty.h"
@@ -24,11 +22,6 @@ static atomic_long_t bytes;
 u64 hf_dirty_bytes(void)
 {
 	return atomic_long_read(&bytes);
-}
-
-u32 hf_name_hash(const char *name, u32 len)
-{
-	return full_name_hash(NULL, name, len);
 }
 
 static long entry_size(u32 len)
@@ -47,7 +40,7 @@ struct hf_entry *hf_entry_alloc(u32 len, gfp_t gfp)
 	if (!e)
 		goto err_uncharge;
 	hf_ledger_in(HF_ENTRY);
-	e->len = len;
+	e->len = e->room = len;
 	return e;
 
 err_uncharge:
@@ -59,7 +52,7 @@ void hf_entry_free(struct hf_entry *e)
 {
 	if (!e)
 		return;
-	atomic_long_sub(entry_size(e->len), &bytes);
+	atomic_long_sub(entry_size(e->room), &bytes);
 	hf_ledger_out(HF_ENTRY);
 	kfree(e);
 }
@@ -69,7 +62,6 @@ void hf_dirty_init(struct hf_dirty *set)
 	memset(set, 0, sizeof(*set));
 	set->by_id = RB_ROOT;
 	INIT_LIST_HEAD(&set->news);
-	INIT_LIST_HEAD(&set->whole);
 }
 
 /* The link to where a name is or would be; the entry, if it is there. */
@@ -82,11 +74,9 @@ static struct hf_entry *find(struct hf_names *dir, const struct hf_change *c,
 		struct hf_entry *e = rb_entry(*link, struct hf_entry, by_name);
 		int order;
 
-		if (c->hash != e->hash)
-			order = c->hash < e->hash ? -1 : 1;
-		else if (c->len != e->len)
-			order = c->len < e->len ? -1 : 1;
-		else
+		/* any order will do, so lengths first */
+		order = (int)c->len - (int)e->len;
+		if (!order)
 			order = memcmp(c->name, e->name, c->len);
 		if (!order)
 			return e;
@@ -114,112 +104,155 @@ static void insert_last(struct hf_dirty *set, struct hf_entry *e)
 static void remove(struct hf_dirty *set, struct hf_entry *e)
 {
 	rb_erase(&e->by_id, &set->by_id);
-	rb_erase(&e->by_name, &e->dir->names);
+	if (e->dir->whole == e) {
+		e->dir->whole = NULL;
+		set->wholes--;
+	} else {
+		rb_erase(&e->by_name, &e->dir->names);
+	}
 	list_del(&e->news);
 	set->count--;
 	hf_entry_free(e);
 }
 
-static void who_is_it(struct hf_who *who)
+/* When the first of what has no entry of its own any more became dirty. */
+static void since_when(struct hf_dirty *set, u64 since)
+{
+	set->since = set->wholes ? min(set->since, since) : since;
+}
+
+void hf_who_is_it(struct hf_who *who)
 {
 	who->pid = task_tgid_nr(current);
-	who->uid = from_kuid(&init_user_ns, current_uid());
-	who->loginuid = from_kuid(&init_user_ns, audit_get_loginuid(current));
+	/* as the first user namespace has them */
+	who->uid = __kuid_val(current_uid());
+	who->loginuid = __kuid_val(audit_get_loginuid(current));
 	/* its last byte is always 0, even while another thread renames it */
 	memcpy(who->comm, current->comm, sizeof(who->comm));
 }
 
-static void scan_changed(struct hf_dirty *set, struct hf_names *dir)
+static void is_news(struct hf_dirty *set, struct hf_entry *e)
 {
-	dir->scan_seq = set->seq = hf_seq_next();
-	if (!set->scan_told)
-		set->scan_news = true;
+	if ((e->ops & ~e->told) && list_empty(&e->news))
+		list_add_tail(&e->news, &set->news);
+}
+
+/* It happened to @e. */
+static void happened(struct hf_dirty *set, struct hf_entry *e, const struct hf_change *c)
+{
+	e->seq = set->seq = hf_seq_next();
+	e->ops |= c->ops;
+	if (c->who)
+		e->who = *c->who;
+	else
+		hf_who_is_it(&e->who);
+	if (c->quiet)
+		e->told |= e->ops;
+	is_news(set, e);
+}
+
+/* A directory as a whole changed: one of the entries that it made superfluous goes. */
+static void trim(struct hf_dirty *set, struct hf_names *dir)
+{
+	struct rb_node *n = dir->names.rb_node;
+	struct hf_entry *e;
+
+	if (!n)
+		return;
+	e = rb_entry(n, struct hf_entry, by_name);
+	since_when(set, e->since);
+	remove(set, e);
 }
 
 int hf_dirty_note(struct hf_dirty *set, struct hf_names *dir, const struct hf_change *c,
 		  struct hf_entry **spare)
 {
 	struct rb_node **link, *parent;
-	struct hf_entry *e;
+	struct hf_entry *e = dir->whole;
 
-	if (dir->scan_id) {
-		scan_changed(set, dir);
+	if (e) {
+		if (!c->quiet)
+			happened(set, e, c);
+		trim(set, dir);
 		return 0;
 	}
 	e = find(dir, c, &link, &parent);
+	if (e && c->quiet)
+		return 0;
 	if (!e) {
 		e = *spare;
 		if (!e)
 			return -ENOENT;
 		*spare = NULL;
 		memcpy(e->name, c->name, c->len);
-		e->hash = c->hash;
 		e->dir = dir;
 		e->ops = 0;
 		e->told = 0;
 		e->state = 0;
 		e->since = ktime_get_boottime_ns();
-		e->id = e->seq = set->seq = hf_seq_next();
+		e->id = hf_seq_next();
 		INIT_LIST_HEAD(&e->news);
 		rb_link_node(&e->by_name, parent, link);
 		rb_insert_color(&e->by_name, &dir->names);
 		insert_last(set, e);
 		set->count++;
-	} else {
-		e->seq = set->seq = hf_seq_next();
 	}
-	e->ops |= c->ops;
 	e->state = (e->state & ~(c->clear & ~HOLDFAST_STATE_SUBTREE)) | c->set;
-	who_is_it(&e->who);
-	if ((e->ops & ~e->told) && list_empty(&e->news))
-		list_add_tail(&e->news, &set->news);
+	happened(set, e, c);
 	return 0;
 }
 
-void hf_dirty_scan(struct hf_dirty *set, struct hf_names *dir)
+bool hf_dirty_whole(struct hf_dirty *set, struct hf_names *dir)
 {
-	u64 since = ktime_get_boottime_ns();
-	struct rb_node *n;
+	static const struct hf_change changed = { .ops = HOLDFAST_OP_MODIFY };
+	struct hf_entry *e = dir->whole;
 
-	while ((n = rb_first(&dir->names))) {
-		struct hf_entry *e = rb_entry(n, struct hf_entry, by_name);
-
-		since = min(since, e->since);
-		remove(set, e);
+	if (!e) {
+		if (RB_EMPTY_ROOT(&dir->names))
+			return false;
+		e = rb_entry(dir->names.rb_node, struct hf_entry, by_name);
+		rb_erase(&e->by_name, &dir->names);
+		since_when(set, e->since);
+		dir->whole = e;
+		set->wholes++;
+		e->len = 0;
+		e->state = HOLDFAST_STATE_SUBTREE;
+		e->ops = e->told = 0;
+		/* A walk may have met the entry already, and not yet those that it
+		 * is to stand for: so it goes to the end. */
+		rb_erase(&e->by_id, &set->by_id);
+		e->id = hf_seq_next();
+		insert_last(set, e);
 	}
-	scan_changed(set, dir);
-	set->since = set->scans ? min(set->since, since) : since;
-	if (!dir->scan_id) {
-		dir->scan_id = dir->scan_seq;
-		list_add_tail(&dir->whole, &set->whole);
-		set->scans++;
+	happened(set, e, &changed);
+	return true;
+}
+
+void hf_dirty_all(struct hf_dirty *set)
+{
+	set->all_seq = set->seq = hf_seq_next();
+	if (!set->all_id) {
+		since_when(set, ktime_get_boottime_ns());
+		set->all_id = set->all_seq;
+		set->wholes++;
 		set->count++;
 	}
+	if (!set->all_told)
+		set->all_news = true;
 }
 
-static void ack_whole(struct hf_dirty *set, struct hf_names *dir, u64 seq)
+bool hf_dirty_drop(struct hf_dirty *set, struct hf_names *dir, unsigned int max)
 {
-	if (!dir->scan_id || dir->scan_seq > seq)
-		return;
-	dir->scan_id = 0;
-	list_del(&dir->whole);
-	set->scans--;
-	set->count--;
-}
-
-void hf_dirty_drop(struct hf_dirty *set, struct hf_names *dir)
-{
-	struct rb_node *n;
-
-	while ((n = rb_first(&dir->names)))
-		remove(set, rb_entry(n, struct hf_entry, by_name));
-	ack_whole(set, dir, U64_MAX);
+	if (dir->whole)
+		remove(set, dir->whole);
+	while (max-- && !RB_EMPTY_ROOT(&dir->names))
+		remove(set, rb_entry(dir->names.rb_node, struct hf_entry, by_name));
+	return !RB_EMPTY_ROOT(&dir->names);
 }
 
 bool hf_dirty_ack(struct hf_dirty *set, u64 id, u64 seq)
 {
 	struct rb_node *n = set->by_id.rb_node;
-	struct hf_names *dir;
 
 	while (n) {
 		struct hf_entry *e = rb_entry(n, struct hf_entry, by_id);
@@ -231,15 +264,14 @@ bool hf_dirty_ack(struct hf_dirty *set, u64 id, u64 seq)
 		}
 		n = id < e->id ? n->rb_left : n->rb_right;
 	}
-	list_for_each_entry(dir, &set->whole, whole) {
-		if (dir->scan_id == id) {
-			ack_whole(set, dir, seq);
-			return true;
-		}
-		if (dir->scan_id > id)
-			break;
+	if (!id || id != set->all_id)
+		return false;
+	if (set->all_seq <= seq) {
+		set->all_id = 0;
+		set->wholes--;
+		set->count--;
 	}
-	return false;
+	return true;
 }
 
 struct hf_entry *hf_dirty_next(const struct hf_dirty *set, u64 id)
@@ -265,7 +297,7 @@ u64 hf_dirty_since(const struct hf_dirty *set)
 	struct hf_entry *e = hf_dirty_next(set, 0);
 	u64 since = e ? e->since : 0;
 
-	if (set->scans && (!since || set->since < since))
+	if (set->wholes && (!since || set->since < since))
 		since = set->since;
 	return since;
 }

@@ -9,9 +9,11 @@
  * allocated by the caller before it takes the lock.
  *
  * There is one entry for each name however often it was written. Beyond the
- * bound, or when memory runs out, a directory is noted as a whole instead
- * (hf_dirty_scan()), which takes no memory and so can not fail: the set gets
- * coarser, never smaller.
+ * bound, or when memory runs out, one of a directory's entries is made to stand
+ * for the directory as a whole (hf_dirty_whole()); where there is none, one of a
+ * directory above; where there is none at all, the set says "all"
+ * (hf_dirty_all()), which it has the room for in itself. None of this takes
+ * memory, so it can not fail: the set gets coarser, never smaller.
  */
 #ifndef HF_DIRTY_H
 #define HF_DIRTY_H
@@ -28,60 +30,62 @@ struct hf_who {
 	char comm[TASK_COMM_LEN];
 };
 
-/* names of one directory */
-struct hf_names {
-	struct rb_root names;	/* of struct hf_entry */
-	u64 scan_id;		/* of the directory as a whole; 0: not noted */
-	u64 scan_seq;
-	struct list_head whole;	/* set->whole, while it is noted */
-};
-
-struct hf_dirty {
-	struct rb_root by_id;
-	struct list_head news;	/* entries whose change is still to be told */
-	struct list_head whole;	/* directories that are noted as such, by number */
-	u64 seq;		/* of the newest change */
-	u64 since;		/* when the oldest whole directory became dirty, while scans != 0 */
-	u64 count;		/* entries, scans included */
-	u64 scans;		/* of them directories as a whole */
-	bool scan_news;		/* one of them is still to be told */
-	bool scan_told;		/* since the set was dumped last */
-};
-
 struct hf_entry {
 	struct rb_node by_id, by_name;
 	struct list_head news;	/* empty: told, or nothing to tell */
 	struct hf_names *dir;
 	u64 id, seq, since;
-	u32 hash;
 	u16 ops;		/* HOLDFAST_OP_* since it became dirty */
 	u16 told;		/* those that were told since it was dumped last */
-	u8 state;		/* HOLDFAST_STATE_* */
 	u16 len;		/* 0: the directory itself */
+	u16 room;		/* the length it was allocated for */
+	u8 state;		/* HOLDFAST_STATE_* */
 	struct hf_who who;
 	char name[];
+};
+
+/* names of one directory */
+struct hf_names {
+	struct rb_root names;	/* of struct hf_entry */
+	struct hf_entry *whole;	/* stands for all of them, and all below; else NULL */
+};
+
+struct hf_dirty {
+	struct rb_root by_id;
+	struct list_head news;	/* entries whose change is still to be told */
+	u64 seq;		/* of the newest change */
+	u64 count;		/* entries, and 1 for all_id */
+	u64 all_id;		/* of the tree as a whole; 0: not noted */
+	u64 all_seq;
+	u64 wholes;		/* entries that stand for directories, and 1 for all_id */
+	u64 since;		/* when the oldest change in any of these was, while there are some */
+	bool all_news;		/* it is still to be told */
+	bool all_told;		/* since the set was dumped last */
 };
 
 /* what is to be noted */
 struct hf_change {
 	const char *name;
-	u32 len, hash;
+	u32 len;
 	u16 ops;
 	u8 set, clear;		/* HOLDFAST_STATE_*; SUBTREE is never cleared */
+	bool quiet;		/* only if nothing is noted yet, and it is no news */
+	const struct hf_who *who; /* NULL: the calling process */
 };
 
 void hf_dirty_init(struct hf_dirty *set);
 
 /**
  * hf_entry_alloc() - memory for an entry, charged to the bound
- * @len: of the name, at most 255
+ * @len: of the name, at most U16_MAX
  * Return: NULL beyond the bound or when there is none. Not locked, may sleep.
  */
 struct hf_entry *hf_entry_alloc(u32 len, gfp_t gfp);
 void hf_entry_free(struct hf_entry *e);
 u64 hf_dirty_bytes(void);
 
-u32 hf_name_hash(const char *name, u32 len);
+/** hf_who_is_it() - the calling process */
+void hf_who_is_it(struct hf_who *who);
 
 /**
  * hf_dirty_note() - note a change of a name
@@ -92,14 +96,23 @@ u32 hf_name_hash(const char *name, u32 len);
 int hf_dirty_note(struct hf_dirty *set, struct hf_names *dir, const struct hf_change *c,
 		  struct hf_entry **spare);
 
-/** hf_dirty_scan() - note a directory as a whole; replaces its entries by that */
-void hf_dirty_scan(struct hf_dirty *set, struct hf_names *dir);
+/**
+ * hf_dirty_whole() - note a directory as a whole, in the place of one of its
+ * entries; the others go with what is noted later
+ * Return: false when it has no entry
+ */
+bool hf_dirty_whole(struct hf_dirty *set, struct hf_names *dir);
+/** hf_dirty_all() - note the tree as a whole */
+void hf_dirty_all(struct hf_dirty *set);
 
-/** hf_dirty_drop() - forget what is noted of a directory, which is gone */
-void hf_dirty_drop(struct hf_dirty *set, struct hf_names *dir);
+/** hf_dirty_drop() - forget up to @max entries of a directory, which is gone; whether there are more */
+bool hf_dirty_drop(struct hf_dirty *set, struct hf_names *dir, unsigned int max);
+static inline bool hf_names_noted(const struct hf_names *dir)
+{
+	return dir->whole || !RB_EMPTY_ROOT(&dir->names);
+}
 
-/** hf_dirty_ack() - forget entry or whole directory @id unless it changed after @seq;
- *  whether it was found */
+/** hf_dirty_ack() - forget @id unless it changed after @seq; whether it was found */
 bool hf_dirty_ack(struct hf_dirty *set, u64 id, u64 seq);
 
 /** hf_dirty_next() - the entry with the lowest id above @id, or NULL */

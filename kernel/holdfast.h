@@ -5,6 +5,8 @@
  *   tree.c	trees: registered, found by number, taken over, deleted
  *   dir.c	marked directories: where each lies in its tree, and its path
  *   watch.c	fsnotify: marks, and what the events mean
+ *   settle.c	waiting until what has returned is noted
+ *   stores.c	the tracepoint: stores to shared mappings; files by their inode
  *   dirty.c	the dirty set (dirty.h)
  *   tell.c	change events, pushed in batches
  *   netlink.c	the family, with netlink_change.c: changes in messages
@@ -16,6 +18,7 @@
  *			holds it for us in events about names)
  *   group->mark_mutex	(fsnotify's, while a mark is added or removed)
  *   hf_trees_lock	(mutex) the registry: which trees there are, and their consumers
+ *   places_lock	(mutex, stores.c) which trees lie on which superblock
  *   tree->lock		(spinlock) everything else of a tree: its directories, its
  *			dirty set, its flags
  *
@@ -52,12 +55,13 @@ struct hf_tree {
 	u8 *path;
 	u32 path_len;
 	u8 *file;			/* the single file, or NULL */
-	u32 file_len, file_hash;
+	u32 file_len;
 	u32 device;
 	u64 inode;
 	const struct super_block *sb;	/* compared only, and only while the root is linked */
 	const struct inode *root_inode;	/* the same */
 	bool foreign;			/* others change its filesystem, unheard */
+	bool stores, unseen;		/* stores to mappings: are noted; by barriers alone */
 	/* hf_trees_lock */
 	u32 portid;			/* of the consumer's socket; 0: none */
 	struct work_struct tell;
@@ -65,28 +69,33 @@ struct hf_tree {
 	spinlock_t lock;
 	struct hf_dir *root;		/* NULL: lost, or not there yet */
 	struct hf_dirty dirty;
-	struct list_head outside;	/* directories that were moved out, to be unmarked */
+	struct hlist_head outside;	/* directories that were moved out, to be unmarked */
 	struct work_struct prune;
 	struct pid *exclude;		/* whose changes are left out, or NULL */
 	u64 marks;
+	u64 moves;			/* of directories, in the table */
 	u64 number;			/* of the last change event */
+	u32 sweep;			/* the last hf_watch_settle() */
 	bool dying, lost, moved, coarse, lost_told;
+
+	struct list_head place;		/* places_lock: the trees of its superblock */
 };
 
-/* One marked directory. */
+/*
+ * One marked directory. There may be very many, so what it takes is counted
+ * (make bench-kernel): it may not be much more than an inotify watch.
+ */
 struct hf_dir {
 	struct fsnotify_mark mark;
 	struct hf_dir *parent;		/* NULL: the root, moved out, or gone */
 	struct hlist_head children;
-	struct hlist_node sibling;	/* parent->children */
-	struct list_head outside;	/* tree->outside; not empty: was moved out */
+	struct hlist_node sibling;	/* in parent->children, or in tree->outside */
 	struct hf_names names;
 	char *name;			/* in parent; NULL for the root */
-	u16 len;
 	struct inode *inode;		/* pinned by the mark, for as long as it is linked */
-	u64 sweep;			/* the last hf_watch_settle() that saw it unlocked */
+	u32 sweep;			/* the last hf_watch_settle() that saw it unlocked */
+	u16 len;
 	bool linked;			/* in the table; else what comes is ignored */
-	bool moving;			/* MOVED_FROM came, MOVED_TO not yet */
 };
 
 /* tree.c */
@@ -132,7 +141,7 @@ struct hf_dir *hf_dir_alloc(const char *name, u32 len, bool *nospc, gfp_t gfp);
 void hf_dir_free(struct hf_dir *dir);
 void hf_dir_link(struct hf_tree *tree, struct hf_dir *dir, struct hf_dir *parent);
 /** hf_dir_unlink() - out of the table; its children have no parent then. The
- *  caller owns the reference that the table had. */
+ *  caller owns the reference that the table had, and drops what is noted of it. */
 void hf_dir_unlink(struct hf_tree *tree, struct hf_dir *dir);
 /** hf_dir_move() - it is @name in @parent now; takes @name over */
 void hf_dir_move(struct hf_tree *tree, struct hf_dir *dir, struct hf_dir *parent, char *name, u32 len);
@@ -165,14 +174,53 @@ int hf_watch_mark(struct hf_tree *tree, struct file *dir);
 /** hf_watch_clear() - unmark everything; the tree is dying, or was never there */
 void hf_watch_clear(struct hf_tree *tree);
 void hf_watch_prune(struct work_struct *work);
-/**
- * hf_watch_settle() - wait until what had returned before is in the dirty set
- * Return: 0, -EAGAIN when an operation in one of its directories does not end
- */
-int hf_watch_settle(struct hf_tree *tree);
+/** hf_watch_note() - note a change in @dir, if that is a directory of the tree */
+void hf_watch_note(struct hf_tree *tree, struct inode *dir, const struct hf_change *c);
+/** hf_watch_note_all() - note the tree as a whole */
+void hf_watch_note_all(struct hf_tree *tree);
 int hf_watch_init(void);
 /** hf_watch_exit() - wait until fsnotify has let go of all marks and groups */
 void hf_watch_exit(void);
+
+/* settle.c; not locked */
+
+/**
+ * hf_settle() - wait until what had returned before is in the dirty set
+ * Return: 0, -EAGAIN when an operation in one of its directories does not end
+ */
+int hf_settle(struct hf_tree *tree);
+/** hf_settle_lock() - a directory's i_rwsem, shared; false when it was not to be had for some 100 ms */
+bool hf_settle_lock(struct inode *inode);
+
+/* stores.c; not locked */
+
+/**
+ * hf_stores_begin() - a tree is about to be marked
+ * @root: its root, which the caller holds
+ * Return: 0, -ENOMEM
+ */
+int hf_stores_begin(struct hf_tree *tree, struct inode *root);
+/**
+ * hf_stores_end() - the tree's root is about to be let go of
+ * @forever: its filesystem is being unmounted maybe: wait however long it takes
+ * until no inode of it is held. Else for some seconds.
+ *
+ * May be called twice.
+ */
+void hf_stores_end(struct hf_tree *tree, bool forever);
+/**
+ * hf_stores_settle() - wait until the stores that were made before are noted
+ *
+ * Where stores can't be seen, notes what they may have changed.
+ * Return: 0, -EAGAIN when that takes too long
+ */
+int hf_stores_settle(struct hf_tree *tree);
+/** hf_stores_note() - note a change of a file under each name that leads to it, in all trees */
+void hf_stores_note(struct inode *inode, const struct hf_change *c);
+/** hf_stores_seen() - whether the tracepoint is there */
+bool hf_stores_seen(void);
+int hf_stores_init(void);
+void hf_stores_exit(void);
 
 /* tell.c */
 
@@ -188,8 +236,9 @@ void hf_tell_exit(void);
 
 int hf_netlink_init(void);
 void hf_netlink_exit(void);
-/** hf_netlink_changes() - a message of the group; the caller fills it and sends it with hf_netlink_send() */
-struct sk_buff *hf_netlink_changes(u32 tree_id, u64 number, void **head, gfp_t gfp);
+/** hf_netlink_changes() - a message of the group; the caller sets @number, unaligned,
+ *  fills it and sends it with hf_netlink_send() */
+struct sk_buff *hf_netlink_changes(u32 tree_id, void **head, u64 **number, gfp_t gfp);
 
 /* a change as it is told */
 struct hf_told {

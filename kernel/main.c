@@ -89,9 +89,12 @@ static int __init hf_init(void)
 	ret = hf_dirs_init();
 	if (ret)
 		return ret;
-	ret = hf_watch_init();
+	ret = hf_stores_init();
 	if (ret)
 		goto err_dirs;
+	ret = hf_watch_init();
+	if (ret)
+		goto err_stores;
 	ret = hf_tell_init();
 	if (ret)
 		goto err_watch;
@@ -106,6 +109,8 @@ err_tell:
 	hf_tell_exit();
 err_watch:
 	hf_watch_exit();
+err_stores:
+	hf_stores_exit();
 err_dirs:
 	hf_dirs_exit();
 	return ret;
@@ -123,6 +128,8 @@ static void __exit hf_exit(void)
 	/* Works that unmark directories, and then fsnotify's own, which frees
 	 * marks, groups and trees. */
 	hf_watch_exit();
+	/* No tree is left that a store could be noted in. */
+	hf_stores_exit();
 	/* No mark is left, so no directory. */
 	hf_dirs_exit();
 	ledger_close();

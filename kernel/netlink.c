@@ -122,7 +122,8 @@ struct view {
 
 static void view_tree(struct hf_tree *tree, struct view *v)
 {
-	v->flags = hf_tree_attached(tree) ? HOLDFAST_TREE_FLAG_ATTACHED : 0;
+	v->flags = (hf_tree_attached(tree) ? HOLDFAST_TREE_FLAG_ATTACHED : 0) |
+		   (tree->stores ? HOLDFAST_TREE_FLAG_STORES : 0);
 	spin_lock(&tree->lock);
 	v->flags |= (tree->lost ? HOLDFAST_TREE_FLAG_LOST : 0) |
 		    (tree->moved ? HOLDFAST_TREE_FLAG_MOVED : 0) |
@@ -208,7 +209,8 @@ int holdfast_nl_version_get_doit(struct sk_buff *skb, struct genl_info *info)
 	      put_u64(msg, HOLDFAST_A_MARKS_MAX, READ_ONCE(hf_marks_max)) ||
 	      put_u64(msg, HOLDFAST_A_DIRTY_BYTES, hf_dirty_bytes()) ||
 	      put_u64(msg, HOLDFAST_A_DIRTY_MAX, READ_ONCE(hf_dirty_max)) ||
-	      put_u64(msg, HOLDFAST_A_SEQ, hf_seq_read());
+	      put_u64(msg, HOLDFAST_A_SEQ, hf_seq_read()) ||
+	      nla_put_u32(msg, HOLDFAST_A_STORES, hf_stores_seen());
 	return reply(msg, head, info, err);
 }
 
@@ -388,7 +390,7 @@ int holdfast_nl_barrier_doit(struct sk_buff *skb, struct genl_info *info)
 		hf_tree_put(tree);
 		return -ENOMEM;
 	}
-	err = hf_watch_settle(tree);
+	err = hf_settle(tree);
 	if (err) {
 		nlmsg_free(msg);
 		hf_tree_put(tree);

@@ -4,9 +4,7 @@
  * group of change events.
  *
  * The dump goes by number, so that what comes and goes meanwhile makes it miss
- * nothing: first the entries, then the directories that are noted as a whole,
- * as an entry may become part of one of these, but not the other way round
- * without a new change.
+ * nothing: first the entries, then the tree as a whole, if it is noted so.
  */
 #include <linux/jhash.h>
 #include <linux/slab.h>
@@ -73,8 +71,8 @@ int hf_netlink_put(struct sk_buff *skb, const struct hf_tree *tree, const struct
  */
 
 struct dump {
-	u64 id;		/* of the last one in the dump */
-	bool scans;	/* it is a directory as a whole */
+	u64 id;		/* of the last entry in the dump */
+	bool all;	/* the tree as a whole is in it */
 };
 
 static int dump_one(struct sk_buff *skb, struct netlink_callback *cb, const struct hf_tree *tree,
@@ -109,7 +107,7 @@ static int dump_entries(struct sk_buff *skb, struct netlink_callback *cb, struct
 	struct hf_entry *e;
 	int err;
 
-	while (!d->scans && (e = hf_dirty_next(&tree->dirty, d->id))) {
+	while ((e = hf_dirty_next(&tree->dirty, d->id))) {
 		struct hf_told t = hf_told_entry(e);
 
 		err = dump_one(skb, cb, tree, &t, buf);
@@ -120,45 +118,37 @@ static int dump_entries(struct sk_buff *skb, struct netlink_callback *cb, struct
 		if (consumer)
 			e->told = 0;
 	}
-	if (!d->scans) {
-		d->scans = true;
-		d->id = 0;
-		if (consumer)
-			tree->dirty.scan_told = false;
-	}
 	return 0;
 }
 
-static int dump_whole(struct sk_buff *skb, struct netlink_callback *cb, struct hf_tree *tree,
-		      char *buf)
+/* The tree as a whole: last, as what has an entry may become part of it. */
+static int dump_all(struct sk_buff *skb, struct netlink_callback *cb, struct hf_tree *tree,
+		    bool consumer, char *buf)
 {
 	struct dump *d = (struct dump *)cb->ctx;
-	struct hf_names *names;
+	const struct hf_told t = {
+		.id = tree->dirty.all_id,
+		.seq = tree->dirty.all_seq,
+		.since = tree->dirty.since,
+		.state = HOLDFAST_STATE_SUBTREE,
+	};
 	int err;
 
-	list_for_each_entry(names, &tree->dirty.whole, whole) {
-		struct hf_told t = {
-			.dir = hf_dir_of(names),
-			.id = names->scan_id,
-			.seq = names->scan_seq,
-			.since = tree->dirty.since,
-			.state = HOLDFAST_STATE_SUBTREE,
-		};
-
-		if (t.id <= d->id)
-			continue;
-		err = dump_one(skb, cb, tree, &t, buf);
-		if (err)
-			return err;
-		d->id = t.id;
-	}
+	if (d->all)
+		return 0;
+	err = t.id ? dump_one(skb, cb, tree, &t, buf) : 0;
+	if (err)
+		return err;
+	d->all = true;
+	if (consumer)
+		tree->dirty.all_told = false;
 	return 0;
 }
 
 /* Of the set as it is now; never 0, which netlink takes for none. */
 static u32 dirty_generation(const struct hf_dirty *set)
 {
-	const u64 of[] = { set->seq, set->count, set->scans };
+	const u64 of[] = { set->seq, set->count, set->wholes };
 
 	return jhash(of, sizeof(of), 0) ?: 1;
 }
@@ -184,7 +174,7 @@ int holdfast_nl_dirty_get_dumpit(struct sk_buff *skb, struct netlink_callback *c
 	cb->seq = dirty_generation(&tree->dirty);
 	err = dump_entries(skb, cb, tree, consumer, buf);
 	if (!err)
-		err = dump_whole(skb, cb, tree, buf);
+		err = dump_all(skb, cb, tree, consumer, buf);
 	spin_unlock(&tree->lock);
 
 	kfree(buf);
@@ -200,19 +190,25 @@ out:
  * The group.
  */
 
-struct sk_buff *hf_netlink_changes(u32 tree_id, u64 number, void **head, gfp_t gfp)
+struct sk_buff *hf_netlink_changes(u32 tree_id, void **head, u64 **number, gfp_t gfp)
 {
 	struct sk_buff *skb = genlmsg_new(GENLMSG_DEFAULT_SIZE, gfp);
+	struct nlattr *attr;
 
 	if (!skb)
 		return NULL;
 	*head = genlmsg_put(skb, 0, 0, &hf_family, 0, HOLDFAST_CMD_CHANGE_NTF);
-	if (!*head || nla_put_u32(skb, HOLDFAST_A_TREE_ID, tree_id) ||
-	    nla_put_u64_64bit(skb, HOLDFAST_A_NUMBER, number, HOLDFAST_A_PAD)) {
-		nlmsg_free(skb);
-		return NULL;
-	}
+	if (!*head || nla_put_u32(skb, HOLDFAST_A_TREE_ID, tree_id))
+		goto err_free;
+	attr = nla_reserve_64bit(skb, HOLDFAST_A_NUMBER, sizeof(**number), HOLDFAST_A_PAD);
+	if (!attr)
+		goto err_free;
+	*number = nla_data(attr);
 	return skb;
+
+err_free:
+	nlmsg_free(skb);
+	return NULL;
 }
 
 void hf_netlink_send(struct sk_buff *skb, void *head)

@@ -2,11 +2,11 @@
 /*
  * Change events, pushed to the netlink group in batches.
  *
- * Whoever notes a change queues its tree's work under tree->lock, and goes on.
+ * Whoever notes a change while nobody listens drops it at once; else it queues
+ * its tree's work under tree->lock, and goes on.
  * The work takes what is new and puts it into messages, each as full as it can
  * be under one hold of the lock: what comes while it runs goes along, or queues
- * it again. It never runs twice at a time for one tree, so messages are in order
- * and only the work changes tree->number.
+ * it again. It never runs twice at a time for one tree, so messages are in order.
  *
  * While the work is queued it holds a reference to its tree, taken under the
  * lock that the work itself takes before it puts it. A dying tree's is not queued.
@@ -17,26 +17,22 @@
 #include <linux/workqueue.h>
 #include "holdfast.h"
 
-static struct workqueue_struct *wq;
+/* events that are dropped under one hold of the lock */
+#define DROPS 256
 
-void hf_tell(struct hf_tree *tree)
-{
-	lockdep_assert_held(&tree->lock);
-	if (!tree->dying && queue_work(wq, &tree->tell))
-		hf_tree_ref(tree);
-}
+static struct workqueue_struct *wq;
 
 /* Something as a whole: the root stands for whatever it is. */
 static bool whole(const struct hf_tree *tree)
 {
-	return tree->dirty.scan_news || (tree->lost && !tree->lost_told);
+	return tree->dirty.all_news || (tree->lost && !tree->lost_told);
 }
 
 static void whole_told(struct hf_tree *tree)
 {
-	if (tree->dirty.scan_news)
-		tree->dirty.scan_told = true;
-	tree->dirty.scan_news = false;
+	if (tree->dirty.all_news)
+		tree->dirty.all_told = true;
+	tree->dirty.all_news = false;
 	tree->lost_told = tree->lost;
 }
 
@@ -86,13 +82,15 @@ static u64 fill(struct sk_buff *skb, struct hf_tree *tree, char *buf)
 static bool tell_message(struct hf_tree *tree, char *buf)
 {
 	struct sk_buff *skb;
+	u64 count, first, *number;
 	void *head;
-	u64 count;
 
-	skb = hf_netlink_changes(tree->id, tree->number + 1, &head, GFP_KERNEL);
+	skb = hf_netlink_changes(tree->id, &head, &number, GFP_KERNEL);
 	if (!skb)
 		return false;
 	spin_lock(&tree->lock);
+	first = tree->number + 1;
+	memcpy(number, &first, sizeof(first));
 	count = fill(skb, tree, buf);
 	tree->number += count;
 	spin_unlock(&tree->lock);
@@ -104,16 +102,15 @@ static bool tell_message(struct hf_tree *tree, char *buf)
 }
 
 /*
- * Drop what is new while nobody listens. Numbers are counted all the same. It is
- * asked under the lock, so that whoever begins to listen and then dumps the set
- * finds in there what was dropped.
+ * Drop what is new while nobody listens, up to @max. Numbers are counted all the
+ * same. It is asked under the lock, so that whoever begins to listen and then
+ * dumps the set finds in there what was dropped. tree->lock held.
  */
-static void tell_nobody(struct hf_tree *tree)
+static void tell_nobody(struct hf_tree *tree, unsigned int max)
 {
 	struct hf_entry *e;
 
-	spin_lock(&tree->lock);
-	while (!hf_netlink_heard()) {
+	while (max-- && !hf_netlink_heard()) {
 		e = next_news(tree);
 		if (whole(tree))
 			whole_told(tree);
@@ -122,9 +119,15 @@ static void tell_nobody(struct hf_tree *tree)
 		else
 			break;
 		tree->number++;
-		cond_resched_lock(&tree->lock);
 	}
-	spin_unlock(&tree->lock);
+}
+
+void hf_tell(struct hf_tree *tree)
+{
+	lockdep_assert_held(&tree->lock);
+	tell_nobody(tree, 2);
+	if ((whole(tree) || next_news(tree)) && !tree->dying && queue_work(wq, &tree->tell))
+		hf_tree_ref(tree);
 }
 
 static bool news(struct hf_tree *tree)
@@ -144,7 +147,10 @@ void hf_tell_work(struct work_struct *work)
 
 	while (news(tree)) {
 		if (!hf_netlink_heard()) {
-			tell_nobody(tree);
+			spin_lock(&tree->lock);
+			tell_nobody(tree, DROPS);
+			spin_unlock(&tree->lock);
+			cond_resched();
 			continue;
 		}
 		if (!buf)

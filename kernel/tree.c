@@ -85,7 +85,6 @@ static struct hf_tree *tree_alloc(const struct hf_tree_spec *spec)
 		if (!tree->file)
 			goto err_free;
 		tree->file_len = spec->file_len;
-		tree->file_hash = hf_name_hash(tree->file, tree->file_len);
 	}
 	tree->device = new_encode_dev(inode->i_sb->s_dev);
 	tree->inode = inode->i_ino;
@@ -95,7 +94,7 @@ static struct hf_tree *tree_alloc(const struct hf_tree_spec *spec)
 	tree->portid = spec->portid;
 	refcount_set(&tree->refs, 1);
 	INIT_LIST_HEAD(&tree->list);
-	INIT_LIST_HEAD(&tree->outside);
+	INIT_LIST_HEAD(&tree->place);
 	INIT_WORK(&tree->tell, hf_tell_work);
 	INIT_WORK(&tree->prune, hf_watch_prune);
 	spin_lock_init(&tree->lock);
@@ -179,7 +178,9 @@ struct hf_tree *hf_tree_add(const struct hf_tree_spec *spec, bool *resumed)
 		*resumed = !IS_ERR(ret);
 		return ret;
 	}
-	err = hf_watch_root(tree, spec->root);
+	err = hf_stores_begin(tree, file_inode(spec->root));
+	if (!err)
+		err = hf_watch_root(tree, spec->root);
 	/* deleted before it was marked: nothing would ever say so */
 	if (!err && !file_inode(spec->root)->i_nlink)
 		err = -ESTALE;

@@ -24,24 +24,21 @@
 #include <linux/delay.h>
 #include <linux/fs.h>
 #include <linux/pid.h>
-#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include "holdfast.h"
 #include "compat/compat.h"
 
-#define HF_NAMES (FS_CREATE | FS_DELETE | FS_MOVED_FROM | FS_MOVED_TO)
-#define HF_EVENTS (HF_NAMES | FS_MODIFY | FS_CLOSE_WRITE | FS_ATTRIB | \
-		   FS_MOVE_SELF | FS_DELETE_SELF | FS_UNMOUNT)
+/* FS_RENAME has both names of a rename; FS_MOVED_FROM and _TO would come as well */
+#define HF_NAMES (FS_CREATE | FS_DELETE | FS_RENAME)
+#define HF_EVENTS (HF_NAMES | FS_MODIFY | FS_CLOSE_WRITE | FS_ATTRIB)
 
 /* in events: a writer never fails or waits for the sake of a large allocation */
 #define HF_GFP (GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL)
 
-static struct workqueue_struct *wq;
+/* entries that are dropped under one hold of the lock */
+#define DROPS 256
 
-static struct hf_tree *tree_of(const struct fsnotify_mark *mark)
-{
-	return mark->group->private;
-}
+static struct workqueue_struct *wq;
 
 static struct hf_dir *dir_of(struct fsnotify_mark *mark)
 {
@@ -51,15 +48,24 @@ static struct hf_dir *dir_of(struct fsnotify_mark *mark)
 /* tree->lock held */
 static void prune_later(struct hf_tree *tree)
 {
-	if (!list_empty(&tree->outside) && !tree->dying && !tree->lost && queue_work(wq, &tree->prune))
+	if (!hlist_empty(&tree->outside) && !tree->dying && !tree->lost && queue_work(wq, &tree->prune))
 		hf_tree_ref(tree);
 }
 
 /* tree->lock held */
 static void tell(struct hf_tree *tree)
 {
-	if (tree->lost || tree->dirty.scan_news || !list_empty(&tree->dirty.news))
+	if (tree->lost || tree->dirty.all_news || !list_empty(&tree->dirty.news))
 		hf_tell(tree);
+}
+
+/* Out of the table, and what was noted in it with it. tree->lock held; given up
+ * in between. */
+static void forget(struct hf_tree *tree, struct hf_dir *dir)
+{
+	hf_dir_unlink(tree, dir);
+	while (hf_dirty_drop(&tree->dirty, &dir->names, DROPS))
+		cond_resched_lock(&tree->lock);
 }
 
 /* End a mark that the caller took out of the table. */
@@ -69,21 +75,30 @@ static void end_mark(struct hf_tree *tree, struct hf_dir *dir)
 	fsnotify_put_mark(&dir->mark);
 }
 
+/* There is no memory to note a change in @dir. tree->lock held. */
+static void note_coarsely(struct hf_tree *tree, struct hf_dir *dir)
+{
+	for (; dir; dir = dir->parent)
+		if (hf_dirty_whole(&tree->dirty, &dir->names))
+			return;
+	hf_dirty_all(&tree->dirty);
+}
+
 /*
  * Note a change. @always: not even an exclusion leaves it out. Memory is taken
- * without the lock; where there is none the directory is noted as a whole.
+ * without the lock.
  */
 static void note(struct hf_tree *tree, struct hf_dir *dir, const struct hf_change *c, bool always)
 {
 	struct hf_entry *spare = NULL;
 	bool tried = false;
-	int ret = 0;
 
 	spin_lock(&tree->lock);
 	while (dir->linked && (always || !tree->exclude || tree->exclude != task_tgid(current))) {
-		ret = hf_dirty_note(&tree->dirty, &dir->names, c, &spare);
+		int ret = hf_dirty_note(&tree->dirty, &dir->names, c, &spare);
+
 		if (ret && tried) {
-			hf_dirty_scan(&tree->dirty, &dir->names);
+			note_coarsely(tree, dir);
 			ret = 0;
 		}
 		if (!ret) {
@@ -96,7 +111,36 @@ static void note(struct hf_tree *tree, struct hf_dir *dir, const struct hf_chang
 		spin_lock(&tree->lock);
 	}
 	spin_unlock(&tree->lock);
-	hf_entry_free(spare);
+	if (spare)
+		hf_entry_free(spare);
+}
+
+/* Whether a tree of a single file is not concerned. */
+static bool other_name(const struct hf_tree *tree, const struct hf_change *c)
+{
+	return tree->file &&
+	       (c->len != tree->file_len || memcmp(c->name, tree->file, c->len));
+}
+
+void hf_watch_note(struct hf_tree *tree, struct inode *dir, const struct hf_change *c)
+{
+	struct fsnotify_mark *mark = fsnotify_find_inode_mark(dir, tree->group);
+
+	if (!mark)
+		return;
+	if (!other_name(tree, c))
+		note(tree, dir_of(mark), c, false);
+	fsnotify_put_mark(mark);
+}
+
+void hf_watch_note_all(struct hf_tree *tree)
+{
+	spin_lock(&tree->lock);
+	if (tree->root) {
+		hf_dirty_all(&tree->dirty);
+		tell(tree);
+	}
+	spin_unlock(&tree->lock);
 }
 
 /*
@@ -144,7 +188,7 @@ again:
 		return nospc ? -ENOSPC : -ENOMEM;
 	fsnotify_init_mark(&dir->mark, tree->group);
 	dir->inode = inode;
-	dir->mark.mask = HF_EVENTS | FS_EVENT_ON_CHILD;
+	dir->mark.mask = HF_EVENTS | FS_EVENT_ON_CHILD | (parent ? 0 : FS_MOVE_SELF);
 	/* In the table first: an event must find it there. The reference of its
 	 * birth is the table's, this one keeps it until it is added. */
 	refcount_inc(&dir->mark.refcnt);
@@ -176,97 +220,150 @@ again:
 	return ret ? ret : lost ? -ESTALE : 0;
 }
 
-static void dir_left(struct hf_tree *tree, struct inode *inode)
+/* It was moved out of the tree, or to where it could not be followed. */
+static void moved_out(struct hf_tree *tree, struct inode *inode)
 {
 	struct fsnotify_mark *mark = inode ? fsnotify_find_inode_mark(inode, tree->group) : NULL;
+	struct hf_dir *dir;
 
 	if (!mark)
 		return;
+	dir = dir_of(mark);
 	spin_lock(&tree->lock);
-	dir_of(mark)->moving = true;
+	/* the root stays where the table has it */
+	if (dir->linked && dir != tree->root) {
+		hf_dir_move_out(tree, dir);
+		prune_later(tree);
+	}
 	spin_unlock(&tree->lock);
 	fsnotify_put_mark(mark);
 }
 
-/* Of itself, not of a name in it. */
-static void self_event(struct hf_tree *tree, struct hf_dir *dir, u32 mask)
+/* Something is at a name now. */
+static void arrived(struct hf_tree *tree, struct hf_dir *dir, struct hf_change *c, u32 mask,
+		    struct inode *inode)
+{
+	bool is_dir = (mask & FS_ISDIR) && !tree->file;
+
+	if (other_name(tree, c))
+		return;
+	c->clear = HOLDFAST_STATE_OPEN;
+	if (is_dir)
+		c->set = HOLDFAST_STATE_SUBTREE;
+	/* what others do below a directory goes with it, so no exclusion counts */
+	note(tree, dir, c, is_dir);
+	/* should it not be marked, the entry covers it */
+	if (is_dir && inode && mark_dir(tree, dir, inode, c->name, c->len) &&
+	    (mask & FS_RENAME))
+		moved_out(tree, inode);
+}
+
+/* Something is not at a name any more. */
+static void left(struct hf_tree *tree, struct hf_dir *dir, struct hf_change *c, u32 mask)
+{
+	c->clear = HOLDFAST_STATE_OPEN;
+	if (!other_name(tree, c))
+		note(tree, dir, c, (mask & FS_ISDIR) && (mask & FS_RENAME));
+}
+
+/* In @from, or to @to, or both, which are of this tree. */
+static void renamed(struct hf_tree *tree, struct fsnotify_mark *from, struct fsnotify_mark *to,
+		    u32 mask, const struct qstr *old, const struct dentry *moved)
+{
+	struct hf_change leaves = {
+		.name = old->name, .len = old->len, .ops = HOLDFAST_OP_MOVED_FROM,
+	};
+	/* both directories are locked */
+	struct hf_change arrives = {
+		.name = moved->d_name.name, .len = moved->d_name.len, .ops = HOLDFAST_OP_MOVED_TO,
+	};
+
+	if (from)
+		left(tree, dir_of(from), &leaves, mask);
+	if (to)
+		arrived(tree, dir_of(to), &arrives, mask, d_inode(moved));
+	else if (mask & FS_ISDIR)
+		moved_out(tree, d_inode(moved));
+}
+
+/* What a name leads to has changed. */
+static void changed(struct hf_tree *tree, struct hf_dir *dir, u32 mask, const void *data,
+		    int data_type, const struct qstr *name)
+{
+	const struct dentry *dentry = fsnotify_data_dentry(data, data_type);
+	struct hf_change c = {
+		.name = name->name, .len = name->len,
+		.ops = (mask & FS_MODIFY ? HOLDFAST_OP_MODIFY : 0) |
+		       (mask & FS_CLOSE_WRITE ? HOLDFAST_OP_CLOSE_WRITE : 0) |
+		       (mask & FS_ATTRIB ? HOLDFAST_OP_ATTRIB : 0),
+	};
+
+	if (!(mask & FS_ISDIR)) {
+		c.set = mask & FS_MODIFY ? HOLDFAST_STATE_OPEN : 0;
+		c.clear = mask & FS_CLOSE_WRITE ? HOLDFAST_STATE_OPEN : 0;
+		/* It was opened by a name that is no more (unlink, rename over it), or
+		 * never was (O_TMPFILE). */
+		if (dentry && unlikely(d_unhashed(dentry))) {
+			if (d_really_is_positive(dentry) && d_inode(dentry)->i_nlink)
+				hf_stores_note(d_inode(dentry), &c);
+			return;
+		}
+	}
+	if (!other_name(tree, &c))
+		note(tree, dir, &c, false);
+}
+
+/* Of itself, not of a name in it. That of others is noted by their names. */
+static void root_event(struct hf_tree *tree, struct hf_dir *dir, u32 mask)
 {
 	static const struct hf_change attrib = { .name = "", .ops = HOLDFAST_OP_ATTRIB };
 
 	if (mask & FS_MOVE_SELF) {
 		spin_lock(&tree->lock);
-		if (dir->linked && dir == tree->root) {
-			tree->moved = true;
-		} else if (dir->linked && dir->moving) {
-			/* it left a directory of ours, and came to none */
-			dir->moving = false;
-			hf_dir_move_out(tree, dir);
-			prune_later(tree);
-		}
+		tree->moved = true;
 		spin_unlock(&tree->lock);
 	}
-	/* those of others are noted by their names; FS_MODIFY: its mtime was set */
-	if ((mask & (FS_ATTRIB | FS_MODIFY)) && !tree->file && READ_ONCE(tree->root) == dir)
+	/* FS_MODIFY: its mtime was set */
+	if ((mask & (FS_ATTRIB | FS_MODIFY)) && !tree->file)
 		note(tree, dir, &attrib, false);
 }
 
-static u16 ops_of(u32 mask)
+static int handle_event(struct fsnotify_group *group, u32 mask, const void *data, int data_type,
+			struct inode *in, const struct qstr *name, u32 cookie,
+			struct fsnotify_iter_info *iter)
 {
-	return (mask & FS_CREATE ? HOLDFAST_OP_CREATE : 0) |
-	       (mask & FS_MODIFY ? HOLDFAST_OP_MODIFY : 0) |
-	       (mask & FS_CLOSE_WRITE ? HOLDFAST_OP_CLOSE_WRITE : 0) |
-	       (mask & FS_ATTRIB ? HOLDFAST_OP_ATTRIB : 0) |
-	       (mask & FS_DELETE ? HOLDFAST_OP_DELETE : 0) |
-	       (mask & FS_MOVED_FROM ? HOLDFAST_OP_MOVED_FROM : 0) |
-	       (mask & FS_MOVED_TO ? HOLDFAST_OP_MOVED_TO : 0);
-}
+	struct fsnotify_mark *parent = fsnotify_iter_parent_mark(iter);
+	struct fsnotify_mark *mark = fsnotify_iter_inode_mark(iter);
+	struct hf_tree *tree = group->private;
 
-static int handle_inode_event(struct fsnotify_mark *mark, u32 mask, struct inode *inode,
-			      struct inode *in, const struct qstr *name, u32 cookie)
-{
-	struct hf_tree *tree = tree_of(mark);
-	struct hf_dir *dir = dir_of(mark);
-	struct hf_change c = { .ops = ops_of(mask) };
-	bool arrives, leaves;
+	if (mask & HF_NAMES) {
+		struct hf_change c = { };
 
-	if (!name) {
-		self_event(tree, dir, mask);
+		if (mask & FS_RENAME) {
+			renamed(tree, mark, fsnotify_iter_mark(iter, FSNOTIFY_ITER_TYPE_INODE2),
+				mask, name, fsnotify_data_dentry(data, data_type));
+			return 0;
+		}
+		c.name = name->name;
+		c.len = name->len;
+		c.ops = mask & FS_CREATE ? HOLDFAST_OP_CREATE : HOLDFAST_OP_DELETE;
+		if (mask & FS_CREATE)
+			arrived(tree, dir_of(mark), &c, mask, fsnotify_data_inode(data, data_type));
+		else
+			left(tree, dir_of(mark), &c, mask);
 		return 0;
 	}
-	if (!c.ops)
-		return 0;
-	c.name = name->name;
-	c.len = name->len;
-	c.hash = hf_name_hash(c.name, c.len);
-	if (tree->file && (c.hash != tree->file_hash || c.len != tree->file_len ||
-			   memcmp(c.name, tree->file, c.len)))
-		return 0;
-	if ((mask & FS_MODIFY) && !(mask & FS_ISDIR))
-		c.set = HOLDFAST_STATE_OPEN;
-	if (mask & (FS_CLOSE_WRITE | HF_NAMES))
-		c.clear = HOLDFAST_STATE_OPEN;
-
-	arrives = (mask & FS_ISDIR) && (mask & (FS_CREATE | FS_MOVED_TO)) && !tree->file;
-	leaves = (mask & FS_ISDIR) && (mask & FS_MOVED_FROM);
-	if (arrives)
-		c.set |= HOLDFAST_STATE_SUBTREE;
-	/* what others did below a directory goes with it */
-	note(tree, dir, &c, arrives || leaves);
-	if (arrives && inode) {
-		/* should it fail, the entry covers what is not marked */
-		if (mark_dir(tree, dir, inode, c.name, c.len) && (mask & FS_MOVED_TO))
-			dir_left(tree, inode);
-	} else if (leaves) {
-		dir_left(tree, inode);
-	}
+	if (parent && name)
+		changed(tree, dir_of(parent), mask, data, data_type, name);
+	if (mark && READ_ONCE(tree->root) == dir_of(mark))
+		root_event(tree, dir_of(mark), mask);
 	return 0;
 }
 
 /* tree->lock held */
 static bool noted_below(const struct hf_dir *dir)
 {
-	return dir->linked && dir->parent &&
-	       (dir->names.scan_id || !RB_EMPTY_ROOT(&dir->names.names));
+	return dir->linked && dir->parent && hf_names_noted(&dir->names);
 }
 
 /*
@@ -281,7 +378,7 @@ static void freeing_mark(struct fsnotify_mark *mark, struct fsnotify_group *grou
 	struct hf_dir *dir = dir_of(mark);
 	struct hf_change c = { .ops = HOLDFAST_OP_DELETE };
 	struct hf_entry *spare = NULL;
-	bool linked;
+	bool linked, root = false;
 
 	spin_lock(&tree->lock);
 	if (noted_below(dir)) {
@@ -299,20 +396,23 @@ static void freeing_mark(struct fsnotify_mark *mark, struct fsnotify_group *grou
 		}
 		c.name = dir->name;
 		c.len = dir->len;
-		c.hash = hf_name_hash(c.name, c.len);
 		if (hf_dirty_note(&tree->dirty, &dir->parent->names, &c, &spare))
-			hf_dirty_scan(&tree->dirty, &dir->parent->names);
+			note_coarsely(tree, dir->parent);
 	}
 	/* if it is not, whoever took it out ends it */
 	if (linked) {
-		if (dir == tree->root && !tree->dying)
+		root = dir == tree->root;
+		if (root && !tree->dying)
 			tree->lost = true;
-		hf_dir_unlink(tree, dir);
+		forget(tree, dir);
 		prune_later(tree);
 		tell(tree);
 	}
 	spin_unlock(&tree->lock);
-	hf_entry_free(spare);
+	if (spare)
+		hf_entry_free(spare);
+	if (root)
+		hf_stores_end(tree, true);
 	if (linked)
 		fsnotify_put_mark(mark);
 }
@@ -328,7 +428,7 @@ static void free_group(struct fsnotify_group *group)
 }
 
 static const struct fsnotify_ops ops = {
-	.handle_inode_event = handle_inode_event,
+	.handle_event = handle_event,
 	.freeing_mark = freeing_mark,
 	.free_mark = free_mark,
 	.free_group_priv = free_group,
@@ -346,78 +446,6 @@ struct fsnotify_group *hf_watch_group(struct hf_tree *tree)
 int hf_watch_root(struct hf_tree *tree, struct file *root)
 {
 	return mark_dir(tree, NULL, file_inode(root), NULL, 0);
-}
-
-/*
- * Whoever holds it may be waiting for a disk or a server that does not answer,
- * and a request of netlink's must not wait for that: netlink as a whole would.
- */
-#define LOCK_TRIES 200
-
-static bool pause_between(int *tries)
-{
-	if (++*tries > LOCK_TRIES || fatal_signal_pending(current))
-		return false;
-	usleep_range(200, 1000);
-	return true;
-}
-
-static bool lock_dir(struct inode *inode)
-{
-	int tries = 0;
-
-	while (!inode_trylock_shared(inode))
-		if (!pause_between(&tries))
-			return false;
-	return true;
-}
-
-/* Whether an operation on names is under way in it. Readers take the lock too. */
-static bool busy(struct inode *inode)
-{
-	if (!rwsem_is_locked(&inode->i_rwsem))
-		return false;
-	if (!inode_trylock_shared(inode))
-		return true;
-	inode_unlock_shared(inode);
-	return false;
-}
-
-/*
- * A name can be seen, and what it leads to changed, before the event that tells
- * of it: ext4 waits for its journal in between. But the directory is locked
- * until after the event. So when each marked one was seen unlocked, whatever had
- * returned before is in the set, and so is what it built upon.
- *
- * A look at a lock that is free costs a few instructions: who noted something
- * and then let go did both before we had tree->lock, and who is still to note
- * something has to wait for that, and holds the other meanwhile. The inode is
- * there for as long as the directory is in the table.
- */
-int hf_watch_settle(struct hf_tree *tree)
-{
-	static atomic64_t sweeps;
-	u64 sweep = atomic64_inc_return(&sweeps);
-	struct hf_dir *dir = NULL;
-	int tries = 0, ret = 0;
-
-	spin_lock(&tree->lock);
-	while (!ret && (dir = hf_dir_next(tree, dir))) {
-		if (dir->sweep == sweep)
-			continue;
-		if (!busy(dir->inode)) {
-			dir->sweep = sweep;
-			continue;
-		}
-		spin_unlock(&tree->lock);
-		if (!pause_between(&tries))
-			ret = -EAGAIN;
-		spin_lock(&tree->lock);
-		/* the table may be another by now */
-		dir = NULL;
-	}
-	spin_unlock(&tree->lock);
-	return ret;
 }
 
 int hf_watch_mark(struct hf_tree *tree, struct file *file)
@@ -443,7 +471,7 @@ int hf_watch_mark(struct hf_tree *tree, struct file *file)
 	up = dget_parent(dentry);
 	/* while this is held nothing in it is renamed or removed, and no event
 	 * about a name in it is under way */
-	if (!lock_dir(d_inode(up))) {
+	if (!hf_settle_lock(d_inode(up))) {
 		dput(up);
 		return -EAGAIN;
 	}
@@ -473,8 +501,9 @@ static void end_outside(struct hf_tree *tree)
 	struct hf_dir *dir;
 
 	spin_lock(&tree->lock);
-	while ((dir = list_first_entry_or_null(&tree->outside, struct hf_dir, outside))) {
-		hf_dir_unlink(tree, dir);
+	while (!hlist_empty(&tree->outside)) {
+		dir = hlist_entry(tree->outside.first, struct hf_dir, sibling);
+		forget(tree, dir);
 		spin_unlock(&tree->lock);
 		end_mark(tree, dir);
 		cond_resched();
@@ -499,8 +528,10 @@ void hf_watch_clear(struct hf_tree *tree)
 	tree->dying = true;
 	root = tree->root;
 	if (root)
-		hf_dir_unlink(tree, root);
+		forget(tree, root);
 	spin_unlock(&tree->lock);
+	/* before the mark, which keeps an unmount waiting */
+	hf_stores_end(tree, false);
 	if (root)
 		end_mark(tree, root);
 	end_outside(tree);

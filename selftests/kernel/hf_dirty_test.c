@@ -42,10 +42,29 @@ static int note(struct hf_names *in, const char *name, u16 ops, u8 add, u8 clear
 	struct hf_entry *spare = alloc ? hf_entry_alloc(c.len, GFP_KERNEL) : NULL;
 	int ret;
 
-	c.hash = hf_name_hash(name, c.len);
 	ret = hf_dirty_note(&set, in, &c, &spare);
 	hf_entry_free(spare);
 	return ret;
+}
+
+static int note_quietly(struct hf_names *in, const char *name, bool alloc)
+{
+	struct hf_who who = { .pid = 42 };
+	struct hf_change c = {
+		.name = name, .len = strlen(name), .ops = HOLDFAST_OP_MODIFY,
+		.set = HOLDFAST_STATE_MAPPED, .quiet = true, .who = &who,
+	};
+	struct hf_entry *spare = alloc ? hf_entry_alloc(c.len, GFP_KERNEL) : NULL;
+	int ret = hf_dirty_note(&set, in, &c, &spare);
+
+	hf_entry_free(spare);
+	return ret;
+}
+
+static void drop(struct hf_names *in)
+{
+	while (hf_dirty_drop(&set, in, 7))
+		;
 }
 
 static void told_all(void)
@@ -123,30 +142,71 @@ static void test_news(void)
 	ok(list_empty(&set.news), "what is acknowledged is not told");
 }
 
-static void test_scan(void)
+static void test_whole(void)
 {
-	u64 count = set.count, seen;
+	u64 count, seen, id;
+	int i;
 
+	drop(&dir);
+	ok(!hf_dirty_whole(&set, &dir) && !dir.whole, "a directory without an entry can not be one as a whole");
 	note(&dir, "a", HOLDFAST_OP_MODIFY, 0, 0, true);
-	note(&dir, "b", HOLDFAST_OP_MODIFY, 0, 0, true);
+	note(&dir, "b", HOLDFAST_OP_CREATE, HOLDFAST_STATE_SUBTREE, 0, true);
 	note(&dir, "c", HOLDFAST_OP_MODIFY, 0, 0, true);
+	told_all();
 	count = set.count;
 	seen = set.seq;
-	set.scan_news = set.scan_told = false;
-	hf_dirty_scan(&set, &dir);
-	ok(RB_EMPTY_ROOT(&dir.names) && set.count < count && set.scans == 1 && dir.scan_id > seen &&
-	   set.scan_news, "P2: a directory as a whole takes its names' place");
-	ok(hf_dirty_since(&set), "and their age");
-	seen = dir.scan_seq;
-	ok(!note(&dir, "new", HOLDFAST_OP_CREATE, 0, 0, false) && dir.scan_seq > seen && set.seq == dir.scan_seq,
-	   "what changes in it needs no memory");
-	hf_dirty_ack(&set, dir.scan_id, seen);
-	ok(set.scans == 1, "P2: it is not acknowledged when something changed since");
-	hf_dirty_scan(&set, &dir);
-	ok(set.scans == 1, "twice is once");
-	hf_dirty_ack(&set, dir.scan_id, dir.scan_seq);
-	ok(!set.scans && !dir.scan_id, "acknowledged");
+	ok(hf_dirty_whole(&set, &dir) && dir.whole && set.count == count && set.wholes == 1 &&
+	   dir.whole->id > seen && dir.whole->state == HOLDFAST_STATE_SUBTREE && !dir.whole->len &&
+	   !list_empty(&dir.whole->news), "P2: a directory as a whole takes the place of one of its names");
+	id = dir.whole->id;
+	for (i = 0; i < 2; i++)
+		ok(!note(&dir, "new", HOLDFAST_OP_CREATE, 0, 0, false) && dir.whole->id == id &&
+		   set.count == --count, "what changes in it needs no memory, and gives some back");
+	ok(RB_EMPTY_ROOT(&dir.names) && hf_names_noted(&dir), "until none of the names is left");
+	seen = dir.whole->seq;
+	note(&dir, "new", HOLDFAST_OP_CREATE, 0, 0, false);
+	ok(dir.whole->seq > seen && hf_dirty_ack(&set, id, seen) && dir.whole,
+	   "P2: it is not acknowledged when something changed since");
+	ok(hf_dirty_whole(&set, &dir) && set.wholes == 1 && dir.whole->id == id, "twice is once");
+	ok(!note_quietly(&dir, "new", false) && hf_dirty_ack(&set, id, dir.whole->seq) && !dir.whole &&
+	   !set.wholes, "acknowledged");
 	ok(note(&dir, "new", HOLDFAST_OP_CREATE, 0, 0, false) == -ENOENT, "and names count again");
+}
+
+static void test_all(void)
+{
+	u64 count = set.count, id, seq;
+
+	set.all_news = set.all_told = false;
+	hf_dirty_all(&set);
+	ok(set.count == count + 1 && set.all_news && set.all_seq == set.seq && hf_dirty_since(&set),
+	   "P2: the tree as a whole needs no entry at all");
+	id = set.all_id;
+	seq = set.all_seq;
+	hf_dirty_all(&set);
+	ok(set.all_id == id && set.all_seq > seq && set.count == count + 1, "twice is once");
+	ok(hf_dirty_ack(&set, id, seq) && set.all_id, "P2: it is not acknowledged when it was noted again");
+	ok(hf_dirty_ack(&set, id, set.all_seq) && !set.all_id && set.count == count && !set.wholes &&
+	   !hf_dirty_ack(&set, id, U64_MAX) && !hf_dirty_ack(&set, 0, U64_MAX), "acknowledged, once");
+}
+
+static void test_quiet(void)
+{
+	struct hf_entry *e;
+	u64 id, seq;
+
+	told_all();
+	ok(note_quietly(&dir, "m", false) == -ENOENT && !note_quietly(&dir, "m", true),
+	   "what may have changed is noted");
+	e = hf_dirty_next(&set, set.seq - 2);
+	ok(e && e->who.pid == 42 && list_empty(&set.news) && e->state == HOLDFAST_STATE_MAPPED,
+	   "with who it is told to be, and is no news");
+	id = e->id;
+	seq = e->seq;
+	ok(!note_quietly(&dir, "m", false) && e->seq == seq, "once");
+	note(&dir, "m", HOLDFAST_OP_CLOSE_WRITE, 0, 0, false);
+	ok(!list_empty(&set.news) && e->seq > seq, "what did change is news");
+	hf_dirty_ack(&set, id, U64_MAX);
 }
 
 static void test_bound(void)
@@ -168,13 +228,13 @@ static void test_bound(void)
 static void test_long(void)
 {
 	static char name[301];
-	u64 used = hf_dirty_bytes(), count = set.count;
+	u64 used = hf_dirty_bytes(), count = set.count, last = set.seq;
 	struct hf_entry *e;
 
 	memset(name, 'x', 300);
 	note(&other, name, HOLDFAST_OP_CREATE, 0, 0, true);
 	note(&other, name, HOLDFAST_OP_MODIFY, 0, 0, false);
-	e = hf_dirty_next(&set, set.seq - 2);
+	e = hf_dirty_next(&set, last);
 	ok(set.count == count + 1 && e && e->len == 300, "a name may have more than 255 bytes");
 	hf_dirty_ack(&set, e->id, U64_MAX);
 	ok(hf_dirty_bytes() == used, "and what it took comes back");
@@ -202,10 +262,12 @@ static void test_many(void)
 		n++;
 	}
 	ok(n == set.count, "a walk meets each once");
-	hf_dirty_scan(&set, &other);
-	hf_dirty_drop(&set, &dir);
-	hf_dirty_drop(&set, &other);
-	ok(!set.count && !set.scans && list_empty(&set.news) && RB_EMPTY_ROOT(&set.by_id) &&
+	hf_dirty_whole(&set, &other);
+	hf_dirty_all(&set);
+	hf_dirty_ack(&set, set.all_id, U64_MAX);
+	drop(&dir);
+	drop(&other);
+	ok(!set.count && !set.wholes && list_empty(&set.news) && RB_EMPTY_ROOT(&set.by_id) &&
 	   !hf_dirty_since(&set), "dropped directories leave nothing");
 	ok(created && created == destroyed && !hf_dirty_bytes(), "and no memory");
 }
@@ -217,7 +279,9 @@ static int __init hf_dirty_test_init(void)
 	test_names();
 	test_ack();
 	test_news();
-	test_scan();
+	test_whole();
+	test_all();
+	test_quiet();
 	test_bound();
 	test_long();
 	test_many();

@@ -717,6 +717,10 @@ static void coarse(struct sock *s)
 			die("mark");
 		close(fd);
 	}
+	for (i = 0; i < 300; i++) {
+		snprintf(name, sizeof(name), "c/%03d/e", i);
+		touch(name);
+	}
 	param("dirty_max", "1");
 	/* backwards, so that numbers and the table's order differ */
 	for (i = 299; i >= 0; i--) {
@@ -840,10 +844,16 @@ static void events(struct sock *s)
 	/* a directory as a whole */
 	param("dirty_max", "1");
 	touch("e/no-memory");
-	param("dirty_max", "16777216");
-	ok(hear(&ear, id, "") && last_change.state == HOLDFAST_STATE_SUBTREE, "one as a whole is told as the root");
+	ok(hear(&ear, id, "e") && last_change.state == HOLDFAST_STATE_SUBTREE,
+	   "a directory as a whole is told as such");
 	dump(s, HOLDFAST_CMD_DIRTY_GET, id, 32768, NULL);
 	ok(find("e") && find("e")->state == HOLDFAST_STATE_SUBTREE, "and dumped as what it is");
+	ack_all(s, id);
+	touch("e/none-at-all");
+	param("dirty_max", "16777216");
+	ok(hear(&ear, id, "") && last_change.state == HOLDFAST_STATE_SUBTREE, "P2: the tree as a whole as the root");
+	dump(s, HOLDFAST_CMD_DIRTY_GET, id, 32768, NULL);
+	ok(listed == 1 && find("") && find("")->state == HOLDFAST_STATE_SUBTREE, "and dumped so");
 	simple(s, HOLDFAST_CMD_TREE_DEL, id);
 	close(ear.fd);
 }
