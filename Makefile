@@ -169,7 +169,7 @@ bench:  ## measure commit, restore and memory; GOALS=1 fails where a goal is mis
 # W=1 C=1 and the like are kbuild's
 MODULE = HF_MAKE='$(MAKE) $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))' V=$(V) \
 	scripts/module.sh
-.PHONY: module modules module-install module-uninstall
+.PHONY: module modules module-newest module-install module-uninstall
 module:  ## build holdfast.ko; KDIR=… for another kernel than the running one
 	+@$(MODULE) build '$(KDIR)' '$(abspath $(B))/kernel'
 
@@ -177,6 +177,10 @@ modules:  ## build holdfast.ko and its test modules for the kernels of the tests
 	+@list=$$(scripts/kernel.sh $(KERNELS)) || exit 1; \
 	echo "$$list" | while read -r _ _ kdir _; do \
 		$(MODULE) tests "$$kdir" '$(abspath $(B))/kernel' || exit 1; done
+
+module-newest:  ## build them for the newest kernel of Debian (sid), in a chroot
+	@[ "$(DEPS)" = 0 ] || scripts/deps.sh newest
+	@scripts/newest.sh
 
 module-install:  ## install the module with DKMS (root); with DESTDIR its source only
 	@scripts/module.sh install '$(DESTDIR)'

@@ -25,10 +25,12 @@ packages() {
 	vm)
 		echo gcc make qemu-system-x86 busybox-static cpio kmod e2fsprogs xfsprogs btrfs-progs \
 			attr acl util-linux python3 pahole libelf1 gcc-12 sparse dkms linux-source-6.12 python3-yaml python3-jsonschema ;;
+	newest)
+		echo mmdebstrap debian-archive-keyring ca-certificates mount util-linux ;;
 	lint)
 		echo clang libclang-rt-14-dev ;;
 	*)
-		echo "deps.sh: there is no group '$1'; groups: build check cluster bench demo vm lint" >&2
+		echo "deps.sh: there is no group '$1'; groups: build check cluster bench demo vm newest lint" >&2
 		return 1 ;;
 	esac
 }
