@@ -108,10 +108,8 @@ check_spdx() {
 
 #: ynl: the uapi header and the module's policy are what the specification makes
 check_ynl() {
-	if [ ! -r /usr/src/linux-source-6.12.tar.xz ] && [ -z "${YNL-}" ]; then
-		echo "skip: no generator here (scripts/deps.sh vm)"
-		return 0
-	fi
+	scripts/linux-source.sh >/dev/null 2>&1 ||
+		{ echo "skip: no kernel source here (scripts/deps.sh vm)"; return 0; }
 	quiet scripts/ynl-regen.sh -c
 }
 

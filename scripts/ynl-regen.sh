@@ -3,10 +3,8 @@
 #
 # ynl-regen.sh [-c]: make the uapi header and the kernel's policy from
 # Documentation/netlink/specs/holdfast.yaml, with the generator of the kernel's
-# own tree (tools/net/ynl of linux-source-6.12). -c: compare only; exits 1 if
-# what is there is not what the generator makes.
-#
-# YNL names another kernel source tree that holds tools/net/ynl.
+# own tree (tools/net/ynl; scripts/linux-source.sh finds it). -c: compare only;
+# exits 1 if what is there is not what the generator makes.
 
 set -eu
 cd "$(dirname "$0")/.."
@@ -16,17 +14,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM HUP
 
-src=${YNL-}
-if [ -z "$src" ]; then
-	ball=/usr/src/linux-source-6.12.tar.xz
-	if [ ! -r $ball ]; then
-		echo "ynl-regen.sh: $ball is not there; install linux-source-6.12, or set YNL to a kernel source tree" >&2
-		exit 2
-	fi
-	tar -C "$work" -xf $ball --strip-components=1 --wildcards \
-		'*/tools/net/ynl/ynl-gen-c.py' '*/tools/net/ynl/lib/*.py' '*/Documentation/netlink/*.yaml'
-	src=$work
-fi
+src=$(scripts/linux-source.sh) || exit 2
 
 # the generator wants a tree of its own kind around the spec
 tree=$work/tree
