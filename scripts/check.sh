@@ -113,16 +113,15 @@ check_ynl() {
 	quiet scripts/ynl-regen.sh -c
 }
 
-#: module: holdfast.ko builds without a warning, and sparse finds nothing
+#: module: the modules build without a warning, and sparse finds nothing (KERNELS)
 check_module() {
-	local line list dir
-	list=$(scripts/kernel.sh 6.1 6.12) || return 1
-	while read -r _ _ dir _; do
-		line=$(mk W=1 C=2 CF=-Werror KDIR="$dir" B="$B/module-check" module 2>&1) &&
-			! grep -E 'warning:|error:' <<<"$line" | grep -v 'pahole' && continue
-		printf '%s\n' "$line"
-		return 1
-	done <<<"$list"
+	local out
+	# what was compiled before would not warn again
+	rm -rf "$B/module-check"
+	out=$(mk W=1 C=2 CF=-Werror B="$B/module-check" modules 2>&1) &&
+		! grep -i -E 'warning:|error:' <<<"$out" | grep -v 'pahole' && return 0
+	printf '%s\n' "$out"
+	return 1
 }
 
 #: symbols: the shared library exports what the public header declares, no more
