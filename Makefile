@@ -140,7 +140,7 @@ $(SUITES:%=check-%): check-%: deps
 .PHONY: check-kernel
 check-kernel: deps  ## test the module alone, on the kernels in KERNELS
 	$(SUBMAKE) tests modules
-	@$(PROVE) $(KERNELS:%=selftests/vm/inside-%.t)
+	@$(PROVE) $(KERNELS:%=selftests/vm/inside-%.t) $(KERNELS:%=selftests/vm/netlink-%.t)
 
 .PHONY: lint
 lint:  ## run all checks of the source (scripts/check.sh NAME… for some)

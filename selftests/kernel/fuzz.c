@@ -237,7 +237,7 @@ static void one_answer(struct fuzz *f, struct told *t, const struct nlmsghdr *h,
 		if (hf_nlmsg_parse(h, &m, NULL, NULL))
 			return (void)t->malformed++;
 		if (m.cmd == HOLDFAST_CMD_TREE_ADD)
-			f->newest = m.tree;
+			f->own = f->newest = m.tree;
 	}
 }
 
@@ -267,6 +267,7 @@ static void fuzzer(int which, uint64_t seed)
 	static uint8_t cmds[65536];
 	struct told *t = &all->told[which];
 	uint32_t seq = 1, parts;
+	uint32_t own[SOCKETS] = { 0 };
 	int fd[SOCKETS], i;
 
 	f.random = (seed * 2654435761u + which + 1) * 0x9e3779b97f4a7c15u | 1;
@@ -277,6 +278,7 @@ static void fuzzer(int which, uint64_t seed)
 		fd[i] = genl(&f);
 	while (!all->stop) {
 		i = rnd(&f, SOCKETS);
+		f.own = own[i];
 		f.len = 0;
 		for (parts = rnd(&f, 7) ? 1 : 1 + rnd(&f, 12); parts; parts--, seq++, t->parts++)
 			cmds[seq % 65536] = fuzz_message(&f, seq);
@@ -288,6 +290,7 @@ static void fuzzer(int which, uint64_t seed)
 			/* in the middle of a dump, or with trees */
 			close(fd[i]);
 			fd[i] = genl(&f);
+			f.own = 0;
 			t->closed++;
 			break;
 		case 1: case 2:
@@ -298,6 +301,7 @@ static void fuzzer(int which, uint64_t seed)
 		default:
 			listen_to(&f, t, fd[i], 64, cmds);
 		}
+		own[i] = f.own;
 	}
 	_exit(0);
 }

@@ -16,6 +16,7 @@ struct fuzz {
 	uint64_t random;
 	uint16_t family;
 	uint32_t valid;		/* the tree of somebody who has nothing to do with this */
+	uint32_t own;		/* the tree that the socket consumes which this is for, or 0 */
 	uint32_t newest;	/* number of a tree that was made last */
 	int fd[FUZZ_FDS], nfds;
 	size_t len;
@@ -77,10 +78,13 @@ static uint32_t some_tree(struct fuzz *f)
 	switch (rnd(f, 8)) {
 	case 0:
 		return (uint32_t)number(f);
-	case 1: case 2:
+	case 1:
 		return f->valid;
-	case 3: case 4: case 5:
+	case 2:
 		return f->newest;
+	case 3: case 4: case 5: case 6:
+		if (f->own)
+			return f->own;
 	}
 	return f->newest > 20 ? f->newest - rnd(f, 20) : rnd(f, 20);
 }
@@ -122,7 +126,7 @@ static void put_good(struct fuzz *f, uint16_t type)
 		{ { 12, HOLDFAST_A_ACK_ID }, rnd(f, 2000) }, { { 12, HOLDFAST_A_ACK_SEQ }, number(f) },
 	};
 	uint64_t v64 = number(f);
-	uint32_t v32;
+	uint32_t v32, n;
 
 	switch (type) {
 	case HOLDFAST_A_TREE_ID:
@@ -147,7 +151,8 @@ static void put_good(struct fuzz *f, uint16_t type)
 		put_bytes(f, type);
 		break;
 	case HOLDFAST_A_ACK:
-		put(f, type | (rnd(f, 8) ? NLA_F_NESTED : 0), ack, sizeof(ack), 0);
+		n = rnd(f, 12);	/* one of the two, or none, may be missing */
+		put(f, type | (rnd(f, 8) ? NLA_F_NESTED : 0), &ack[n == 1], n > 2 ? sizeof(ack) : n ? sizeof(*ack) : 0, 0);
 		break;
 	default:
 		put(f, type, &v64, rnd(f, 2) ? 4 : 8, 0);
