@@ -1,54 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Life and death of trees: taken over, lost, deleted, moved; and what the
-# consumer's socket means.
+# The life of trees: taken over, changed in every way, two at a time, within bounds.
 
-n=0 failed=0
-ok() { # STATUS NAME
-	n=$((n + 1))
-	[ "$1" = 0 ] || { failed=1; printf 'not '; }
-	echo "ok $n - $2"
-}
-is() { # GOT WANTED NAME
-	[ "$1" = "$2" ]
-	ok $? "$3"
-	[ "$1" = "$2" ] || printf '%s\n' "got:" "$1" "wanted:" "$2" | sed 's/^/# /'
-}
-like() { # GOT PATTERN NAME
-	printf '%s\n' "$1" | grep -qE -e "$2"
-	rc=$?
-	ok $rc "$3"
-	[ $rc = 0 ] || printf '%s\n' "$1" | sed 's/^/# /'
-}
-
-echo "TAP version 13"
-modprobe holdfast || { echo "Bail out! the module cannot be loaded"; exit 1; }
-
-# a consumer that lives on: its standard input is descriptor 3
-consumer() { # DIR [COMMANDS]
-	rm -f in
-	mkfifo in
-	hfnl hold R "$@" <in >said 2>&1 &
-	pid=$!
-	exec 3>in
-	tell barrier >/dev/null
-}
-tell() { # COMMAND...: its answer
-	before=$(grep -c '^\(done\|failed\)' said)
-	echo "$*" >&3
-	for _ in $(seq 200); do
-		[ "$(grep -c '^\(done\|failed\)' said)" -le "$before" ] || break
-		sleep 0.05
-	done
-	awk -v skip="$before" 'seen >= skip && !/^tree /; /^(done|failed)/ { seen++ }' said
-}
-gone() { # the consumer ends
-	exec 3>&-
-	wait "$pid"
-}
-entries() {
-	sed -n 's/^entry [0-9]* [0-9]* \([^ ]*\) \([^ ]*\) .* \([^ ]*\)$/\3 \1 \2/p'
-}
+# shellcheck source=selftests/kernel/trees
+. "$(dirname "$0")/trees"
+begin
 
 mkdir -p t/a/b t/c
 echo 1 >t/a/f
@@ -86,8 +42,11 @@ mkdir -p t/m/n/o
 tell settle >/dev/null
 marks=$(tell barrier | awk '/^state/ { print $6 }')
 mv t/m out
-sleep 0.2
-is "$(tell barrier | awk '/^state/ { print $6 }')" $((marks - 3)) "what was moved out loses its marks"
+fewer() {
+	[ "$(marks "$id")" -lt "$marks" ]
+}
+soon fewer
+is "$(marks "$id")" $((marks - 3)) "what was moved out loses its marks"
 tell settle >/dev/null
 echo 1 >out/n/o/p
 is "$(tell dirty | entries)" "" "and is no longer noted"
@@ -128,42 +87,34 @@ like "$(hfnl list)" '^state 1 (-|stores) ' "with the socket the exclusion ends, 
 hfnl tree 1 , del >/dev/null
 is "$(hfnl list)" "" "deleted"
 
-# a single file
-mkdir s
-consumer "$PWD/s" 2>/dev/null
-gone
-hfnl tree "$(hfnl list | awk '{ print $2 }')" , del >/dev/null
-hfnl resource F , add "$PWD/s" only >/dev/null
-echo 1 >s/other
-mkdir s/dir
-is "$(hfnl list | awk '{ print $5 }')" 0 "beside a single file nothing counts"
-echo 1 >s/only
-mv s/only s/away
-is "$(hfnl tree "$(hfnl list | awk '{ print $2 }')" , dirty | entries)" "only create,modify,close-write,moved-from -" \
-	"the file itself does"
-hfnl tree "$(hfnl list | awk '{ print $2 }')" , del >/dev/null
-
-# the root
-mkdir r
-hfnl resource G , add "$PWD/r" >/dev/null
-mv r r2
-like "$(hfnl list)" 'moved' "a root that is renamed is said to be"
-rmdir r2
-like "$(hfnl list)" 'lost' "P2: deleted: lost, never empty"
-like "$(mkdir r; hfnl resource G , add "$PWD/r")" '^tree [0-9]+ attached(,stores)? [0-9]+$' "one in its place is another tree"
-for id in $(hfnl list | awk '{ print $2 }'); do
-	hfnl tree "$id" , del >/dev/null
-done
-
-dd if=/dev/zero of=img bs=1M count=8 2>/dev/null
-mke2fs -q -t ext4 img && mkdir mnt && mount -o loop img mnt && mkdir -p mnt/t/u
-hfnl resource M , add "$PWD/mnt/t" , walk >/dev/null
-echo 1 >mnt/t/u/f
-umount mnt
-ok $? "P9: a tree is no reason for a filesystem to stay"
-like "$(hfnl list)" 'lost' "P2: unmounted: lost"
-is "$(hfnl list | awk '{ print $6 }')" 0 "and no mark is left"
-hfnl tree "$(hfnl list | awk '{ print $2 }')" , del >/dev/null
+# two trees are apart, wherever they lie: equal ones, and one within the other
+mkdir -p w/in/deep w/beside
+one=$(add One "$PWD/w") same=$(add Same "$PWD/w") inner=$(add Inner "$PWD/w/in")
+is "$(marks "$one") $(marks "$same") $(marks "$inner")" "4 4 2" "the same directories are marked for each"
+echo 1 >w/beside/f
+echo 1 >w/in/deep/f
+is "$(dirty "$one") / $(dirty "$same") / $(dirty "$inner")" \
+	"$(printf 'beside/f create,modify,close-write -\nin/deep/f create,modify,close-write -%.0s / ' 1 2)deep/f create,modify,close-write -" \
+	"P2: each notes what lies in it, by its own paths"
+hfnl resource One , add "$PWD/w" , settle >/dev/null
+is "$(dirty "$one")" "" "what one has acknowledged"
+is "$(dirty "$same" | wc -l) $(dirty "$inner" | wc -l)" "2 1" "P2: the others keep"
+mv w/in away
+is "$(dirty "$one" | tail -n 1)" "in moved-from -" "the inner one's root leaves the outer"
+like "$(flags "$inner")" moved "which the inner one says"
+echo 2 >away/deep/f
+is "$(dirty "$inner")" "deep/f create,modify,close-write -" "P2: and goes on"
+is "$(dirty "$one")" "in moved-from -" "the outer one does not"
+del "$one"
+echo 3 >w/beside/f
+like "$(dirty "$same")" '^beside/f ' "P2: of two equal ones the other outlives one"
+mv away w/in
+hfnl resource Same , add "$PWD/w" , settle >/dev/null
+is "$(marks "$same") $(marks "$inner")" "4 2" "back again it is in both"
+rm -r w
+like "$(flags "$same") $(flags "$inner")" 'lost.* .*lost' "P2: deleted both are lost"
+del "$same"
+del "$inner"
 
 # bounds
 mkdir -p b/1 b/2 b/3
@@ -180,8 +131,5 @@ like "$(tell dirty | entries)" '^1 [^ ]*modify[^ ]* subtree$' "P2: beyond the bo
 echo 1 >b/1/51
 like "$(tell dirty | entries)" '^1 [^ ]*modify[^ ]* subtree$' "which stays"
 gone
-hfnl tree "$(hfnl list | awk '{ print $2 }')" , del >/dev/null
-rmmod holdfast
-ok $? "the module goes when nothing is registered"
-echo "1..$n"
-exit $failed
+hfnl tree "$id" , del >/dev/null
+finish
