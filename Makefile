@@ -159,12 +159,17 @@ demo-local:  ## the same between daemons on this machine, without the module
 	$(SUBMAKE) all
 	scripts/demo-local.sh
 
-.PHONY: bench bench-programs
+.PHONY: bench bench-kernel bench-programs
 bench-programs: all $(BENCH_BIN)
 bench:  ## measure commit, restore and memory; GOALS=1 fails where a goal is missed
 	@[ "$(DEPS)" = 0 ] || scripts/deps.sh build bench
 	$(SUBMAKE) bench-programs
 	selftests/bench/run.sh
+
+bench-kernel:  ## measure the module in instructions, on the kernels in KERNELS; GOALS=1 as above
+	@[ "$(DEPS)" = 0 ] || scripts/deps.sh build vm bench
+	$(SUBMAKE) bench-programs modules $(B)/selftests/kernel/hfnl $(B)/selftests/vm/agent
+	selftests/bench/kernel.py $(KERNELS)
 
 # W=1 C=1 and the like are kbuild's
 MODULE = HF_MAKE='$(MAKE) $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))' V=$(V) \

@@ -19,7 +19,7 @@ packages() {
 	cluster)
 		echo mmdebstrap mount ca-certificates iproute2 util-linux procps python3 ;;
 	bench)
-		echo perl rsync procps e2fsprogs mount ;;
+		echo perl rsync procps e2fsprogs mount inotify-tools ;;
 	demo)
 		echo perl rsync git ed acl attr procps mount postgresql-common postgresql-15 ;;
 	vm)
