@@ -75,7 +75,7 @@ struct hf_tree {
 	u64 marks;
 	u64 moves;			/* of directories, in the table */
 	u64 number;			/* of the last change event */
-	u32 sweep;			/* the last hf_watch_settle() */
+	u32 sweep;			/* the last hf_settle() */
 	bool dying, lost, moved, coarse, lost_told;
 
 	struct list_head place;		/* places_lock: the trees of its superblock */
@@ -93,7 +93,7 @@ struct hf_dir {
 	struct hf_names names;
 	char *name;			/* in parent; NULL for the root */
 	struct inode *inode;		/* pinned by the mark, for as long as it is linked */
-	u32 sweep;			/* the last hf_watch_settle() that saw it unlocked */
+	u32 sweep;			/* the last hf_settle() that saw it unlocked */
 	u16 len;
 	bool linked;			/* in the table; else what comes is ignored */
 };
