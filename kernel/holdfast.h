@@ -35,6 +35,7 @@
 #ifndef HF_HOLDFAST_H
 #define HF_HOLDFAST_H
 
+#include <linux/fs.h>
 #include <linux/fsnotify_backend.h>
 #include <linux/refcount.h>
 #include <linux/spinlock.h>
@@ -97,6 +98,12 @@ struct hf_dir {
 	u16 len;
 	bool linked;			/* in the table; else what comes is ignored */
 };
+
+/* tree->lock held. The inode of a root that was removed may stay for a while. */
+static inline bool hf_lost(const struct hf_tree *tree)
+{
+	return tree->lost || (tree->root && IS_DEADDIR(tree->root->inode));
+}
 
 /* tree.c */
 

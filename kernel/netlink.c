@@ -125,7 +125,7 @@ static void view_tree(struct hf_tree *tree, struct view *v)
 	v->flags = (hf_tree_attached(tree) ? HOLDFAST_TREE_FLAG_ATTACHED : 0) |
 		   (tree->stores ? HOLDFAST_TREE_FLAG_STORES : 0);
 	spin_lock(&tree->lock);
-	v->flags |= (tree->lost ? HOLDFAST_TREE_FLAG_LOST : 0) |
+	v->flags |= (hf_lost(tree) ? HOLDFAST_TREE_FLAG_LOST : 0) |
 		    (tree->moved ? HOLDFAST_TREE_FLAG_MOVED : 0) |
 		    (tree->coarse ? HOLDFAST_TREE_FLAG_COARSE : 0) |
 		    (tree->exclude ? HOLDFAST_TREE_FLAG_EXCLUDING : 0);

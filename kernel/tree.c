@@ -120,7 +120,7 @@ static bool same(struct hf_tree *tree, const struct hf_tree_spec *spec)
 		return false;
 	/* While it is marked, or about to be, its inode can not be another one's. */
 	spin_lock(&tree->lock);
-	live = !tree->lost && !tree->dying;
+	live = !hf_lost(tree) && !tree->dying;
 	spin_unlock(&tree->lock);
 	return live && tree->root_inode == file_inode(spec->root);
 }

@@ -220,8 +220,8 @@ again:
 	return ret ? ret : lost ? -ESTALE : 0;
 }
 
-/* It was moved out of the tree, or to where it could not be followed. */
-static void moved_out(struct hf_tree *tree, struct inode *inode)
+/* It is not in the tree any more, or where it could not be followed. */
+static void gone(struct hf_tree *tree, struct inode *inode)
 {
 	struct fsnotify_mark *mark = inode ? fsnotify_find_inode_mark(inode, tree->group) : NULL;
 	struct hf_dir *dir;
@@ -255,7 +255,7 @@ static void arrived(struct hf_tree *tree, struct hf_dir *dir, struct hf_change *
 	/* should it not be marked, the entry covers it */
 	if (is_dir && inode && mark_dir(tree, dir, inode, c->name, c->len) &&
 	    (mask & FS_RENAME))
-		moved_out(tree, inode);
+		gone(tree, inode);
 }
 
 /* Something is not at a name any more. */
@@ -283,7 +283,7 @@ static void renamed(struct hf_tree *tree, struct fsnotify_mark *from, struct fsn
 	if (to)
 		arrived(tree, dir_of(to), &arrives, mask, d_inode(moved));
 	else if (mask & FS_ISDIR)
-		moved_out(tree, d_inode(moved));
+		gone(tree, d_inode(moved));
 }
 
 /* What a name leads to has changed. */
@@ -351,6 +351,9 @@ static int handle_event(struct fsnotify_group *group, u32 mask, const void *data
 			arrived(tree, dir_of(mark), &c, mask, fsnotify_data_inode(data, data_type));
 		else
 			left(tree, dir_of(mark), &c, mask);
+		/* its inode may stay: a name that somebody looked for in it is cached */
+		if ((mask & FS_DELETE) && (mask & FS_ISDIR))
+			gone(tree, fsnotify_data_inode(data, data_type));
 		return 0;
 	}
 	if (parent && name)
