@@ -116,6 +116,7 @@ void hf_dir_move(struct hf_tree *tree, struct hf_dir *dir, struct hf_dir *parent
 			continue;
 		hf_dir_move_out(tree, parent);
 		hf_dirty_all(&tree->dirty);
+		hf_tell_whole(tree);
 		break;
 	}
 	attach(dir, parent);

@@ -24,28 +24,44 @@ u64 hf_dirty_bytes(void)
 	return atomic_long_read(&bytes);
 }
 
-static long entry_size(u32 len)
+/* What kmalloc() would round up to anyway, so that a spare one fits most names. */
+#define ROOM (192 - offsetof(struct hf_entry, name))
+
+static long entry_size(u32 room)
 {
-	return struct_size((struct hf_entry *)NULL, name, len);
+	return struct_size((struct hf_entry *)NULL, name, room);
+}
+
+static bool charge(long size)
+{
+	if (atomic_long_add_return(size, &bytes) <= READ_ONCE(hf_dirty_max))
+		return true;
+	atomic_long_sub(size, &bytes);
+	return false;
 }
 
 struct hf_entry *hf_entry_alloc(u32 len, gfp_t gfp)
 {
-	long size = entry_size(len);
+	u32 room = max_t(u32, len, ROOM);
+	long size = entry_size(room);
 	struct hf_entry *e;
 
-	if (atomic_long_add_return(size, &bytes) > READ_ONCE(hf_dirty_max))
-		goto err_uncharge;
+	if (!charge(size))
+		return NULL;
 	e = kmalloc(size, gfp);
-	if (!e)
-		goto err_uncharge;
+	if (!e) {
+		atomic_long_sub(size, &bytes);
+		return NULL;
+	}
 	hf_ledger_in(HF_ENTRY);
-	e->len = e->room = len;
+	e->room = room;
 	return e;
+}
 
-err_uncharge:
-	atomic_long_sub(size, &bytes);
-	return NULL;
+static void free_uncharged(struct hf_entry *e)
+{
+	hf_ledger_out(HF_ENTRY);
+	kfree(e);
 }
 
 void hf_entry_free(struct hf_entry *e)
@@ -53,8 +69,31 @@ void hf_entry_free(struct hf_entry *e)
 	if (!e)
 		return;
 	atomic_long_sub(entry_size(e->room), &bytes);
-	hf_ledger_out(HF_ENTRY);
-	kfree(e);
+	free_uncharged(e);
+}
+
+/*
+ * A name that is written again and again, and acknowledged in between, would take
+ * memory and give it back each time. So one entry stays.
+ */
+static void keep_spare(struct hf_dirty *set, struct hf_entry *e)
+{
+	if (set->spare || e->room != ROOM) {
+		hf_entry_free(e);
+		return;
+	}
+	atomic_long_sub(entry_size(ROOM), &bytes);
+	set->spare = e;
+}
+
+static struct hf_entry *take_spare(struct hf_dirty *set, u32 len)
+{
+	struct hf_entry *e = set->spare;
+
+	if (!e || len > ROOM || !charge(entry_size(ROOM)))
+		return NULL;
+	set->spare = NULL;
+	return e;
 }
 
 void hf_dirty_init(struct hf_dirty *set)
@@ -62,6 +101,29 @@ void hf_dirty_init(struct hf_dirty *set)
 	memset(set, 0, sizeof(*set));
 	set->by_id = RB_ROOT;
 	INIT_LIST_HEAD(&set->news);
+}
+
+void hf_dirty_fini(struct hf_dirty *set)
+{
+	if (set->spare)
+		free_uncharged(set->spare);
+}
+
+/* Any order will do. Names are short: a call of memcmp() would cost more. */
+static int compare(const char *a, const char *b, u32 len)
+{
+	for (; len >= sizeof(u64); len -= sizeof(u64), a += sizeof(u64), b += sizeof(u64)) {
+		u64 x, y;
+
+		memcpy(&x, a, sizeof(x));
+		memcpy(&y, b, sizeof(y));
+		if (x != y)
+			return x < y ? -1 : 1;
+	}
+	for (; len; len--, a++, b++)
+		if (*a != *b)
+			return *a < *b ? -1 : 1;
+	return 0;
 }
 
 /* The link to where a name is or would be; the entry, if it is there. */
@@ -74,10 +136,9 @@ static struct hf_entry *find(struct hf_names *dir, const struct hf_change *c,
 		struct hf_entry *e = rb_entry(*link, struct hf_entry, by_name);
 		int order;
 
-		/* any order will do, so lengths first */
 		order = (int)c->len - (int)e->len;
 		if (!order)
-			order = memcmp(c->name, e->name, c->len);
+			order = compare(c->name, e->name, c->len);
 		if (!order)
 			return e;
 		parent = *link;
@@ -112,7 +173,7 @@ static void remove(struct hf_dirty *set, struct hf_entry *e)
 	}
 	list_del(&e->news);
 	set->count--;
-	hf_entry_free(e);
+	keep_spare(set, e);
 }
 
 /* When the first of what has no entry of its own any more became dirty. */
@@ -131,14 +192,8 @@ void hf_who_is_it(struct hf_who *who)
 	memcpy(who->comm, current->comm, sizeof(who->comm));
 }
 
-static void is_news(struct hf_dirty *set, struct hf_entry *e)
-{
-	if ((e->ops & ~e->told) && list_empty(&e->news))
-		list_add_tail(&e->news, &set->news);
-}
-
 /* It happened to @e. */
-static void happened(struct hf_dirty *set, struct hf_entry *e, const struct hf_change *c)
+static struct hf_entry *happened(struct hf_dirty *set, struct hf_entry *e, const struct hf_change *c)
 {
 	e->seq = set->seq = hf_seq_next();
 	e->ops |= c->ops;
@@ -148,7 +203,7 @@ static void happened(struct hf_dirty *set, struct hf_entry *e, const struct hf_c
 		hf_who_is_it(&e->who);
 	if (c->quiet)
 		e->told |= e->ops;
-	is_news(set, e);
+	return e;
 }
 
 /* A directory as a whole changed: one of the entries that it made superfluous goes. */
@@ -164,32 +219,33 @@ static void trim(struct hf_dirty *set, struct hf_names *dir)
 	remove(set, e);
 }
 
-int hf_dirty_note(struct hf_dirty *set, struct hf_names *dir, const struct hf_change *c,
-		  struct hf_entry **spare)
+struct hf_entry *hf_dirty_note(struct hf_dirty *set, struct hf_names *dir,
+			       const struct hf_change *c, struct hf_entry **spare)
 {
 	struct rb_node **link, *parent;
 	struct hf_entry *e = dir->whole;
 
-	if (e) {
-		if (!c->quiet)
-			happened(set, e, c);
+	if (unlikely(e)) {
 		trim(set, dir);
-		return 0;
+		return c->quiet ? e : happened(set, e, c);
 	}
 	e = find(dir, c, &link, &parent);
 	if (e && c->quiet)
-		return 0;
+		return e;
 	if (!e) {
 		e = *spare;
-		if (!e)
-			return -ENOENT;
 		*spare = NULL;
+		if (!e)
+			e = take_spare(set, c->len);
+		if (!e)
+			return NULL;
 		memcpy(e->name, c->name, c->len);
+		e->len = c->len;
 		e->dir = dir;
 		e->ops = 0;
 		e->told = 0;
 		e->state = 0;
-		e->since = ktime_get_boottime_ns();
+		e->since = ktime_get_coarse_boottime_ns();
 		e->id = hf_seq_next();
 		INIT_LIST_HEAD(&e->news);
 		rb_link_node(&e->by_name, parent, link);
@@ -198,18 +254,17 @@ int hf_dirty_note(struct hf_dirty *set, struct hf_names *dir, const struct hf_ch
 		set->count++;
 	}
 	e->state = (e->state & ~(c->clear & ~HOLDFAST_STATE_SUBTREE)) | c->set;
-	happened(set, e, c);
-	return 0;
+	return happened(set, e, c);
 }
 
-bool hf_dirty_whole(struct hf_dirty *set, struct hf_names *dir)
+struct hf_entry *hf_dirty_whole(struct hf_dirty *set, struct hf_names *dir)
 {
 	static const struct hf_change changed = { .ops = HOLDFAST_OP_MODIFY };
 	struct hf_entry *e = dir->whole;
 
 	if (!e) {
 		if (RB_EMPTY_ROOT(&dir->names))
-			return false;
+			return NULL;
 		e = rb_entry(dir->names.rb_node, struct hf_entry, by_name);
 		rb_erase(&e->by_name, &dir->names);
 		since_when(set, e->since);
@@ -224,15 +279,14 @@ bool hf_dirty_whole(struct hf_dirty *set, struct hf_names *dir)
 		e->id = hf_seq_next();
 		insert_last(set, e);
 	}
-	happened(set, e, &changed);
-	return true;
+	return happened(set, e, &changed);
 }
 
 void hf_dirty_all(struct hf_dirty *set)
 {
 	set->all_seq = set->seq = hf_seq_next();
 	if (!set->all_id) {
-		since_when(set, ktime_get_boottime_ns());
+		since_when(set, ktime_get_coarse_boottime_ns());
 		set->all_id = set->all_seq;
 		set->wholes++;
 		set->count++;

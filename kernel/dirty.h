@@ -32,7 +32,7 @@ struct hf_who {
 
 struct hf_entry {
 	struct rb_node by_id, by_name;
-	struct list_head news;	/* empty: told, or nothing to tell */
+	struct list_head news;	/* in set->news, or empty */
 	struct hf_names *dir;
 	u64 id, seq, since;
 	u16 ops;		/* HOLDFAST_OP_* since it became dirty */
@@ -61,6 +61,7 @@ struct hf_dirty {
 	u64 since;		/* when the oldest change in any of these was, while there are some */
 	bool all_news;		/* it is still to be told */
 	bool all_told;		/* since the set was dumped last */
+	struct hf_entry *spare;	/* of the last one that was acknowledged, or NULL */
 };
 
 /* what is to be noted */
@@ -74,6 +75,8 @@ struct hf_change {
 };
 
 void hf_dirty_init(struct hf_dirty *set);
+/** hf_dirty_fini() - all directories were dropped; not locked */
+void hf_dirty_fini(struct hf_dirty *set);
 
 /**
  * hf_entry_alloc() - memory for an entry, charged to the bound
@@ -90,18 +93,24 @@ void hf_who_is_it(struct hf_who *who);
 /**
  * hf_dirty_note() - note a change of a name
  * @spare: an entry for it, or NULL
- * Return: 0, -ENOENT when the name has no entry and @spare is NULL. @spare is
- * set to NULL if it was used.
+ * Return: the entry, which may be news now (hf_entry_is_news()); NULL when the name
+ * has none and @spare is NULL. @spare is set to NULL if it was used.
  */
-int hf_dirty_note(struct hf_dirty *set, struct hf_names *dir, const struct hf_change *c,
-		  struct hf_entry **spare);
+struct hf_entry *hf_dirty_note(struct hf_dirty *set, struct hf_names *dir,
+			       const struct hf_change *c, struct hf_entry **spare);
+
+/** hf_entry_is_news() - whether something happened that was not told, nor is about to be */
+static inline bool hf_entry_is_news(const struct hf_entry *e)
+{
+	return (e->ops & ~e->told) && list_empty(&e->news);
+}
 
 /**
  * hf_dirty_whole() - note a directory as a whole, in the place of one of its
  * entries; the others go with what is noted later
- * Return: false when it has no entry
+ * Return: the entry, NULL when it has none
  */
-bool hf_dirty_whole(struct hf_dirty *set, struct hf_names *dir);
+struct hf_entry *hf_dirty_whole(struct hf_dirty *set, struct hf_names *dir);
 /** hf_dirty_all() - note the tree as a whole */
 void hf_dirty_all(struct hf_dirty *set);
 

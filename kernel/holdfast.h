@@ -37,6 +37,7 @@
 
 #include <linux/fs.h>
 #include <linux/fsnotify_backend.h>
+#include <linux/kthread.h>
 #include <linux/refcount.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
@@ -65,7 +66,7 @@ struct hf_tree {
 	bool stores, unseen;		/* stores to mappings: are noted; by barriers alone */
 	/* hf_trees_lock */
 	u32 portid;			/* of the consumer's socket; 0: none */
-	struct work_struct tell;
+	struct kthread_work tell;
 
 	spinlock_t lock;
 	struct hf_dir *root;		/* NULL: lost, or not there yet */
@@ -231,9 +232,11 @@ void hf_stores_exit(void);
 
 /* tell.c */
 
-/** hf_tell() - there is something to tell; tree->lock held */
-void hf_tell(struct hf_tree *tree);
-void hf_tell_work(struct work_struct *work);
+/** hf_tell() - something new happened to @e; tree->lock held */
+void hf_tell(struct hf_tree *tree, struct hf_entry *e);
+/** hf_tell_whole() - the tree as a whole was noted, or lost; tree->lock held */
+void hf_tell_whole(struct hf_tree *tree);
+void hf_tell_work(struct kthread_work *work);
 /** hf_tell_stop() - not locked; nothing is told any more when it returns */
 void hf_tell_stop(struct hf_tree *tree);
 int hf_tell_init(void);

@@ -3,7 +3,7 @@
  * Change events, pushed to the netlink group in batches.
  *
  * Whoever notes a change while nobody listens drops it at once; else it queues
- * its tree's work under tree->lock, and goes on.
+ * its tree's work under tree->lock, and goes on. One thread does all works.
  * The work takes what is new and puts it into messages, each as full as it can
  * be under one hold of the lock: what comes while it runs goes along, or queues
  * it again. It never runs twice at a time for one tree, so messages are in order.
@@ -14,13 +14,14 @@
 #include <linux/delay.h>
 #include <linux/skbuff.h>
 #include <linux/slab.h>
-#include <linux/workqueue.h>
+#include <linux/sched.h>
+#include <linux/kthread.h>
 #include "holdfast.h"
 
 /* events that are dropped under one hold of the lock */
 #define DROPS 256
 
-static struct workqueue_struct *wq;
+static struct kthread_worker *worker;
 
 /* Something as a whole: the root stands for whatever it is. */
 static bool whole(const struct hf_tree *tree)
@@ -102,10 +103,23 @@ static bool tell_message(struct hf_tree *tree, char *buf)
 }
 
 /*
- * Drop what is new while nobody listens, up to @max. Numbers are counted all the
- * same. It is asked under the lock, so that whoever begins to listen and then
- * dumps the set finds in there what was dropped. tree->lock held.
+ * Nobody listens: what is new is dropped. Numbers are counted all the same. It is
+ * asked under the lock, so that whoever begins to listen and then dumps the set
+ * finds in there what was dropped.
  */
+static void drop_entry(struct hf_tree *tree, struct hf_entry *e)
+{
+	entry_told(e);
+	tree->number++;
+}
+
+static void drop_whole(struct hf_tree *tree)
+{
+	whole_told(tree);
+	tree->number++;
+}
+
+/* Up to @max; tree->lock held. */
 static void tell_nobody(struct hf_tree *tree, unsigned int max)
 {
 	struct hf_entry *e;
@@ -113,21 +127,40 @@ static void tell_nobody(struct hf_tree *tree, unsigned int max)
 	while (max-- && !hf_netlink_heard()) {
 		e = next_news(tree);
 		if (whole(tree))
-			whole_told(tree);
+			drop_whole(tree);
 		else if (e)
-			entry_told(e);
+			drop_entry(tree, e);
 		else
 			break;
-		tree->number++;
 	}
 }
 
-void hf_tell(struct hf_tree *tree)
+static void queue(struct hf_tree *tree)
+{
+	if (!tree->dying && kthread_queue_work(worker, &tree->tell))
+		hf_tree_ref(tree);
+}
+
+void hf_tell(struct hf_tree *tree, struct hf_entry *e)
 {
 	lockdep_assert_held(&tree->lock);
-	tell_nobody(tree, 2);
-	if ((whole(tree) || next_news(tree)) && !tree->dying && queue_work(wq, &tree->tell))
-		hf_tree_ref(tree);
+	if (!hf_netlink_heard()) {
+		drop_entry(tree, e);
+		return;
+	}
+	list_add_tail(&e->news, &tree->dirty.news);
+	queue(tree);
+}
+
+void hf_tell_whole(struct hf_tree *tree)
+{
+	lockdep_assert_held(&tree->lock);
+	if (!whole(tree))
+		return;
+	if (hf_netlink_heard())
+		queue(tree);
+	else
+		drop_whole(tree);
 }
 
 static bool news(struct hf_tree *tree)
@@ -140,7 +173,7 @@ static bool news(struct hf_tree *tree)
 	return ret;
 }
 
-void hf_tell_work(struct work_struct *work)
+void hf_tell_work(struct kthread_work *work)
 {
 	struct hf_tree *tree = container_of(work, struct hf_tree, tell);
 	char *buf = NULL;
@@ -165,18 +198,23 @@ void hf_tell_work(struct work_struct *work)
 
 void hf_tell_stop(struct hf_tree *tree)
 {
-	if (cancel_work_sync(&tree->tell))
+	if (kthread_cancel_work_sync(&tree->tell))
 		hf_tree_put(tree);
 }
 
 int __init hf_tell_init(void)
 {
-	/* unbound, as its messages should not wait for the processor of a writer */
-	wq = alloc_workqueue("holdfast_tell", WQ_UNBOUND | WQ_HIGHPRI, 0);
-	return wq ? 0 : -ENOMEM;
+	/* One thread for all trees, and not a workqueue: whoever writes pays for
+	 * waking it, and a workqueue asks for a fifth more. */
+	worker = kthread_create_worker(0, "holdfast_tell");
+	if (IS_ERR(worker))
+		return PTR_ERR(worker);
+	/* the daemon's commit waits for what it says */
+	set_user_nice(worker->task, MIN_NICE);
+	return 0;
 }
 
 void hf_tell_exit(void)
 {
-	destroy_workqueue(wq);
+	kthread_destroy_worker(worker);
 }

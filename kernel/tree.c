@@ -13,6 +13,7 @@
  */
 #include <linux/fs.h>
 #include <linux/kdev_t.h>
+#include <linux/kthread.h>
 #include <linux/magic.h>
 #include <linux/module.h>
 #include <linux/pid.h>
@@ -40,6 +41,7 @@ void hf_tree_free(struct hf_tree *tree)
 	kfree(tree->consumer);
 	kfree(tree->path);
 	kfree(tree->file);
+	hf_dirty_fini(&tree->dirty);
 	kfree(tree);
 	hf_ledger_out(HF_TREE);
 }
@@ -74,6 +76,7 @@ static struct hf_tree *tree_alloc(const struct hf_tree_spec *spec)
 	if (!tree)
 		return ERR_PTR(-ENOMEM);
 	hf_ledger_in(HF_TREE);
+	hf_dirty_init(&tree->dirty);
 	tree->resource = kstrdup(spec->resource, GFP_KERNEL);
 	tree->consumer = kstrdup(spec->consumer, GFP_KERNEL);
 	tree->path = kmemdup(spec->path, spec->path_len, GFP_KERNEL);
@@ -95,10 +98,9 @@ static struct hf_tree *tree_alloc(const struct hf_tree_spec *spec)
 	refcount_set(&tree->refs, 1);
 	INIT_LIST_HEAD(&tree->list);
 	INIT_LIST_HEAD(&tree->place);
-	INIT_WORK(&tree->tell, hf_tell_work);
+	kthread_init_work(&tree->tell, hf_tell_work);
 	INIT_WORK(&tree->prune, hf_watch_prune);
 	spin_lock_init(&tree->lock);
-	hf_dirty_init(&tree->dirty);
 	group = hf_watch_group(tree);
 	if (IS_ERR(group))
 		goto err_free;

@@ -52,13 +52,6 @@ static void prune_later(struct hf_tree *tree)
 		hf_tree_ref(tree);
 }
 
-/* tree->lock held */
-static void tell(struct hf_tree *tree)
-{
-	if (tree->lost || tree->dirty.all_news || !list_empty(&tree->dirty.news))
-		hf_tell(tree);
-}
-
 /* Out of the table, and what was noted in it with it. tree->lock held; given up
  * in between. */
 static void forget(struct hf_tree *tree, struct hf_dir *dir)
@@ -78,10 +71,45 @@ static void end_mark(struct hf_tree *tree, struct hf_dir *dir)
 /* There is no memory to note a change in @dir. tree->lock held. */
 static void note_coarsely(struct hf_tree *tree, struct hf_dir *dir)
 {
-	for (; dir; dir = dir->parent)
-		if (hf_dirty_whole(&tree->dirty, &dir->names))
-			return;
-	hf_dirty_all(&tree->dirty);
+	struct hf_entry *e = NULL;
+
+	for (; !e && dir; dir = dir->parent)
+		e = hf_dirty_whole(&tree->dirty, &dir->names);
+	if (!e) {
+		hf_dirty_all(&tree->dirty);
+		hf_tell_whole(tree);
+	} else if (hf_entry_is_news(e)) {
+		hf_tell(tree, e);
+	}
+}
+
+/* tree->lock held; false when it takes an entry */
+static bool try_note(struct hf_tree *tree, struct hf_dir *dir, const struct hf_change *c,
+		     struct hf_entry **spare)
+{
+	struct hf_entry *e = hf_dirty_note(&tree->dirty, &dir->names, c, spare);
+
+	if (e && hf_entry_is_news(e))
+		hf_tell(tree, e);
+	return e;
+}
+
+/* Whether a change by this process in a directory counts; tree->lock held. */
+static bool counts(const struct hf_tree *tree, const struct hf_dir *dir, bool always)
+{
+	return dir->linked && (always || !tree->exclude || tree->exclude != task_tgid(current));
+}
+
+static noinline void note_with_memory(struct hf_tree *tree, struct hf_dir *dir,
+				      const struct hf_change *c, bool always)
+{
+	struct hf_entry *spare = hf_entry_alloc(c->len, HF_GFP);
+
+	spin_lock(&tree->lock);
+	if (counts(tree, dir, always) && !try_note(tree, dir, c, &spare))
+		note_coarsely(tree, dir);
+	spin_unlock(&tree->lock);
+	hf_entry_free(spare);
 }
 
 /*
@@ -90,29 +118,14 @@ static void note_coarsely(struct hf_tree *tree, struct hf_dir *dir)
  */
 static void note(struct hf_tree *tree, struct hf_dir *dir, const struct hf_change *c, bool always)
 {
-	struct hf_entry *spare = NULL;
-	bool tried = false;
+	struct hf_entry *none = NULL;
+	bool noted;
 
 	spin_lock(&tree->lock);
-	while (dir->linked && (always || !tree->exclude || tree->exclude != task_tgid(current))) {
-		int ret = hf_dirty_note(&tree->dirty, &dir->names, c, &spare);
-
-		if (ret && tried) {
-			note_coarsely(tree, dir);
-			ret = 0;
-		}
-		if (!ret) {
-			tell(tree);
-			break;
-		}
-		spin_unlock(&tree->lock);
-		spare = hf_entry_alloc(c->len, HF_GFP);
-		tried = true;
-		spin_lock(&tree->lock);
-	}
+	noted = !counts(tree, dir, always) || try_note(tree, dir, c, &none);
 	spin_unlock(&tree->lock);
-	if (spare)
-		hf_entry_free(spare);
+	if (!noted)
+		note_with_memory(tree, dir, c, always);
 }
 
 /* Whether a tree of a single file is not concerned. */
@@ -138,7 +151,7 @@ void hf_watch_note_all(struct hf_tree *tree)
 	spin_lock(&tree->lock);
 	if (tree->root) {
 		hf_dirty_all(&tree->dirty);
-		tell(tree);
+		hf_tell_whole(tree);
 	}
 	spin_unlock(&tree->lock);
 }
@@ -393,13 +406,13 @@ static void freeing_mark(struct fsnotify_mark *mark, struct fsnotify_group *grou
 	linked = dir->linked;
 	if (noted_below(dir)) {
 		/* a rename may have come between */
-		if (spare && c.len != dir->len) {
+		if (spare && spare->room < dir->len) {
 			hf_entry_free(spare);
 			spare = NULL;
 		}
 		c.name = dir->name;
 		c.len = dir->len;
-		if (hf_dirty_note(&tree->dirty, &dir->parent->names, &c, &spare))
+		if (!try_note(tree, dir->parent, &c, &spare))
 			note_coarsely(tree, dir->parent);
 	}
 	/* if it is not, whoever took it out ends it */
@@ -409,11 +422,10 @@ static void freeing_mark(struct fsnotify_mark *mark, struct fsnotify_group *grou
 			tree->lost = true;
 		forget(tree, dir);
 		prune_later(tree);
-		tell(tree);
+		hf_tell_whole(tree);
 	}
 	spin_unlock(&tree->lock);
-	if (spare)
-		hf_entry_free(spare);
+	hf_entry_free(spare);
 	if (root)
 		hf_stores_end(tree, true);
 	if (linked)

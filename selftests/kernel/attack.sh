@@ -60,7 +60,7 @@ hfnl tree 2 , del >/dev/null
 # what is in a directory before its mkdir has returned
 dd if=/dev/zero of=img bs=1M count=32 2>/dev/null
 mke2fs -q -t ext4 img && mkdir e && mount -o loop,dirsync img e && mkdir e/t
-timeout 100 attack race "$PWD/e/t" 150 >raced 2>&1
+timeout 200 attack race "$PWD/e/t" 150 >raced 2>&1
 sed 's/^/# /' raced
 grep -q '^missed 0 of many' raced
 ok $? "P1: a barrier misses nothing that was built upon"

@@ -36,15 +36,24 @@ void hf_ledger_out(enum hf_object what)
 static struct hf_dirty set;
 static struct hf_names dir, other;
 
+/* tests of their own are about that one */
+static void free_spare(void)
+{
+	hf_dirty_fini(&set);
+	set.spare = NULL;
+}
+
 static int note(struct hf_names *in, const char *name, u16 ops, u8 add, u8 clear, bool alloc)
 {
 	struct hf_change c = { .name = name, .len = strlen(name), .ops = ops, .set = add, .clear = clear };
-	struct hf_entry *spare = alloc ? hf_entry_alloc(c.len, GFP_KERNEL) : NULL;
-	int ret;
+	struct hf_entry *spare = alloc ? hf_entry_alloc(c.len, GFP_KERNEL) : NULL, *e;
 
-	ret = hf_dirty_note(&set, in, &c, &spare);
+	free_spare();
+	e = hf_dirty_note(&set, in, &c, &spare);
 	hf_entry_free(spare);
-	return ret;
+	if (e && hf_entry_is_news(e))
+		list_add_tail(&e->news, &set.news);
+	return e ? 0 : -ENOENT;
 }
 
 static int note_quietly(struct hf_names *in, const char *name, bool alloc)
@@ -55,10 +64,14 @@ static int note_quietly(struct hf_names *in, const char *name, bool alloc)
 		.set = HOLDFAST_STATE_MAPPED, .quiet = true, .who = &who,
 	};
 	struct hf_entry *spare = alloc ? hf_entry_alloc(c.len, GFP_KERNEL) : NULL;
-	int ret = hf_dirty_note(&set, in, &c, &spare);
+	struct hf_entry *e;
 
+	free_spare();
+	e = hf_dirty_note(&set, in, &c, &spare);
 	hf_entry_free(spare);
-	return ret;
+	if (e && hf_entry_is_news(e))
+		list_add_tail(&e->news, &set.news);
+	return e ? 0 : -ENOENT;
 }
 
 static void drop(struct hf_names *in)
@@ -156,8 +169,7 @@ static void test_whole(void)
 	count = set.count;
 	seen = set.seq;
 	ok(hf_dirty_whole(&set, &dir) && dir.whole && set.count == count && set.wholes == 1 &&
-	   dir.whole->id > seen && dir.whole->state == HOLDFAST_STATE_SUBTREE && !dir.whole->len &&
-	   !list_empty(&dir.whole->news), "P2: a directory as a whole takes the place of one of its names");
+	   hf_entry_is_news(dir.whole) && dir.whole->id > seen && dir.whole->state == HOLDFAST_STATE_SUBTREE && !dir.whole->len, "P2: a directory as a whole takes the place of one of its names");
 	id = dir.whole->id;
 	for (i = 0; i < 2; i++)
 		ok(!note(&dir, "new", HOLDFAST_OP_CREATE, 0, 0, false) && dir.whole->id == id &&
@@ -215,7 +227,7 @@ static void test_bound(void)
 	u64 used = hf_dirty_bytes();
 	struct hf_entry *e;
 
-	hf_dirty_max = used + entry_size(10) - 1;
+	hf_dirty_max = used + entry_size(ROOM) - 1;
 	e = hf_entry_alloc(10, GFP_KERNEL);
 	ok(!e && hf_dirty_bytes() == used, "no entry beyond the bound, and nothing charged");
 	hf_dirty_max++;
@@ -223,6 +235,28 @@ static void test_bound(void)
 	ok(e && hf_dirty_bytes() == hf_dirty_max, "up to it there is");
 	hf_entry_free(e);
 	hf_dirty_max = was;
+}
+
+static void test_spare(void)
+{
+	struct hf_change c = { .name = "s", .len = 1, .ops = HOLDFAST_OP_MODIFY };
+	struct hf_entry *none = NULL, *e, *f;
+	unsigned long was = hf_dirty_max;
+	u64 used = hf_dirty_bytes();
+
+	note(&dir, "s", HOLDFAST_OP_MODIFY, 0, 0, true);
+	hf_dirty_ack(&set, hf_dirty_next(&set, set.seq - 2)->id, U64_MAX);
+	e = set.spare;
+	ok(e && hf_dirty_bytes() == used, "what is acknowledged stays as a spare one, and is not charged");
+	hf_dirty_max = used;
+	ok(!hf_dirty_note(&set, &dir, &c, &none) && set.spare == e, "which the bound counts for");
+	hf_dirty_max = was;
+	f = hf_dirty_note(&set, &dir, &c, &none);
+	ok(f && f == e && !set.spare && hf_dirty_bytes() == used + entry_size(ROOM) && f->len == 1 &&
+	   f->ops == HOLDFAST_OP_MODIFY && !f->told, "and is the next name's");
+	hf_dirty_ack(&set, f->id, U64_MAX);
+	ok(set.spare, "again");
+	free_spare();
 }
 
 static void test_long(void)
@@ -267,6 +301,7 @@ static void test_many(void)
 	hf_dirty_ack(&set, set.all_id, U64_MAX);
 	drop(&dir);
 	drop(&other);
+	free_spare();
 	ok(!set.count && !set.wholes && list_empty(&set.news) && RB_EMPTY_ROOT(&set.by_id) &&
 	   !hf_dirty_since(&set), "dropped directories leave nothing");
 	ok(created && created == destroyed && !hf_dirty_bytes(), "and no memory");
@@ -283,6 +318,7 @@ static int __init hf_dirty_test_init(void)
 	test_all();
 	test_quiet();
 	test_bound();
+	test_spare();
 	test_long();
 	test_many();
 	pr_info("hf_dirty_test: 1..%d\n", tests);

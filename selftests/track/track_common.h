@@ -523,7 +523,7 @@ static void test_seq(void)
 	put("tree/cut", "x");
 	hf_track_drain(t);
 	ok(hf_watch_seq(w) > q, "P3 a change moves it");
-	ok(hf_watch_oldest_ns(w) >= ns && hf_watch_oldest_ns(w) <= hf_now_ns(), "and has its time");
+	ok(hf_watch_oldest_ns(w) + 20000000 >= ns && hf_watch_oldest_ns(w) <= hf_now_ns(), "and has its time, to a clock tick");
 	ok(hf_watch_count(w) >= 1, "and counts");
 	collect(w);
 	is(hf_watch_count(w), 0, "until it is acknowledged");
