@@ -124,6 +124,53 @@ check_module() {
 	return 1
 }
 
+# the code of the kernel's side
+kernel_code() {
+	files | grep -E '^(kernel/|include/uapi/|selftests/kernel/hf_).*\.[ch]$'
+}
+
+#: checkpatch: the kernel's style, with what .checkpatch.conf says
+check_checkpatch() {
+	local src code
+	src=$(scripts/linux-source.sh 2>/dev/null) ||
+		{ echo "skip: no kernel source here (scripts/deps.sh vm)"; return 0; }
+	mapfile -t code < <(kernel_code)
+	perl "$src/scripts/checkpatch.pl" -q -f "${code[@]}"
+}
+
+# semantic_patch FILE CODE...: run one; what it finds it prints
+semantic_patch() {
+	local out rc
+	# shellcheck disable=SC2046
+	out=$(timeout 120 spatch -D report --very-quiet --no-show-diff --cocci-file "$1" \
+		$(sed -n 's|^// *Options: *||p' "$1") "${@:2}" 2>&1)
+	rc=$?
+	# of the semantic patch itself
+	out=$(grep -v 'should .* be a metavariable' <<<"$out")
+	[ $rc != 0 ] || [ -n "$out" ] || return 0
+	printf '%s\n%s: %s\n' "$out" "$1" "$rc"
+	return 1
+}
+export -f semantic_patch
+
+#: coccinelle: the kernel's semantic patches and scripts/*.cocci find nothing
+check_coccinelle() {
+	local src code rules
+	src=$(scripts/linux-source.sh 2>/dev/null) && command -v spatch >/dev/null ||
+		{ echo "skip: no spatch or no kernel source here (scripts/deps.sh vm)"; return 0; }
+	mapfile -t code < <(kernel_code)
+	# what it cannot parse it leaves out, and says nothing
+	spatch --parse-c "${code[@]}" 2>&1 | grep -q 'pbs = 0;' ||
+		{ spatch --parse-c "${code[@]}" 2>&1 | grep -i 'bad'; return 1; }
+	# those with OCaml in them need its compiler; sparse finds what they look for
+	mapfile -t rules < <(cd "$src/scripts/coccinelle" &&
+		grep -lr '^virtual report' api free iterators locks misc null tests |
+		xargs grep -L ':ocaml' | sed "s|^|$src/scripts/coccinelle/|" | sort)
+	[ ${#rules[@]} -gt 40 ] || { echo "only ${#rules[@]} semantic patches in $src"; return 1; }
+	printf '%s\0' scripts/*.cocci "${rules[@]}" |
+		xargs -0 -I RULE -P 2 bash -c 'semantic_patch "$@"' sh RULE "${code[@]}"
+}
+
 #: symbols: the shared library exports what the public header declares, no more
 check_symbols() {
 	quiet mk B="$B" all || return 1
