@@ -12,12 +12,12 @@ expression L;
 position p;
 identifier sleeps = {
 	cond_resched, dput, flush_work, flush_workqueue, fsnotify_add_inode_mark,
-	fsnotify_add_mark, fsnotify_destroy_mark, fsnotify_put_group,
-	fsnotify_wait_marks_destroyed, hf_watch_clear, hf_watch_settle, iput,
-	kvfree, kvmalloc, kvzalloc, might_sleep, msleep, mutex_lock, path_put,
-	synchronize_rcu, synchronize_srcu, tracepoint_synchronize_unregister,
-	usleep_range, vfree, wait_event, wait_event_killable_timeout,
-	wait_for_completion
+	fsnotify_add_mark, fsnotify_destroy_mark, fsnotify_put_group, fsnotify_put_mark,
+	fsnotify_wait_marks_destroyed, hf_settle, hf_stores_begin, hf_stores_end,
+	hf_stores_note, hf_stores_settle, hf_watch_clear, hf_watch_note, iput, kvfree,
+	kvmalloc, kvzalloc, might_sleep, msleep, mutex_lock, path_put, synchronize_rcu,
+	synchronize_srcu, tracepoint_synchronize_unregister, usleep_range, vfree,
+	wait_event, wait_event_killable_timeout, wait_event_timeout, wait_for_completion
 };
 @@
 (
@@ -29,12 +29,21 @@ identifier sleeps = {
 |
  spin_lock_irqsave(L, ...);
 |
+ raw_spin_lock(L);
+|
+ raw_spin_lock_irq(L);
+|
+ raw_spin_lock_irqsave(L, ...);
+|
  lockdep_assert_held(L);
 )
  ... when != spin_unlock(L)
      when != spin_unlock_bh(L)
      when != spin_unlock_irq(L)
      when != spin_unlock_irqrestore(L, ...)
+     when != raw_spin_unlock(L)
+     when != raw_spin_unlock_irq(L)
+     when != raw_spin_unlock_irqrestore(L, ...)
  sleeps@p(...)
 
 @script:python depends on report@
@@ -61,12 +70,21 @@ expression E;
 |
  spin_lock_irqsave(L, ...);
 |
+ raw_spin_lock(L);
+|
+ raw_spin_lock_irq(L);
+|
+ raw_spin_lock_irqsave(L, ...);
+|
  lockdep_assert_held(L);
 )
  ... when != spin_unlock(L)
      when != spin_unlock_bh(L)
      when != spin_unlock_irq(L)
      when != spin_unlock_irqrestore(L, ...)
+     when != raw_spin_unlock(L)
+     when != raw_spin_unlock_irq(L)
+     when != raw_spin_unlock_irqrestore(L, ...)
 (
  f@p(..., gfp)
 |
