@@ -150,10 +150,12 @@ run 0 "load again" module load --json
 has out '{"loaded":true,"already":true}' "it is loaded already"
 run 0 "status, loaded" module status
 has out "0 directories of" "the bound of marks"
+has out "to shared mappings are noted" "stores are noted"
 run 0 "status for programs" module status --json
 for want in '"loaded":true' '"abi":1' '"trees":0' '"marks":0' '"is_loaded":true' '"signed":false' '"taint":"OE"' \
 	"\"path\":\"$ko\"" "\"version\":\"$(modinfo -F version holdfast)\"" \
-	"\"srcversion\":\"$(modinfo -F srcversion holdfast)\"" '"dirty_max":' '"marks_max":' '"seq":'; do
+	"\"srcversion\":\"$(modinfo -F srcversion holdfast)\"" '"dirty_max":' '"marks_max":' '"seq":' \
+	'"stores":true'; do
 	has out "$want" "status has $want"
 done
 as_user 0 "status without privilege" module status
@@ -186,10 +188,10 @@ run 0 "list" tree list
 has out "$tmp/pg" "names the path"
 grep -q "^$one *pg .*attached.* 2 .*" "$tmp/out"
 ok $? "a tree of two directories with a consumer"
-grep -q '^ID .* QUALITY  *STORES ' "$tmp/out" && grep -q "^$one .* events " "$tmp/out"
-ok $? "which is known by its events"
+grep -q '^ID .* QUALITY  *STORES ' "$tmp/out" && grep -q "^$one .* events  *noted " "$tmp/out"
+ok $? "which is known by its events, and stores by them too"
 run 0 "list of one resource" tree list cups --json
-has out "\"id\":$two,\"resource\":\"cups\",\"path\":\"$tmp/cups\",\"flags\":[\"attached\"],\"quality\":\"events\",\"stores\":" \
+has out "\"id\":$two,\"resource\":\"cups\",\"path\":\"$tmp/cups\",\"flags\":[\"attached\"],\"quality\":\"events\",\"stores\":true," \
 	"has it"
 has out '"consumer":"hfnl","marks":1' "whose it is, and how large"
 hasnt out '"pg"' "and no other"
@@ -360,6 +362,32 @@ has out "is unloaded" "it says so"
 run 0 "unload again" module unload --json
 has out '{"loaded":false,"already":true}' "it was so already"
 run 0 "reload loads" module reload
+
+# --- without the tracepoint that tells of stores
+# stores VALUE: the module with another tracepoint; what status says in $tmp/out
+stores() {
+	rmmod holdfast
+	modprobe holdfast stores_tracepoint="$1"
+	ok $? "it is loaded with the tracepoint '$1'"
+	run 0 "status" module status
+	has out "to shared mappings are missed" "it says that stores are not noted"
+	has out "what to do: take stores_tracepoint out of modprobe.d" "and what to do"
+}
+stores ""
+has out "stores_tracepoint is empty" "and why"
+stores no_such_tracepoint
+has out "this kernel has no tracepoint no_such_tracepoint" "and why"
+run 0 "the same for programs" module status --json
+has out '"stores":false' "the answer"
+has out '"stores_why":"this kernel has no' "the reason"
+has out '"stores_what":"take ' "what to do"
+hfnl resource pg , add "$tmp/pg" >"$tmp/pg.out"
+run 0 "a tree then" tree list pg
+grep -q "$tmp/pg .* events  *missed " "$tmp/out"
+ok $? "has no stores noted"
+run 0 "the same for programs" tree list pg --json
+has out '"stores":false' "either"
+run 0 "it is deleted" tree delete "$(sed -n 's/^tree \([0-9]*\) .*/\1/p' "$tmp/pg.out")" --yes
 run 0 "unload at the end" module unload
 [ ! -d /sys/module/holdfast ]
 ok $? "it has gone"
