@@ -3,8 +3,9 @@
 #
 # linux-source.sh: print a directory that holds the kernel's own tools, as far as
 # the checks of this repository use them: checkpatch, its semantic patches, the
-# generator of netlink families. They are of Debian's linux-source-6.12, unpacked
-# once into the cache of scripts/kernel.sh (1 MB; reading the archive takes 10 s).
+# generator of netlink families and their client. They are of Debian's
+# linux-source-6.12, unpacked once into the cache of scripts/kernel.sh (1 MB;
+# reading the archive takes 10 s).
 #
 # LINUX_SOURCE names another kernel source tree.
 
@@ -33,8 +34,8 @@ mkdir -p "$cache/source" && cache=$(cd "$cache/source" && pwd) && exec 9>"$cache
 
 # its name says what was taken from which archive
 set -- 'scripts/checkpatch.pl' 'scripts/spelling.txt' 'scripts/const_structs.checkpatch' \
-	'scripts/coccinelle/*' 'tools/net/ynl/ynl-gen-c.py' 'tools/net/ynl/lib/*.py' \
-	'Documentation/netlink/*.yaml'
+	'scripts/coccinelle/*' 'tools/net/ynl/ynl-gen-c.py' 'tools/net/ynl/cli.py' \
+	'tools/net/ynl/lib/*.py' 'Documentation/netlink/*.yaml'
 dir=$cache/$({ stat -c '%s %Y' $ball; echo "$@"; } | sha256sum | cut -c 1-12)
 if [ ! -d "$dir" ]; then
 	for p; do

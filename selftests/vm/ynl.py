@@ -1,26 +1,24 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a machine needs to run the kernel's own netlink client (tools/net/ynl of
-linux-source-6.12; YNL names another kernel source tree) with our specification: a
-python with as much of its library as that imports, in one archive, compiled, as an
-emulated processor is slow at that.
+"""What a machine needs to run the kernel's own netlink client (tools/net/ynl, see
+scripts/linux-source.sh) with our specification: a python with as much of its library
+as that imports, in one archive, compiled, as an emulated processor is slow at that.
 
 Prints options for selftests/vm/run. In the machine: PYTHONHOME=/hf/ynl
 /hf/ynl/bin/python3 -S /hf/ynl/cli.py --no-schema --spec /hf/ynl/holdfast.yaml"""
 
 import glob
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 import zipfile
 
 sys.dont_write_bytecode = True
 import initrd  # noqa: E402
 
-TARBALL = "/usr/src/linux-source-6.12.tar.xz"
 SPEC = os.path.join(initrd.REPO, "Documentation/netlink/specs/holdfast.yaml")
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 # Runs cli.py, which this kernel may have no family for, and tells what was imported, and
@@ -43,26 +41,13 @@ if "lib.ynl" not in sys.modules:
 """
 
 
-def unpack(to):
-    with tarfile.open(TARBALL) as tar:
-        for m in tar:
-            at = m.name.find("/tools/net/ynl/")
-            if at >= 0 and m.isfile() and m.name.endswith(".py"):
-                path = os.path.join(to, m.name[at + len("/tools/net/ynl/"):])
-                os.makedirs(os.path.dirname(path), exist_ok=True)
-                with open(path, "wb") as f:
-                    shutil.copyfileobj(tar.extractfile(m), f)
-
-
-def client(work):
+def client():
     """The directory that has cli.py and lib."""
-    tree = os.environ.get("YNL")
-    if tree:
-        return os.path.join(tree, "tools/net/ynl")
-    if not os.access(TARBALL, os.R_OK):
-        raise initrd.VmError(f"{TARBALL} is not there; scripts/deps.sh vm installs it")
-    unpack(os.path.join(work, "src"))
-    return os.path.join(work, "src")
+    r = subprocess.run([os.path.join(initrd.REPO, "scripts/linux-source.sh")],
+                       stdout=subprocess.PIPE, text=True)
+    if r.returncode:
+        raise initrd.VmError("there is no kernel source (above)")
+    return os.path.join(r.stdout.strip(), "tools/net/ynl")
 
 
 def archive(work, ynl):
@@ -91,16 +76,16 @@ def archive(work, ynl):
 
 
 def made():
-    """The directory that holds all of it, kept as long as nothing of it is newer."""
-    stamp = os.stat(os.environ.get("YNL") or TARBALL)
-    kept = os.path.join(initrd.BUILD, "vm", f"ynl-{VERSION}-{stamp.st_mtime_ns:x}-{stamp.st_size:x}")
+    """The directory that holds all of it, kept for as long as the client is the same."""
+    ynl = client()
+    key = f"{ynl} {os.stat(ynl).st_mtime_ns} {sys.version}"
+    kept = os.path.join(initrd.BUILD, "vm", "ynl-" + hashlib.sha256(key.encode()).hexdigest()[:12])
     if os.path.isdir(kept):
         return kept
     os.makedirs(os.path.dirname(kept), exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="ynl.", dir=os.path.dirname(kept)) as work:
         new = os.path.join(work, "new")
         os.makedirs(os.path.join(new, "lib"))
-        ynl = client(work)
         archive(new, ynl)
         shutil.copy(os.path.join(ynl, "cli.py"), new)
         try:
