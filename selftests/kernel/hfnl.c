@@ -339,6 +339,8 @@ static int walk(int fd)
 		return gone(ret) ? 0 : ret;
 	}
 	d = fdopendir(fd);
+	/* btrfs shows what was there when it was opened, which was before the mark */
+	rewinddir(d);
 	while (!ret && (e = readdir(d))) {
 		int sub;
 

@@ -101,6 +101,8 @@ static void scan(struct side *s, int fd, struct node *n, bool mark_it)
 	d = fdopendir(fd);
 	if (!d || fstat(fd, &n->st))
 		die("scan", errno);
+	/* btrfs shows what was there when it was opened, which was before the mark */
+	rewinddir(d);
 	while ((e = readdir(d)))
 		if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
 			take(s, fd, n, e->d_name, true, mark_it);

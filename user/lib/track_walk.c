@@ -2,8 +2,9 @@
 /*
  * The marking walk of the kernel source: mark first, then scan.
  *
- * A directory is marked before it is read, so that what comes into it
- * afterwards has an event. Between the two its path may come to lead elsewhere.
+ * A directory is marked before it is opened to be read, so that what comes into
+ * it afterwards has an event. (btrfs shows to a reader what was there when it
+ * opened the directory, not what came since.) Between the two its path may come to lead elsewhere.
  * That loses nothing: what moves inside the tree, or into it, has an entry of
  * the dirty set that says "scan this subtree", and that entry is walked in turn.
  * For the same reason what is gone when it is to be opened or marked is passed
