@@ -112,7 +112,7 @@ $(B)/selftests/%: $(B)/selftests/%.o $(B)/libholdfast.a
 .SECONDARY:
 
 .PHONY: tests
-tests: all $(TEST_BIN) $(HELPER_BIN)  ## build the programs of the tests
+tests: all $(TEST_BIN) $(HELPER_BIN) $(BENCH_BIN)  ## build the programs of the tests
 
 .PHONY: deps
 deps:  ## install what is missing (Debian, root); DEPS=0 leaves that to you
@@ -167,7 +167,7 @@ bench:  ## measure commit, restore and memory; GOALS=1 fails where a goal is mis
 	selftests/bench/run.sh
 
 bench-kernel:  ## measure the module in instructions, on the kernels in KERNELS; GOALS=1 as above
-	@[ "$(DEPS)" = 0 ] || scripts/deps.sh build vm bench
+	@[ "$(DEPS)" = 0 ] || scripts/deps.sh build vm
 	$(SUBMAKE) bench-programs modules $(B)/selftests/kernel/hfnl $(B)/selftests/vm/agent
 	selftests/bench/kernel.py $(KERNELS)
 

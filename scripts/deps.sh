@@ -19,12 +19,13 @@ packages() {
 	cluster)
 		echo mmdebstrap mount ca-certificates iproute2 util-linux procps python3 ;;
 	bench)
-		echo perl rsync procps e2fsprogs mount inotify-tools ;;
+		echo perl rsync procps e2fsprogs mount ;;
 	demo)
 		echo perl rsync git ed acl attr procps mount postgresql-common postgresql-15 ;;
 	vm)
 		echo gcc make qemu-system-x86 busybox-static cpio kmod e2fsprogs xfsprogs btrfs-progs \
-			attr acl util-linux python3 pahole libelf1 gcc-12 sparse dkms linux-source-6.12 python3-yaml python3-jsonschema ;;
+			attr acl util-linux python3 pahole libelf1 gcc-12 sparse dkms linux-source-6.12 python3-yaml python3-jsonschema \
+			inotify-tools ;;
 	newest)
 		echo mmdebstrap debian-archive-keyring ca-certificates mount util-linux ;;
 	lint)
