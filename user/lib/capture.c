@@ -284,7 +284,7 @@ static int capture_entry(struct capture *c, const struct hf_pair *pair)
 
 	p.stx = &stx;
 	c->st->looked++;
-	if (!c->full && p.known && hf_mark_same(&p.known->mark, &stx))
+	if (!c->full && p.known && hf_unchanged(c->t, &p.known->mark, &stx))
 		return 0;
 	for (int i = 0; i < HF_TRIES; i++) {
 		if (i) {

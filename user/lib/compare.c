@@ -122,7 +122,7 @@ int hf_same(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_pair
 		d->type = true;
 		return 0;
 	}
-	if (hf_mark_same(&p->known->mark, stx)) {
+	if (hf_unchanged(t, &p->known->mark, stx)) {
 		d->mark = p->known->mark;
 		return 0;
 	}

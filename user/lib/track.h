@@ -20,6 +20,8 @@ struct hf_watch;
 enum {
 	HF_DIRTY_SUBTREE = 1,	/* scan everything at and below it */
 	HF_DIRTY_OPEN = 2,	/* written, and not closed yet as far as is known */
+	HF_DIRTY_MAPPED = 4,	/* may be written at any time without a sign of it; dirty again
+				 * when it was acknowledged */
 };
 
 struct hf_dirty {

@@ -67,6 +67,8 @@ static int one_change(void *ctx, const struct hf_nlchange *c)
 		d.flags |= HF_DIRTY_SUBTREE;
 	if (c->state & HOLDFAST_STATE_OPEN)
 		d.flags |= HF_DIRTY_OPEN;
+	if (c->state & HOLDFAST_STATE_MAPPED)
+		d.flags |= HF_DIRTY_MAPPED;
 	/* of a single file all that can be dirty is that file */
 	return name ? add(p, &d, name, strlen(name)) : add(p, &d, c->path, c->len);
 }

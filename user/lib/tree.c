@@ -3,11 +3,13 @@
 #include "tree_int.h"
 #include <fnmatch.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 int hf_openat2(int dirfd, const char *name, uint64_t flags, uint64_t resolve)
@@ -242,6 +244,15 @@ static void set_own_tmp(struct hf_tree *t)
 		t->own_tmp[i] = az[h[i] & 31];
 }
 
+/* Nothing is ever written back there, so no page gets clean, and a store into one that is
+ * mapped already changes no time. */
+static bool is_blind(int fd)
+{
+	struct statfs fs;
+
+	return !fstatfs(fd, &fs) && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+}
+
 int hf_tree_open(const char *node_root, const char *path, unsigned flags, bool create,
 		 const char *const *exclude, unsigned nexclude,
 		 struct hf_tree **out, struct hf_err *err)
@@ -287,6 +298,7 @@ int hf_tree_open(const char *node_root, const char *path, unsigned flags, bool c
 	t->dev = makedev(stx.stx_dev_major, stx.stx_dev_minor);
 	t->ino = stx.stx_ino;
 	t->mnt = stx.stx_mnt_id;
+	t->blind = is_blind(t->root);
 	*out = t;
 	return 0;
 
@@ -322,6 +334,11 @@ int hf_tree_fd(const struct hf_tree *t)
 const char *hf_tree_name(const struct hf_tree *t)
 {
 	return t->name;
+}
+
+bool hf_tree_blind(const struct hf_tree *t)
+{
+	return t->blind;
 }
 
 int hf_tree_alive(const struct hf_tree *t)
@@ -530,6 +547,11 @@ bool hf_mark_same(const struct hf_mark *m, const struct statx *stx)
 	return m->ino && m->ino == stx->stx_ino && m->ctime_ns == hf_ctime_ns(stx) &&
 	       m->dev == makedev(stx->stx_dev_major, stx->stx_dev_minor) &&
 	       m->size == (S_ISREG(stx->stx_mode) ? stx->stx_size : 0);
+}
+
+bool hf_unchanged(const struct hf_tree *t, const struct hf_mark *m, const struct statx *stx)
+{
+	return hf_mark_same(m, stx) && !(t->blind && S_ISREG(stx->stx_mode));
 }
 
 int hf_tree_measure(struct hf_tree *t, uint64_t max, struct hf_tree_stat *st, struct hf_err *err)

@@ -128,6 +128,9 @@ int hf_tree_open(const char *node_root, const char *path, unsigned flags, bool c
 void hf_tree_close(struct hf_tree *t);
 int hf_tree_fd(const struct hf_tree *t);		/* of the root, O_PATH or O_RDONLY directory */
 const char *hf_tree_name(const struct hf_tree *t);	/* of the single file, else NULL */
+/** hf_tree_blind() - whether its filesystem keeps no sign of stores to mapped files (tmpfs):
+ *  no change time is believed there, contents are compared */
+bool hf_tree_blind(const struct hf_tree *t);
 /** hf_tree_alive() - 0 while the root is still what its path leads to;
  *  -ENOENT gone or replaced, -EXDEV it is on another mount than when opened */
 int hf_tree_alive(const struct hf_tree *t);
@@ -157,7 +160,8 @@ int hf_capture_name(struct hf_tree *t, const struct hf_tree_db *db, const char *
  * hf_capture_scan() - bring everything at and below @rel up to date
  * @full: compare contents even where the mark says that nothing changed
  *
- * Mark equal (dev, ino, size, ctime) and older than two clock ticks: unchanged.
+ * Mark equal (dev, ino, size, ctime) and older than two clock ticks: unchanged,
+ * unless the tree is blind.
  * Never crosses a mount. What @db holds and the tree does not is deleted.
  */
 int hf_capture_scan(struct hf_tree *t, const struct hf_tree_db *db, const char *rel,

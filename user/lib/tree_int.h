@@ -43,6 +43,7 @@ struct hf_tree {
 	char **exclude;
 	unsigned nexclude;
 	uint64_t dev, ino, mnt;
+	bool blind;
 	char own_tmp[5];	/* of a single file: which temporary files are its own */
 	struct hf_idcache users, groups;
 	uint64_t ids_ns;	/* when the caches were emptied */
@@ -70,6 +71,8 @@ int hf_rel_cmp(const char *a, const char *b);
 bool hf_rel_below(const char *rel, const char *top);	/* at or below */
 void hf_mark_set(struct hf_mark *m, const struct statx *stx, uint64_t now_wall);
 bool hf_mark_same(const struct hf_mark *m, const struct statx *stx);
+/** hf_unchanged() - whether what @m was set from need not be looked into again */
+bool hf_unchanged(const struct hf_tree *t, const struct hf_mark *m, const struct statx *stx);
 static inline uint64_t hf_ctime_ns(const struct statx *s)
 {
 	return (uint64_t)s->stx_ctime.tv_sec * 1000000000ull + s->stx_ctime.tv_nsec;
