@@ -8,6 +8,10 @@
  * between the last two readings of the sequence nothing changed; so the
  * transaction equals the trees at the moment of the former of the two.
  *
+ * In a blind tree (tmpfs) a store to a mapped file moves no number. What is dirty
+ * there is read in each round, and has to be the same in two rounds that follow each
+ * other: then it was so at the reading of the sequence between them.
+ *
  * Runs in the worker, without locks.
  */
 #include "replicator.h"
@@ -32,6 +36,7 @@ static int collect(void *ctx, const struct hf_dirty *d)
 	struct cut *c = k->c;
 	struct noted key = { .cp = k->cp, .id = d->id }, *e;
 
+	c->mapped |= d->flags & HF_DIRTY_MAPPED;
 	e = c->sorted ? bsearch(&key, c->v, c->sorted, sizeof(*c->v), noted_cmp) : NULL;
 	if (e) {
 		if (e->seq != d->seq || e->flags != d->flags) {
@@ -149,7 +154,10 @@ static int capture_one(struct resource *r, struct ckpt *c, struct noted *e, stru
 	 * makes no entry */
 	if (!(e->flags & HF_DIRTY_SUBTREE) || (!ret && *e->rel))
 		ret = hf_capture_name(c->tree, &db.db, e->rel, &st, &te);
-	e->todo = false;
+	e->todo = hf_tree_blind(c->tree);
+	if (e->todo)
+		cut->moved += !e->twice + st.put + st.deleted;
+	e->twice = true;
 	e->stuck = st.unstable || ret;
 	cut->unstable += st.unstable;
 	if (ret && db.ret) {
@@ -231,7 +239,7 @@ int capture_cut(struct resource *r, struct rep *a, struct cut *c, struct hf_err 
 		hf_track_drain(hfd.track);
 		read_seq(r, s1);
 		/* the first round always collects; afterwards only what moved */
-		if (round && !memcmp(s0, s1, r->ncp * sizeof(*s0)) && !c->unstable) {
+		if (round && !memcmp(s0, s1, r->ncp * sizeof(*s0)) && !c->unstable && !c->moved) {
 			c->settled = true;
 			break;
 		}
@@ -241,7 +249,7 @@ int capture_cut(struct resource *r, struct rep *a, struct cut *c, struct hf_err 
 			hf_sleep_ms(round < 20 ? 1 : 10);
 		memcpy(s0, s1, r->ncp * sizeof(*s0));
 		retry_stuck(c);
-		c->unstable = 0;
+		c->unstable = c->moved = 0;
 		for (unsigned i = 0; i < r->ncp && !c->oom; i++) {
 			struct collect k = { .c = c, .cp = i };
 
@@ -265,7 +273,8 @@ int capture_cut(struct resource *r, struct rep *a, struct cut *c, struct hf_err 
 			if (!e->todo)
 				continue;
 			work = true;
-			if (i >= c->sorted)
+			/* what is only mapped need not have changed */
+			if (i >= c->sorted && !(e->flags & HF_DIRTY_MAPPED))
 				tell(r, r->cp[e->cp], e);
 			ret = capture_one(r, r->cp[e->cp], e, c, err);
 		}

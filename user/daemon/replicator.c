@@ -11,6 +11,7 @@
 
 #define GUARD_FREE 8		/* a handful of files may always go */
 #define GUARD_WINDOW_MS 60000
+#define MAPPED_MS 1000
 
 void replicator_reset(struct resource *r)
 {
@@ -21,7 +22,7 @@ void replicator_reset(struct resource *r)
 	r->failures = 0;
 	r->retry_ms = r->base_ms = r->base_retry_ms = 0;
 	r->last_commit_ms = r->last_dur_ms = 0;
-	r->noted = r->note_retry_ms = 0;
+	r->noted = r->note_retry_ms = r->mapped_ms = 0;
 	r->scrub_ms = hf_now_ms();
 	r->log_broken = r->need_scan = false;
 }
@@ -206,7 +207,7 @@ static int mark_seeded(struct resource *r, const struct cut *c, struct hf_err *e
 
 int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 {
-	uint64_t t0 = hf_now_ms(), puts = 0, dels = 0, before, gen;
+	uint64_t t0 = hf_now_ms(), puts = 0, dels = 0, before, gen, wait;
 	struct cut c = { 0 };
 	bool pending;
 	int ret;
@@ -306,6 +307,9 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 			      r->name, (unsigned long long)c.unstable);
 	}
 fail:
+	/* at most a tenth of the time is spent on what nobody tells of */
+	wait = 10 * (hf_now_ms() - t0);
+	r->mapped_ms = c.mapped ? hf_now_ms() + (wait > MAPPED_MS ? wait : MAPPED_MS) : 0;
 	/* what is not committed stays dirty and is captured again */
 	if (ret && r->log && !a->committed)
 		hf_log_abort(r->log);
@@ -489,6 +493,10 @@ uint64_t replicator_due(struct resource *r, uint64_t now)
 			t = r->last_commit_ms + pol.min_pause_ms;
 		if (t < r->retry_ms)
 			t = r->retry_ms;
+	}
+	if (r->mapped_ms) {
+		b = r->mapped_ms < r->retry_ms ? r->retry_ms : r->mapped_ms;
+		t = b < t ? b : t;
 	}
 	if (hfd.conf->scrub_s) {
 		b = r->scrub_ms + 1000ull * hfd.conf->scrub_s;

@@ -46,6 +46,7 @@ struct noted {
 	char *rel;
 	unsigned flags;
 	bool todo, stuck;
+	bool twice;		/* of a blind tree: was read before */
 	char comm[16];
 };
 struct cut {
@@ -53,6 +54,8 @@ struct cut {
 	size_t n, sorted, cap;
 	bool oom;
 	uint64_t unstable;	/* files that did not hold still */
+	uint64_t moved;		/* names of blind trees that were not the same twice */
+	bool mapped;		/* something may change without a sign */
 	bool settled;
 	int tree_ret;		/* first failure of a tree, when not strict */
 	struct hf_err tree_err;

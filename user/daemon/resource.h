@@ -100,6 +100,7 @@ struct resource {
 	bool need_scan;
 	unsigned failures;
 	uint64_t retry_ms, last_commit_ms, last_dur_ms, scrub_ms;
+	uint64_t mapped_ms;	/* when to look again at what changes without a sign; 0 nothing does */
 	uint64_t noted, note_retry_ms;	/* generation that the row tells of */
 	uint64_t base_ms;	/* wanted since; 0 not */
 	uint64_t base_retry_ms;
