@@ -13,6 +13,6 @@ for t in "$here"/../kernel/*.sh; do
 	tests="$tests ${t##*/}"
 done
 # shellcheck disable=SC2086
-exec "$here/run" -k "$1" \
+exec "$here/run" -k "$1" --module nfsd --module nfsv4 \
 	--file "$build/kernel/$release/selftests/kernel/hf_dirty_test.ko:/lib/modules/$release/extra/hf_dirty_test.ko" \
 	$tests netlink "$build/selftests/track/t_kernel"
