@@ -16,8 +16,10 @@ u64 hf_seq_next(void);
 u64 hf_seq_read(void);
 
 enum hf_object { HF_TREE, HF_DIR, HF_ENTRY, HF_OBJECTS };
-/** hf_ledger_in() - an object was created; hf_ledger_out(): destroyed. They are
- *  reconciled when the module goes. */
+/**
+ * hf_ledger_in() - an object was created; hf_ledger_out(): destroyed. They are
+ * reconciled when the module goes.
+ */
 void hf_ledger_in(enum hf_object what);
 void hf_ledger_out(enum hf_object what);
 /** hf_ledger_open() - how many there are */

@@ -109,8 +109,10 @@ void hf_dir_move(struct hf_tree *tree, struct hf_dir *dir, struct hf_dir *parent
 	kfree(dir->name);
 	dir->name = name;
 	dir->len = len;
-	/* A network filesystem may move what it finds moved on its server, and
-	 * say nothing: then the table was wrong about @parent. */
+	/*
+	 * A network filesystem may move what it finds moved on its server, and
+	 * say nothing: then the table was wrong about @parent.
+	 */
 	for (up = parent; up; up = up->parent) {
 		if (up != dir)
 			continue;

@@ -193,9 +193,11 @@ void hf_who_is_it(struct hf_who *who)
 }
 
 /* It happened to @e. */
-static struct hf_entry *happened(struct hf_dirty *set, struct hf_entry *e, const struct hf_change *c)
+static struct hf_entry *happened(struct hf_dirty *set, struct hf_entry *e,
+				 const struct hf_change *c)
 {
-	e->seq = set->seq = hf_seq_next();
+	set->seq = hf_seq_next();
+	e->seq = set->seq;
 	e->ops |= c->ops;
 	if (c->who)
 		e->who = *c->who;
@@ -272,9 +274,12 @@ struct hf_entry *hf_dirty_whole(struct hf_dirty *set, struct hf_names *dir)
 		set->wholes++;
 		e->len = 0;
 		e->state = HOLDFAST_STATE_SUBTREE;
-		e->ops = e->told = 0;
-		/* A walk may have met the entry already, and not yet those that it
-		 * is to stand for: so it goes to the end. */
+		e->ops = 0;
+		e->told = 0;
+		/*
+		 * A walk may have met the entry already, and not yet those that it
+		 * is to stand for: so it goes to the end.
+		 */
 		rb_erase(&e->by_id, &set->by_id);
 		e->id = hf_seq_next();
 		insert_last(set, e);
@@ -284,7 +289,8 @@ struct hf_entry *hf_dirty_whole(struct hf_dirty *set, struct hf_names *dir)
 
 void hf_dirty_all(struct hf_dirty *set)
 {
-	set->all_seq = set->seq = hf_seq_next();
+	set->seq = hf_seq_next();
+	set->all_seq = set->seq;
 	if (!set->all_id) {
 		since_when(set, ktime_get_coarse_boottime_ns());
 		set->all_id = set->all_seq;

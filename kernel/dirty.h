@@ -58,7 +58,7 @@ struct hf_dirty {
 	u64 all_id;		/* of the tree as a whole; 0: not noted */
 	u64 all_seq;
 	u64 wholes;		/* entries that stand for directories, and 1 for all_id */
-	u64 since;		/* when the oldest change in any of these was, while there are some */
+	u64 since;		/* of the oldest change in any of these, while there are some */
 	bool all_news;		/* it is still to be told */
 	bool all_told;		/* since the set was dumped last */
 	struct hf_entry *spare;	/* of the last one that was acknowledged, or NULL */
@@ -114,7 +114,10 @@ struct hf_entry *hf_dirty_whole(struct hf_dirty *set, struct hf_names *dir);
 /** hf_dirty_all() - note the tree as a whole */
 void hf_dirty_all(struct hf_dirty *set);
 
-/** hf_dirty_drop() - forget up to @max entries of a directory, which is gone; whether there are more */
+/**
+ * hf_dirty_drop() - forget entries of a directory that is gone, up to @max
+ * Return: whether there are more
+ */
 bool hf_dirty_drop(struct hf_dirty *set, struct hf_names *dir, unsigned int max);
 static inline bool hf_names_noted(const struct hf_names *dir)
 {

@@ -68,7 +68,7 @@ struct hf_tree {
 	u32 portid;			/* of the consumer's socket; 0: none */
 	struct kthread_work tell;
 
-	spinlock_t lock;
+	spinlock_t lock;		/* of what follows */
 	struct hf_dir *root;		/* NULL: lost, or not there yet */
 	struct hf_dirty dirty;
 	struct hlist_head outside;	/* directories that were moved out, to be unmarked */
@@ -130,9 +130,13 @@ void hf_tree_ref(struct hf_tree *tree);
 void hf_tree_put(struct hf_tree *tree);
 /** hf_tree_free() - the end of its group: nothing refers to it any more */
 void hf_tree_free(struct hf_tree *tree);
-/** hf_tree_del() - -EBUSY when a socket other than @portid consumes it, -ENOENT when it is deleted already */
+/**
+ * hf_tree_del() - forget a tree
+ * Return: 0; -EBUSY when a socket other than @portid consumes it; -ENOENT when it
+ * is deleted already
+ */
 int hf_tree_del(struct hf_tree *tree, u32 portid);
-/** hf_tree_consumed() - 0 when @portid is the consumer, else -EBUSY (another one) or -EPERM (none) */
+/** hf_tree_consumed() - 0: @portid is the consumer; -EBUSY: another one; -EPERM: none */
 int hf_tree_consumed(struct hf_tree *tree, u32 portid);
 /** hf_tree_attached() - whether there is a consumer */
 bool hf_tree_attached(const struct hf_tree *tree);
@@ -144,15 +148,21 @@ int hf_tree_exclude(struct hf_tree *tree, bool on);
 
 /* dir.c; tree->lock held unless it says otherwise */
 
-/** hf_dir_alloc() - @len 0: the root. Not locked. NULL beyond the bound of marks or without memory; @nospc says which */
+/**
+ * hf_dir_alloc() - a directory, not in the table yet; @len 0: the root. Not locked
+ * Return: NULL beyond the bound of marks (@nospc) or without memory
+ */
 struct hf_dir *hf_dir_alloc(const char *name, u32 len, bool *nospc, gfp_t gfp);
 void hf_dir_free(struct hf_dir *dir);
 void hf_dir_link(struct hf_tree *tree, struct hf_dir *dir, struct hf_dir *parent);
-/** hf_dir_unlink() - out of the table; its children have no parent then. The
- *  caller owns the reference that the table had, and drops what is noted of it. */
+/**
+ * hf_dir_unlink() - out of the table; its children have no parent then. The
+ * caller owns the reference that the table had, and drops what is noted of it.
+ */
 void hf_dir_unlink(struct hf_tree *tree, struct hf_dir *dir);
 /** hf_dir_move() - it is @name in @parent now; takes @name over */
-void hf_dir_move(struct hf_tree *tree, struct hf_dir *dir, struct hf_dir *parent, char *name, u32 len);
+void hf_dir_move(struct hf_tree *tree, struct hf_dir *dir, struct hf_dir *parent,
+		 char *name, u32 len);
 /** hf_dir_move_out() - it is not below the root any more */
 void hf_dir_move_out(struct hf_tree *tree, struct hf_dir *dir);
 /**
@@ -164,10 +174,12 @@ int hf_dir_path(const struct hf_tree *tree, const struct hf_dir *dir,
 		const char *name, u32 len, char *buf);
 /** hf_dir_next() - preorder below and with the root; start with NULL */
 struct hf_dir *hf_dir_next(const struct hf_tree *tree, struct hf_dir *dir);
+
 static inline struct hf_dir *hf_dir_of(struct hf_names *names)
 {
 	return container_of(names, struct hf_dir, names);
 }
+
 u64 hf_marks(void);		/* of all trees; not locked */
 int hf_dirs_init(void);
 void hf_dirs_exit(void);
@@ -197,7 +209,7 @@ void hf_watch_exit(void);
  * Return: 0, -EAGAIN when an operation in one of its directories does not end
  */
 int hf_settle(struct hf_tree *tree);
-/** hf_settle_lock() - a directory's i_rwsem, shared; false when it was not to be had for some 100 ms */
+/** hf_settle_lock() - a directory's i_rwsem, shared; false when it can't be had in some 100 ms */
 bool hf_settle_lock(struct inode *inode);
 
 /* stores.c; not locked */
@@ -246,8 +258,10 @@ void hf_tell_exit(void);
 
 int hf_netlink_init(void);
 void hf_netlink_exit(void);
-/** hf_netlink_changes() - a message of the group; the caller sets @number, unaligned,
- *  fills it and sends it with hf_netlink_send() */
+/**
+ * hf_netlink_changes() - a message of the group; the caller sets @number, unaligned,
+ * fills it and sends it with hf_netlink_send()
+ */
 struct sk_buff *hf_netlink_changes(u32 tree_id, void **head, u64 **number, gfp_t gfp);
 
 /* a change as it is told */

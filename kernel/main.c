@@ -67,8 +67,10 @@ static void ledger_close(void)
 	WARN(!balanced, "%s: objects were not destroyed, see its ledger\n", KBUILD_MODNAME);
 }
 
-/* As inotify bounds its watches: what costs is the inode that a mark pins, and
- * what its filesystem and the security modules keep beside it. */
+/*
+ * As inotify bounds its watches: what costs is the inode that a mark pins, and
+ * what its filesystem and the security modules keep beside it.
+ */
 static unsigned long default_marks_max(void)
 {
 	struct sysinfo si;
@@ -118,15 +120,21 @@ err_dirs:
 
 static void __exit hf_exit(void)
 {
-	/* No tree is registered any more, as each holds the module; but a tree
+	/*
+	 * No tree is registered any more, as each holds the module; but a tree
 	 * that was deleted may still be on its way out.
-	 * First no request can come that would find anything. */
+	 * First no request can come that would find anything.
+	 */
 	hf_netlink_exit();
-	/* A work that tells holds a reference to its tree: it puts the last one
-	 * maybe, and only then fsnotify can let go of the tree's group. */
+	/*
+	 * A work that tells holds a reference to its tree: it puts the last one
+	 * maybe, and only then fsnotify can let go of the tree's group.
+	 */
 	hf_tell_exit();
-	/* Works that unmark directories, and then fsnotify's own, which frees
-	 * marks, groups and trees. */
+	/*
+	 * Works that unmark directories, and then fsnotify's own, which frees
+	 * marks, groups and trees.
+	 */
 	hf_watch_exit();
 	/* No tree is left that a store could be noted in. */
 	hf_stores_exit();

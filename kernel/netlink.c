@@ -21,7 +21,7 @@
  * Attributes.
  */
 
-#define A(name) BIT(HOLDFAST_A_##name)
+#define A(name)	BIT(HOLDFAST_A_##name)
 
 /* what a request may have; the policy is one for all */
 static const u32 allowed[] = {
@@ -547,8 +547,10 @@ int __init hf_netlink_init(void)
 	err = netlink_register_notifier(&notifier);
 	if (err)
 		return err;
-	/* Anybody can join a group that is not there yet, and its members are not
-	 * asked again when it comes. To go makes them leave. */
+	/*
+	 * Anybody can join a group that is not there yet, and its members are not
+	 * asked again when it comes. To go makes them leave.
+	 */
 	for (tries = 0; tries < 10; tries++) {
 		err = genl_register_family(&hf_family);
 		if (err || !hf_netlink_heard())

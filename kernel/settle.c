@@ -56,44 +56,50 @@ static bool busy(struct inode *inode)
 
 /*
  * Give tree->lock up for a moment. @dir stays in memory, but the walk can only go
- * on from there when no directory was moved from before to behind it.
+ * on from there when no directory was moved from before to behind it. Else the
+ * caller has to put @gone.
  */
-static bool breathe(struct hf_tree *tree, struct hf_dir *dir)
+static bool breathe(struct hf_tree *tree, struct hf_dir *dir, struct hf_dir **gone)
 {
 	u64 moves = tree->moves;
+	bool same;
 
 	refcount_inc(&dir->mark.refcnt);
 	spin_unlock(&tree->lock);
 	cond_resched();
 	spin_lock(&tree->lock);
-	if (dir->linked && tree->moves == moves) {
-		/* not the last one, as the table has another */
+	same = dir->linked && tree->moves == moves;
+	/* not the last one, as the table has another */
+	if (same)
 		refcount_dec(&dir->mark.refcnt);
-		return true;
-	}
-	spin_unlock(&tree->lock);
-	fsnotify_put_mark(&dir->mark);
-	spin_lock(&tree->lock);
-	return false;
+	else
+		*gone = dir;
+	return same;
 }
 
 /*
  * Look at each directory that was not seen unlocked in this sweep.
- * Return: 0 when all were; -EAGAIN: wait and come again. tree->lock held.
+ * Return: 0 when all were; -EAGAIN: wait and come again
  */
 static int sweep(struct hf_tree *tree, u32 number)
 {
-	struct hf_dir *dir = NULL;
+	struct hf_dir *dir = NULL, *gone = NULL;
 	unsigned int looks = 0;
+	int ret = 0;
 
-	while ((dir = hf_dir_next(tree, dir))) {
+	spin_lock(&tree->lock);
+	while (!ret && (dir = hf_dir_next(tree, dir))) {
 		if (dir->sweep != number && busy(dir->inode))
-			return -EAGAIN;
-		dir->sweep = number;
-		if (++looks % LOOKS == 0 && !breathe(tree, dir))
-			return -EAGAIN;
+			ret = -EAGAIN;
+		else
+			dir->sweep = number;
+		if (++looks % LOOKS == 0 && !breathe(tree, dir, &gone))
+			ret = -EAGAIN;
 	}
-	return 0;
+	spin_unlock(&tree->lock);
+	if (gone)
+		fsnotify_put_mark(&gone->mark);
+	return ret;
 }
 
 int hf_settle(struct hf_tree *tree)
@@ -103,12 +109,9 @@ int hf_settle(struct hf_tree *tree)
 
 	spin_lock(&tree->lock);
 	number = ++tree->sweep ?: ++tree->sweep;
-	while ((ret = sweep(tree, number))) {
-		spin_unlock(&tree->lock);
-		if (!pause_between(&tries))
-			return ret;
-		spin_lock(&tree->lock);
-	}
 	spin_unlock(&tree->lock);
-	return hf_stores_settle(tree);
+	do
+		ret = sweep(tree, number);
+	while (ret && pause_between(&tries));
+	return ret ?: hf_stores_settle(tree);
 }

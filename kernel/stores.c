@@ -88,7 +88,9 @@ static struct store *table;
 static LIST_HEAD(unused);
 static LIST_HEAD(waiting);
 static DEFINE_HASHTABLE(by_inode, TABLE_BITS);	/* those that wait */
-static u64 came, done;		/* how many came to wait, how many of them are noted */
+/* how many came to wait, and how many of them are noted */
+static u64 came;
+static u64 done;
 static bool overflow;
 
 static DECLARE_WAIT_QUEUE_HEAD(settled);
@@ -122,7 +124,8 @@ static bool wait_for_note(struct place *place, struct inode *inode)
 	s = list_first_entry_or_null(&unused, struct store, list);
 	/* 0: on its way out, and still written */
 	if (!s || !atomic_inc_not_zero(&inode->i_count)) {
-		place->full = overflow = true;
+		place->full = true;
+		overflow = true;
 		came++;
 		return true;
 	}
@@ -212,7 +215,8 @@ static bool get_alias(struct inode *inode, unsigned int n, struct alias *alias)
 	spin_lock(&inode->i_lock);
 	hlist_for_each_entry(dentry, &inode->i_dentry, d_u.d_alias) {
 		spin_lock(&dentry->d_lock);
-		if (!d_unhashed(dentry) && !IS_ROOT(dentry) && dentry->d_name.len <= NAME_MAX && !n--) {
+		if (!d_unhashed(dentry) && !IS_ROOT(dentry) && dentry->d_name.len <= NAME_MAX &&
+		    !n--) {
 			found = true;
 			/* as long as it hangs there its parent has an inode that is used */
 			alias->dir = d_inode(dentry->d_parent);
@@ -293,7 +297,7 @@ static void note_full(void)
 }
 
 /* From here on a store makes it wait again. */
-static struct store *next_waiting(u64 *upto, bool *full)
+static struct store *next_waiting(u64 *so_far, bool *full)
 {
 	struct store *s;
 
@@ -305,7 +309,7 @@ static struct store *next_waiting(u64 *upto, bool *full)
 	}
 	*full = overflow;
 	overflow = false;
-	*upto = came;
+	*so_far = came;
 	raw_spin_unlock_irq(&lock);
 	return s;
 }
@@ -326,10 +330,10 @@ static void note_work(struct work_struct *work)
 	unsigned int flags = memalloc_nofs_save();
 	struct store *s;
 	bool full;
-	u64 upto;
+	u64 so_far;
 
 	for (;;) {
-		s = next_waiting(&upto, &full);
+		s = next_waiting(&so_far, &full);
 		if (full) {
 			mutex_lock(&places_lock);
 			note_full();
@@ -343,7 +347,7 @@ static void note_work(struct work_struct *work)
 	}
 	memalloc_nofs_restore(flags);
 	raw_spin_lock_irq(&lock);
-	done = upto;
+	done = so_far;
 	raw_spin_unlock_irq(&lock);
 	wake_up_all(&settled);
 }
@@ -401,24 +405,25 @@ static void look_for_mapped(struct place *place)
 	iput(last);
 }
 
-static bool all_noted(u64 upto)
+static bool all_noted(u64 so_far)
 {
 	bool ret;
 
 	raw_spin_lock_irq(&lock);
-	ret = done >= upto;
+	ret = done >= so_far;
 	raw_spin_unlock_irq(&lock);
 	return ret;
 }
 
 int hf_stores_settle(struct hf_tree *tree)
 {
-	u64 upto;
+	u64 so_far;
 
 	raw_spin_lock_irq(&lock);
-	upto = came;
+	so_far = came;
 	raw_spin_unlock_irq(&lock);
-	if (wait_event_killable_timeout(settled, all_noted(upto), msecs_to_jiffies(SETTLE_MS)) <= 0)
+	if (wait_event_killable_timeout(settled, all_noted(so_far),
+					msecs_to_jiffies(SETTLE_MS)) <= 0)
 		return -EAGAIN;
 	if (!tree->unseen)
 		return 0;

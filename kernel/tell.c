@@ -204,8 +204,10 @@ void hf_tell_stop(struct hf_tree *tree)
 
 int __init hf_tell_init(void)
 {
-	/* One thread for all trees, and not a workqueue: whoever writes pays for
-	 * waking it, and a workqueue asks for a fifth more. */
+	/*
+	 * One thread for all trees, and not a workqueue: whoever writes pays for
+	 * waking it, and a workqueue asks for a fifth more.
+	 */
 	worker = kthread_create_worker(0, "holdfast_tell");
 	if (IS_ERR(worker))
 		return PTR_ERR(worker);

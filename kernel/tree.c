@@ -254,9 +254,11 @@ int hf_tree_del(struct hf_tree *tree, u32 portid)
 	mutex_unlock(&hf_trees_lock);
 	if (ret)
 		return ret;
-	/* Marks first: their events may still tell something. Then nothing is
+	/*
+	 * Marks first: their events may still tell something. Then nothing is
 	 * told any more. The module stays for as long as the caller, whose
-	 * request netlink waits for before the family goes. */
+	 * request netlink waits for before the family goes.
+	 */
 	hf_watch_clear(tree);
 	hf_tell_stop(tree);
 	end_exclusion(tree);

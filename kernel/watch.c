@@ -48,12 +48,15 @@ static struct hf_dir *dir_of(struct fsnotify_mark *mark)
 /* tree->lock held */
 static void prune_later(struct hf_tree *tree)
 {
-	if (!hlist_empty(&tree->outside) && !tree->dying && !tree->lost && queue_work(wq, &tree->prune))
+	if (!hlist_empty(&tree->outside) && !tree->dying && !tree->lost &&
+	    queue_work(wq, &tree->prune))
 		hf_tree_ref(tree);
 }
 
-/* Out of the table, and what was noted in it with it. tree->lock held; given up
- * in between. */
+/*
+ * Out of the table, and what was noted in it with it. tree->lock held; given up
+ * in between.
+ */
 static void forget(struct hf_tree *tree, struct hf_dir *dir)
 {
 	hf_dir_unlink(tree, dir);
@@ -202,8 +205,10 @@ again:
 	fsnotify_init_mark(&dir->mark, tree->group);
 	dir->inode = inode;
 	dir->mark.mask = HF_EVENTS | FS_EVENT_ON_CHILD | (parent ? 0 : FS_MOVE_SELF);
-	/* In the table first: an event must find it there. The reference of its
-	 * birth is the table's, this one keeps it until it is added. */
+	/*
+	 * In the table first: an event must find it there. The reference of its
+	 * birth is the table's, this one keeps it until it is added.
+	 */
 	refcount_inc(&dir->mark.refcnt);
 	spin_lock(&tree->lock);
 	if (tree->dying || (parent && !parent->linked)) {
@@ -314,8 +319,10 @@ static void changed(struct hf_tree *tree, struct hf_dir *dir, u32 mask, const vo
 	if (!(mask & FS_ISDIR)) {
 		c.set = mask & FS_MODIFY ? HOLDFAST_STATE_OPEN : 0;
 		c.clear = mask & FS_CLOSE_WRITE ? HOLDFAST_STATE_OPEN : 0;
-		/* It was opened by a name that is no more (unlink, rename over it), or
-		 * never was (O_TMPFILE). */
+		/*
+		 * It was opened by a name that is no more (unlink, rename over it), or
+		 * never was (O_TMPFILE).
+		 */
 		if (dentry && unlikely(d_unhashed(dentry))) {
 			if (d_really_is_positive(dentry) && d_inode(dentry)->i_nlink)
 				hf_stores_note(d_inode(dentry), &c);
@@ -484,8 +491,10 @@ int hf_watch_mark(struct hf_tree *tree, struct file *file)
 		return -ESTALE;
 
 	up = dget_parent(dentry);
-	/* while this is held nothing in it is renamed or removed, and no event
-	 * about a name in it is under way */
+	/*
+	 * while this is held nothing in it is renamed or removed, and no event
+	 * about a name in it is under way
+	 */
 	if (!hf_settle_lock(d_inode(up))) {
 		dput(up);
 		return -EAGAIN;
@@ -562,8 +571,10 @@ void hf_watch_exit(void)
 {
 	/* works hold trees, trees hold groups, marks hold groups: in this order */
 	destroy_workqueue(wq);
-	/* Whoever is in the middle of an unmount, or of a permission event of
-	 * fanotify's, may hold a mark of a tree that was deleted long ago. */
+	/*
+	 * Whoever is in the middle of an unmount, or of a permission event of
+	 * fanotify's, may hold a mark of a tree that was deleted long ago.
+	 */
 	fsnotify_wait_marks_destroyed();
 	while (hf_ledger_open(HF_TREE)) {
 		msleep(20);

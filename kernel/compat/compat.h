@@ -15,11 +15,13 @@
  * that it may not see. There is no way around that in here.
  */
 #ifndef GENL_MCAST_CAP_NET_ADMIN
-#error "this kernel cannot close a netlink group to the unprivileged (no GENL_MCAST_CAP_NET_ADMIN); update it to 6.7, or to a stable kernel since December 2023"
+#error "no GENL_MCAST_CAP_NET_ADMIN: update to 6.7, or to a stable kernel since December 2023"
 #endif
 
-/* cad3f4a22cfa ("inotify: Fix possible deadlock in fsnotify_destroy_mark"):
- * every group behaves as if it had the flag, which is gone */
+/*
+ * cad3f4a22cfa ("inotify: Fix possible deadlock in fsnotify_destroy_mark"):
+ * every group behaves as if it had the flag, which is gone
+ */
 #ifndef FSNOTIFY_GROUP_NOFS
 #define FSNOTIFY_GROUP_NOFS 0
 #endif
@@ -33,8 +35,10 @@ static inline struct fsnotify_mark *fsnotify_find_inode_mark(struct inode *inode
 }
 #endif
 
-/* 7288dd2fd488 ("genetlink: use attrs from struct genl_info"): a dump's request
- * is described as any other is */
+/*
+ * 7288dd2fd488 ("genetlink: use attrs from struct genl_info"): a dump's request
+ * is described as any other is
+ */
 #ifdef HF_HAVE_DUMP_INFO
 static inline struct nlattr **hf_dump_attrs(struct netlink_callback *cb)
 {

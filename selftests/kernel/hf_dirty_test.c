@@ -45,7 +45,9 @@ static void free_spare(void)
 
 static int note(struct hf_names *in, const char *name, u16 ops, u8 add, u8 clear, bool alloc)
 {
-	struct hf_change c = { .name = name, .len = strlen(name), .ops = ops, .set = add, .clear = clear };
+	struct hf_change c = {
+		.name = name, .len = strlen(name), .ops = ops, .set = add, .clear = clear,
+	};
 	struct hf_entry *spare = alloc ? hf_entry_alloc(c.len, GFP_KERNEL) : NULL, *e;
 
 	free_spare();
@@ -119,7 +121,8 @@ static void test_names(void)
 	ok(f->state == HOLDFAST_STATE_SUBTREE, "\"scan this\" is not taken back");
 	ok(hf_dirty_next(&set, f->id) && !hf_dirty_next(&set, hf_dirty_next(&set, f->id)->id),
 	   "a walk by number meets all");
-	ok(set.seq == f->seq && hf_dirty_since(&set) == e->since, "the newest number, the oldest time");
+	ok(set.seq == f->seq && hf_dirty_since(&set) == e->since,
+	   "the newest number, the oldest time");
 }
 
 static void test_ack(void)
@@ -161,7 +164,8 @@ static void test_whole(void)
 	int i;
 
 	drop(&dir);
-	ok(!hf_dirty_whole(&set, &dir) && !dir.whole, "a directory without an entry can not be one as a whole");
+	ok(!hf_dirty_whole(&set, &dir) && !dir.whole,
+	   "a directory without an entry can not be one as a whole");
 	note(&dir, "a", HOLDFAST_OP_MODIFY, 0, 0, true);
 	note(&dir, "b", HOLDFAST_OP_CREATE, HOLDFAST_STATE_SUBTREE, 0, true);
 	note(&dir, "c", HOLDFAST_OP_MODIFY, 0, 0, true);
@@ -169,7 +173,9 @@ static void test_whole(void)
 	count = set.count;
 	seen = set.seq;
 	ok(hf_dirty_whole(&set, &dir) && dir.whole && set.count == count && set.wholes == 1 &&
-	   hf_entry_is_news(dir.whole) && dir.whole->id > seen && dir.whole->state == HOLDFAST_STATE_SUBTREE && !dir.whole->len, "P2: a directory as a whole takes the place of one of its names");
+	   hf_entry_is_news(dir.whole) && dir.whole->id > seen &&
+	   dir.whole->state == HOLDFAST_STATE_SUBTREE && !dir.whole->len,
+	   "P2: a directory as a whole takes the place of one of its names");
 	id = dir.whole->id;
 	for (i = 0; i < 2; i++)
 		ok(!note(&dir, "new", HOLDFAST_OP_CREATE, 0, 0, false) && dir.whole->id == id &&
@@ -180,7 +186,8 @@ static void test_whole(void)
 	ok(dir.whole->seq > seen && hf_dirty_ack(&set, id, seen) && dir.whole,
 	   "P2: it is not acknowledged when something changed since");
 	ok(hf_dirty_whole(&set, &dir) && set.wholes == 1 && dir.whole->id == id, "twice is once");
-	ok(!note_quietly(&dir, "new", false) && hf_dirty_ack(&set, id, dir.whole->seq) && !dir.whole &&
+	ok(!note_quietly(&dir, "new", false) && hf_dirty_ack(&set, id, dir.whole->seq) &&
+	   !dir.whole &&
 	   !set.wholes, "acknowledged");
 	ok(note(&dir, "new", HOLDFAST_OP_CREATE, 0, 0, false) == -ENOENT, "and names count again");
 }
@@ -189,7 +196,8 @@ static void test_all(void)
 {
 	u64 count = set.count, id, seq;
 
-	set.all_news = set.all_told = false;
+	set.all_news = false;
+	set.all_told = false;
 	hf_dirty_all(&set);
 	ok(set.count == count + 1 && set.all_news && set.all_seq == set.seq && hf_dirty_since(&set),
 	   "P2: the tree as a whole needs no entry at all");
@@ -197,9 +205,11 @@ static void test_all(void)
 	seq = set.all_seq;
 	hf_dirty_all(&set);
 	ok(set.all_id == id && set.all_seq > seq && set.count == count + 1, "twice is once");
-	ok(hf_dirty_ack(&set, id, seq) && set.all_id, "P2: it is not acknowledged when it was noted again");
-	ok(hf_dirty_ack(&set, id, set.all_seq) && !set.all_id && set.count == count && !set.wholes &&
-	   !hf_dirty_ack(&set, id, U64_MAX) && !hf_dirty_ack(&set, 0, U64_MAX), "acknowledged, once");
+	ok(hf_dirty_ack(&set, id, seq) && set.all_id,
+	   "P2: it is not acknowledged when it was noted again");
+	ok(hf_dirty_ack(&set, id, set.all_seq) && !set.all_id && set.count == count &&
+	   !set.wholes && !hf_dirty_ack(&set, id, U64_MAX) && !hf_dirty_ack(&set, 0, U64_MAX),
+	   "acknowledged, once");
 }
 
 static void test_quiet(void)
@@ -247,12 +257,14 @@ static void test_spare(void)
 	note(&dir, "s", HOLDFAST_OP_MODIFY, 0, 0, true);
 	hf_dirty_ack(&set, hf_dirty_next(&set, set.seq - 2)->id, U64_MAX);
 	e = set.spare;
-	ok(e && hf_dirty_bytes() == used, "what is acknowledged stays as a spare one, and is not charged");
+	ok(e && hf_dirty_bytes() == used,
+	   "what is acknowledged stays as a spare one, and is not charged");
 	hf_dirty_max = used;
 	ok(!hf_dirty_note(&set, &dir, &c, &none) && set.spare == e, "which the bound counts for");
 	hf_dirty_max = was;
 	f = hf_dirty_note(&set, &dir, &c, &none);
-	ok(f && f == e && !set.spare && hf_dirty_bytes() == used + entry_size(ROOM) && f->len == 1 &&
+	ok(f && f == e && !set.spare && f->len == 1 &&
+	   hf_dirty_bytes() == used + entry_size(ROOM) &&
 	   f->ops == HOLDFAST_OP_MODIFY && !f->told, "and is the next name's");
 	hf_dirty_ack(&set, f->id, U64_MAX);
 	ok(set.spare, "again");
@@ -288,7 +300,8 @@ static void test_many(void)
 	for (i = 0; i < 5000; i++) {
 		snprintf(name, sizeof(name), "n%d", i * 7919);
 		bad += note(i & 1 ? &dir : &other, name, HOLDFAST_OP_ATTRIB, 0, 0, false) != 0;
-		bad += note(i & 1 ? &other : &dir, name, HOLDFAST_OP_ATTRIB, 0, 0, false) != -ENOENT;
+		bad += note(i & 1 ? &other : &dir, name, HOLDFAST_OP_ATTRIB, 0, 0,
+			    false) != -ENOENT;
 	}
 	ok(!bad, "five thousand names are found where they are, and nowhere else");
 	while ((e = hf_dirty_next(&set, id))) {
@@ -310,7 +323,6 @@ static void test_many(void)
 static int __init hf_dirty_test_init(void)
 {
 	hf_dirty_init(&set);
-	dir.names = other.names = RB_ROOT;
 	test_names();
 	test_ack();
 	test_news();
