@@ -37,6 +37,7 @@
 #include <linux/tracepoint.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
+#include "compat/compat.h"
 #include "holdfast.h"
 
 #undef pr_fmt
@@ -213,7 +214,7 @@ static bool get_alias(struct inode *inode, unsigned int n, struct alias *alias)
 	bool found = false;
 
 	spin_lock(&inode->i_lock);
-	hlist_for_each_entry(dentry, &inode->i_dentry, d_u.d_alias) {
+	for_each_alias(dentry, inode) {
 		spin_lock(&dentry->d_lock);
 		if (!d_unhashed(dentry) && !IS_ROOT(dentry) && dentry->d_name.len <= NAME_MAX &&
 		    !n--) {

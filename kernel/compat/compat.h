@@ -7,6 +7,7 @@
 #ifndef HF_COMPAT_H
 #define HF_COMPAT_H
 
+#include <linux/dcache.h>
 #include <linux/fsnotify_backend.h>
 #include <net/genetlink.h>
 
@@ -49,6 +50,13 @@ static inline struct nlattr **hf_dump_attrs(struct netlink_callback *cb)
 {
 	return genl_dumpit_info(cb)->attrs;
 }
+#endif
+
+/* 408d8af01f3a ("for_each_alias(): helper macro for iterating through dentries of given
+ * inode"): after it the union that holds d_alias lost its name */
+#ifndef for_each_alias
+#define for_each_alias(dentry, inode) \
+	hlist_for_each_entry(dentry, &(inode)->i_dentry, d_u.d_alias)
 #endif
 
 #endif
