@@ -26,7 +26,7 @@
 /* what a request may have; the policy is one for all */
 static const u32 allowed[] = {
 	[HOLDFAST_CMD_VERSION_GET] = 0,
-	[HOLDFAST_CMD_TREE_ADD] = A(ROOT_FD) | A(FILE) | A(RESOURCE) | A(PATH) | A(CONSUMER),
+	[HOLDFAST_CMD_TREE_ADD] = A(ROOT_FD) | A(RESOURCE) | A(PATH) | A(CONSUMER) | A(FILE),
 	[HOLDFAST_CMD_TREE_DEL] = A(TREE_ID),
 	[HOLDFAST_CMD_TREE_GET] = A(TREE_ID),
 	[HOLDFAST_CMD_MARK] = A(TREE_ID) | A(DIR_FD),

@@ -52,8 +52,10 @@ static inline struct nlattr **hf_dump_attrs(struct netlink_callback *cb)
 }
 #endif
 
-/* 408d8af01f3a ("for_each_alias(): helper macro for iterating through dentries of given
- * inode"): after it the union that holds d_alias lost its name */
+/*
+ * 408d8af01f3a ("for_each_alias(): helper macro for iterating through dentries of given
+ * inode"): after it the union that holds d_alias lost its name
+ */
 #ifndef for_each_alias
 #define for_each_alias(dentry, inode) \
 	hlist_for_each_entry(dentry, &(inode)->i_dentry, d_u.d_alias)
