@@ -151,6 +151,17 @@ ok $? "P2: and makes the tree no less lost"
 del "$id"
 rm -r e
 
+# by who has it open: its inode stays for that long, and is nobody's root
+mkdir e
+id=$(add E "$PWD/e")
+exec 8<e
+rmdir e
+like "$(hfnl tree "$id" , barrier | grep '^state')" '^state [0-9]+ [a-z,]*lost' \
+	"P2: the root removed, and still open: lost"
+exec 8<&-
+lost "$id" "the root removed, and closed"
+del "$id"
+
 fill "$PWD/e"
 consumer "$PWD/e"
 echo 1 >e/1/1/f
