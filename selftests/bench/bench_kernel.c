@@ -42,6 +42,7 @@
 
 #define PAGE 4096
 #define ROUNDS_MAX 10000u
+#define NAMES 16
 #define IDLE_US 100
 #define GAP 300		/* instructions between two looks of the idle process */
 
@@ -50,7 +51,7 @@ static unsigned rounds = 601;
 static int events = -1;		/* where they come to, when no other process reads them */
 static FILE *consumer, *answers;	/* hfnl's input and output */
 static volatile uint64_t *stolen;	/* from the process that runs when nothing else does */
-static int file, pages;
+static int file, pages, name[NAMES];
 static char block[PAGE], *mapped;
 
 __attribute__((format(printf, 1, 2), noreturn))
@@ -240,14 +241,14 @@ static void until_idle(void)
 	nanosleep(&ts, NULL);
 }
 
-static void settle(void)
+static void settle(bool take)
 {
 	static char buf[65536];
 
-	if (!further && events >= 0)
+	if (take && events >= 0)
 		while (read(events, buf, sizeof(buf)) > 0)
 			;
-	if (!further && consumer) {
+	if (take && consumer) {
 		fputs("ack-all\n", consumer);
 		expect("done");
 	}
@@ -257,6 +258,23 @@ static void settle(void)
 static void do_write(unsigned i)
 {
 	must(pwrite(file, "x", 1, 0), "write");
+}
+
+static void do_names(unsigned i)
+{
+	must(pwrite(name[i % NAMES], "x", 1, 0), "write");
+}
+
+static void names(void)
+{
+	char path[16];
+
+	for (unsigned i = 0; i < NAMES; i++) {
+		snprintf(path, sizeof(path), "name%u", i);
+		name[i] = must(open(path, O_RDWR | O_CREAT | O_TRUNC, 0644), path);
+		do_names(i);
+	}
+	settle(true);
 }
 
 static void do_open(unsigned i)
@@ -319,11 +337,11 @@ static void do_rmdir(unsigned i)
 
 typedef void (*operation)(unsigned i);
 
-static uint64_t measure(operation op, unsigned i)
+static uint64_t measure(operation op, unsigned i, bool take)
 {
 	uint64_t from, to;
 
-	settle();
+	settle(take);
 	if (total) {
 		from = *stolen;
 		op(i);
@@ -360,6 +378,7 @@ struct test {
 	operation undo;
 	void (*first)(void);	/* before all rounds */
 	void (*before)(void);	/* before each */
+	bool several;		/* taken away is what happened to all names at once */
 	unsigned passes;	/* the least median of so many; 0: of one */
 };
 
@@ -367,6 +386,7 @@ static const struct test tests[] = {
 	/* some paths are 5 instructions longer about half of the time */
 	{ "dirty", .op = do_dirty, .first = sync, .passes = 5 },
 	{ "write", .op = do_write },
+	{ "names", .op = do_names, .first = names, .several = true },
 	{ "open", .op = do_open },
 	{ "create", .op = do_create, .back = "unlink", .undo = do_unlink },
 	{ "mkdir", .op = do_mkdir, .back = "rmdir", .undo = do_rmdir, .before = commit },
@@ -392,9 +412,9 @@ static void run(const struct test *t, uint64_t overhead)
 		for (i = 0; i < rounds; i++) {
 			if (t->before)
 				t->before();
-			there[i] = measure(t->op, i);
+			there[i] = measure(t->op, i, !further && !(t->several && i % NAMES));
 			if (t->undo)
-				home[i] = measure(t->undo, i);
+				home[i] = measure(t->undo, i, !further);
 		}
 		to = least(to, there);
 		if (t->undo)
@@ -410,7 +430,7 @@ static uint64_t overhead_of(void)
 	static uint64_t v[ROUNDS_MAX];
 
 	for (unsigned i = 0; i < rounds; i++)
-		v[i] = measure(nothing, i);
+		v[i] = measure(nothing, i, !further);
 	return median(v);
 }
 

@@ -26,7 +26,7 @@ TOTAL_ROUNDS = max(ROUNDS // 4, 1)
 WRITES = 100000
 BUILT = os.path.join(vm.BUILD, "selftests")
 
-OPS = [("write", "write"), ("dirty", "clean page"), ("open", "open..close"),
+OPS = [("write", "write"), ("names", "in turn"), ("dirty", "clean page"), ("open", "open..close"),
        ("create", "create+rename"), ("unlink", "unlink"), ("mkdir", "mkdir"), ("store", "store")]
 DISK = "/dev/disk/by-id/virtio-hfquorum"
 FS = "/mnt"
