@@ -24,7 +24,7 @@ packages() {
 		echo perl rsync git ed acl attr procps mount postgresql-common postgresql-15 ;;
 	vm)
 		echo gcc make qemu-system-x86 busybox-static cpio kmod e2fsprogs xfsprogs btrfs-progs \
-			attr acl util-linux python3 pahole libelf1 gcc-12 sparse dkms linux-source-6.12 python3-yaml python3-jsonschema \
+			attr acl util-linux python3 pahole libelf1 gcc-12 sparse dkms linux-source-6.12 sqlite3 python3-yaml python3-jsonschema \
 			inotify-tools ;;
 	newest)
 		echo mmdebstrap debian-archive-keyring ca-certificates mount util-linux ;;
