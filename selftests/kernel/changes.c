@@ -85,8 +85,7 @@ static void list(void)
 
 static bool is_unsupported(int error)
 {
-	return error == EOPNOTSUPP || error == EINVAL || error == ENOTTY || error == ENOSYS ||
-	       error == EXDEV;
+	return error == EOPNOTSUPP || error == EINVAL || error == ENOTTY || error == ENOSYS;
 }
 
 static bool is_whole(void)

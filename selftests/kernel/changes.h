@@ -130,7 +130,7 @@ static void a_file_outside(void)
 	make(out("f"));
 }
 
-/* 1 KiB that a page can be written from directly */
+/* BLOCK bytes that can be written directly, too */
 static void *page(void)
 {
 	static char data[BLOCK] __attribute__((aligned(4096)));

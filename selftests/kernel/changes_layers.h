@@ -66,14 +66,15 @@ static int do_write_below(void)
 static void overlay(const char *where)
 {
 	static char options[4 * PATH_MAX], upper[PATH_MAX + 128];
+	static char in_upper[PATH_MAX + 130];
 
 	strcpy(upper, where);
 	must(mkdir(upper, 0755), upper);
 	must(mkdir(out("w"), 0755), "w");
 	must(mkdir(out("l"), 0755), "l");
 	make(out("l/f"));
-	snprintf(options, sizeof(options), "%s/g", upper);
-	make(options);
+	snprintf(in_upper, sizeof(in_upper), "%s/g", upper);
+	make(in_upper);
 	snprintf(options, sizeof(options), "lowerdir=%s,upperdir=%s,workdir=%s", out("l"), upper,
 		 out("w"));
 	must(mount("changes", mount_point(), "overlay", 0, options), "overlay");
