@@ -26,12 +26,14 @@ packages() {
 		echo gcc make qemu-system-x86 busybox-static cpio kmod e2fsprogs xfsprogs btrfs-progs \
 			attr acl util-linux python3 pahole libelf1 gcc-12 sparse dkms linux-source-6.12 sqlite3 python3-yaml python3-jsonschema \
 			inotify-tools ;;
+	debug)
+		echo linux-source-6.12 gcc make flex bison bc xz-utils libelf-dev kmod cpio ;;
 	newest)
 		echo mmdebstrap debian-archive-keyring ca-certificates mount util-linux ;;
 	lint)
 		echo clang libclang-rt-14-dev ;;
 	*)
-		echo "deps.sh: there is no group '$1'; groups: build check cluster bench demo vm newest lint" >&2
+		echo "deps.sh: there is no group '$1'; groups: build check cluster bench demo vm debug newest lint" >&2
 		return 1 ;;
 	esac
 }

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # kernel.sh [-d CACHE] VERSION...: fetch Debian 12's stock kernels, and what
-# modules are built with, without installing anything. VERSION: 6.1 or 6.12.
+# modules are built with, without installing anything. VERSION: 6.1, 6.12, or
+# debug: a 6.12 that finds bugs, built from source (debug-kernel.sh).
 # Prints for each:  VERSION RELEASE KDIR VMLINUZ MODULESDIR
 #
 # The packages themselves would put a kernel into /boot and make it the default.
@@ -18,7 +19,7 @@ die() {
 }
 
 usage() {
-	echo "usage: kernel.sh [-d CACHE] 6.1|6.12..." >&2
+	echo "usage: kernel.sh [-d CACHE] 6.1|6.12|debug..." >&2
 	exit 2
 }
 
@@ -32,8 +33,8 @@ done
 shift $((OPTIND - 1))
 [ $# -gt 0 ] || usage
 for v; do
-	case $v in 6.1 | 6.12) ;; *)
-		echo "kernel.sh: there is no kernel '$v' to test with; there are 6.1 and 6.12" >&2
+	case $v in 6.1 | 6.12 | debug) ;; *)
+		echo "kernel.sh: there is no kernel '$v' to test with; there are 6.1, 6.12 and debug" >&2
 		exit 2 ;;
 	esac
 done
@@ -183,6 +184,13 @@ provide() {
 }
 
 for v; do
+	if [ "$v" = debug ]; then
+		# it has a lock of its own, and takes long
+		flock -u 9
+		"$(dirname "$0")/debug-kernel.sh" "$cache" || exit 1
+		flock 9
+		continue
+	fi
 	provide "$v"
 	release=${name%_*}
 	k=$cache/$name
