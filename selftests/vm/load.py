@@ -3,7 +3,7 @@
 """The module is loaded and unloaded a hundred times under load, and takes
 everything that was its own along: objects, memory, inodes.
 
-    load.py [6.1|6.12]...    CYCLES= how often (100)"""
+    load.py [6.1|6.12|debug]...    CYCLES= how often (100)"""
 
 import os
 import re

@@ -21,7 +21,7 @@ EXEC_TIMEOUT = 120
 VERDICT_TIMEOUT = 120
 CMDLINE = ("console=ttyS0 loglevel=5 panic=-1 oops=panic panic_on_warn=1 log_buf_len=4M "
            "printk.devkmsg=on slab_nomerge mitigations=off rcupdate.rcu_cpu_stall_timeout=120 watchdog_thresh=60")
-COMPLAINT = re.compile("cut here|BUG:|Oops|Kernel panic|init: ")
+COMPLAINT = re.compile("cut here|BUG:|WARNING:|Oops|Kernel panic|init: ")
 
 Result = collections.namedtuple("Result", "status output")
 
@@ -62,6 +62,7 @@ class Job:
         return self.ended.is_set()
 
     def wait(self, timeout=EXEC_TIMEOUT):
+        timeout *= self.node.patience
         if not self.ended.wait(timeout):
             self.kill()
             tail = bytes(self.output[-2000:]).decode("utf-8", "replace")
@@ -79,6 +80,7 @@ class Node:
 
     def __init__(self, cluster, number):
         self.cluster = cluster
+        self.patience = cluster.kernel.patience
         self.number = number
         self.name = f"n{number}"
         self.address = f"10.77.0.{number}"
@@ -169,6 +171,7 @@ class Node:
         return self.process is not None and self.process.poll() is None
 
     def wait_up(self, timeout=BOOT_TIMEOUT):
+        timeout *= self.patience
         end = time.monotonic() + timeout
         boots = 1
         while not self.hello.wait(0.2):
@@ -210,7 +213,7 @@ class Node:
         """For a machine that goes down by itself."""
         self.expected = True
         try:
-            self.process.wait(timeout)
+            self.process.wait(timeout * self.patience)
         except subprocess.TimeoutExpired:
             raise Timeout(f"{self.name} did not switch off in {timeout} s\n"
                           f"{self.console_tail()}") from None
@@ -339,24 +342,32 @@ class Node:
             return f"fail {self.name} {how} when it was asked\n{self._tail_once()}"
         self.asked = True
         try:
-            self.exec("/hf/verdict", VERDICT_TIMEOUT)
+            said = self.exec("/hf/verdict", VERDICT_TIMEOUT).output
         except VmError as e:
             return f"fail no verdict: {e}"
         if not self.got_verdict.wait(10) or self.verdict_line is None:
             return f"fail no verdict\n{self._tail_once()}"
         if self.early_verdict is not None:
             return "fail something was written to the verdict's port before it was asked for"
-        return self.verdict_line
+        if self.verdict_line == "ok":
+            return "ok"
+        more = [line for line in said.splitlines() if not line.startswith("verdict: ")]
+        return "\n".join([self.verdict_line] + more + [self._complaints()])
 
     def console_tail(self, lines=25):
         """The end of its console, or from where the kernel began to complain."""
         with open(self.console, "rb") as f:
-            text = f.read()[-20000:].decode("utf-8", "replace").splitlines()
+            text = f.read()[-60000:].decode("utf-8", "replace").splitlines()
         text = [line.rstrip() for line in text if line.strip()]
         for at, line in enumerate(text):
             if COMPLAINT.search(line):
-                return "\n".join(text[at:at + lines + 15])
+                return "\n".join(text[at:at + 120])
         return "\n".join(text[-lines:])
+
+    def _complaints(self):
+        """What its kernel complained of without dying of it, as lockdep does."""
+        tail = self.console_tail()
+        return tail if COMPLAINT.search(tail) else ""
 
     def _tail_once(self):
         tail = "" if self.told else self.console_tail()

@@ -3,7 +3,7 @@
 the module, or that cut a machine's power.
 
     import vm
-    with vm.Cluster("6.1", nodes=2) as c:      # "6.1" or "6.12"
+    with vm.Cluster("6.1", nodes=2) as c:      # "6.1", "6.12" or "debug"
         c.start()                              # all nodes; returns when they serve
         a, b = c.nodes
         status, output = a.exec("dmesg | tail -1")         # merged stdout, stderr
@@ -24,7 +24,7 @@ the module, or that cut a machine's power.
             vm.verdicts(tap, c)                # one point for each machine, last
     vm.main(test)
 
-Cluster(kernel, nodes=1, disk_mb=64, own_mb=256, memory=512, cpus=2, tools=[],
+Cluster(kernel, nodes=1, disk_mb=64, own_mb=256, memory=None, cpus=2, tools=[],
 modules=[], files=[(source, destination)], append="", icount=False): tools are programs of this
 machine to take along, modules those of the kernel that may be loaded, append goes
 to the kernel's command line, icount makes its clock count instructions (cpus=1).
@@ -72,16 +72,37 @@ from tap import Tap
 REPO = initrd.REPO
 BUILD = initrd.BUILD
 KERNELS = ("6.1", "6.12")
+# finds bugs (scripts/debug-kernel.sh): slow, large, and never among all kernels
+DEBUG = "debug"
 
 
 class Kernel(collections.namedtuple("Kernel", "version release kdir vmlinuz modules")):
+    @property
+    def debug(self):
+        return self.version == DEBUG
+
+    @property
+    def memory(self):
+        return 2048 if self.debug else 512
+
+    @property
+    def patience(self):
+        """Every time limit is multiplied by it."""
+        return 8 if self.debug else 1
+
+    @property
+    def append(self):
+        # With the whole of ACPI it does not come to its init in minutes. What a
+        # cache's free objects hold is looked at besides what KASAN sees.
+        return "pci=noacpi slab_debug=FZ" if self.debug else ""
+
     @property
     def root(self):
         return self.modules[:-len(f"/lib/modules/{self.release}")]
 
 
 def kernel(version):
-    """The stock kernel of a line, downloaded if it is not here."""
+    """The stock kernel of a line, downloaded if it is not here; or DEBUG, built."""
     r = subprocess.run([os.path.join(REPO, "scripts/kernel.sh"), version],
                        stdout=subprocess.PIPE, text=True)
     if r.returncode:
@@ -103,13 +124,14 @@ for _signal in (signal.SIGTERM, signal.SIGHUP):
 class Cluster:
     """Machines that share a disk and a network."""
 
-    def __init__(self, version, nodes=1, disk_mb=64, own_mb=256, memory=512, cpus=2,
+    def __init__(self, version, nodes=1, disk_mb=64, own_mb=256, memory=None, cpus=2,
                  tools=(), modules=(), files=(), append="", icount=False):
         for tool in ("qemu-system-x86_64", "setpriv"):
             initrd.which(tool)
         self.kernel = kernel(version)
-        self.own_mb, self.memory, self.cpus, self.append = own_mb, memory, cpus, append
-        self.icount = icount
+        self.own_mb, self.cpus, self.icount = own_mb, cpus, icount
+        self.memory = memory or self.kernel.memory
+        self.append = f"{self.kernel.append} {append}"
         # open for as long as machines may be started: others may remove its name
         self.image = open(initrd.machine_image(self.kernel, tools, modules, files), "rb")
         self.hub = Hub()
