@@ -51,6 +51,23 @@ static void die(const char *what, int error)
 	exit(1);
 }
 
+/* A request that got no memory is sent again: where allocations are made to fail,
+ * that is no answer. */
+static bool no_memory(int ret)
+{
+	return ret == -ENOMEM || ret == -ENOBUFS;
+}
+
+static int call(int (*fn)(void *ctx, const struct nlmsghdr *h), void *ctx)
+{
+	int ret;
+
+	do
+		ret = hf_nl_call(&nl, false, fn, ctx);
+	while (no_memory(ret));
+	return ret;
+}
+
 /* What is there, taken into the mirror */
 
 /* it was moved or removed since; then it has an entry that was not dumped yet */
@@ -68,7 +85,7 @@ static int mark(struct side *s, int fd)
 		h = hf_nl_begin(&nl, HOLDFAST_CMD_MARK);
 		mnl_attr_put_u32(h, HOLDFAST_A_TREE_ID, s->tree);
 		mnl_attr_put_u32(h, HOLDFAST_A_DIR_FD, fd);
-		ret = hf_nl_call(&nl, false, NULL, NULL);
+		ret = call(NULL, NULL);
 	} while (ret == -EAGAIN);
 	return -ret;
 }
@@ -245,7 +262,7 @@ static struct hf_nlmsg add(struct side *s)
 	mnl_attr_put_strz(h, HOLDFAST_A_RESOURCE, "storm");
 	mnl_attr_put_strz(h, HOLDFAST_A_CONSUMER, "storm");
 	mnl_attr_put(h, HOLDFAST_A_PATH, strlen(s->dir), s->dir);
-	ret = hf_nl_call(&nl, false, on_added, &m);
+	ret = call(on_added, &m);
 	if (ret)
 		die("tree-add", -ret);
 	return m;
@@ -260,7 +277,7 @@ static struct hf_nlmsg state(const struct side *s)
 	/* EAGAIN: a writer is in the middle of something, and has not got the processor */
 	do
 		ret = hf_nl_tree(&nl, HOLDFAST_CMD_BARRIER, s->tree, &m);
-	while (ret == -EAGAIN);
+	while (ret == -EAGAIN || no_memory(ret));
 	if (ret)
 		die("barrier", -ret);
 	return m;
@@ -268,8 +285,13 @@ static struct hf_nlmsg state(const struct side *s)
 
 static void open_socket(void)
 {
-	if (hf_nl_open(&nl, &err))
-		die("the module", 0);
+	int ret;
+
+	do
+		ret = hf_nl_open(&nl, &err);
+	while (no_memory(ret));
+	if (ret)
+		die("the module", -ret);
 }
 
 static void ack(const struct side *s, struct entry *e)
@@ -290,22 +312,34 @@ static void ack(const struct side *s, struct entry *e)
 			mnl_attr_nest_end(h, nest);
 			n++;
 		}
-		ret = n ? hf_nl_call(&nl, false, NULL, NULL) : 0;
+		ret = n ? call(NULL, NULL) : 0;
 		if (ret)
 			die("ack", -ret);
 	}
 }
 
-/* What is dirty, into s->first */
+static void drop_entries(struct side *s)
+{
+	struct entry *e;
+
+	while ((e = s->first)) {
+		s->first = e->next;
+		free(e);
+	}
+	s->last = &s->first;
+}
+
+/* What is dirty, into s->first, which is empty */
 static void dump(struct side *s)
 {
 	struct nlmsghdr *h = hf_nl_begin(&nl, HOLDFAST_CMD_DIRTY_GET);
 	int ret;
 
-	s->first = NULL;
-	s->last = &s->first;
 	mnl_attr_put_u32(h, HOLDFAST_A_TREE_ID, s->tree);
-	ret = hf_nl_call(&nl, true, on_dirty, s);
+	do {
+		drop_entries(s);
+		ret = hf_nl_call(&nl, true, on_dirty, s);
+	} while (no_memory(ret));
 	if (ret)
 		die("dirty-get", -ret);
 }
@@ -330,10 +364,7 @@ static bool work_off(struct side *s)
 		entries++;
 	}
 	ack(s, s->first);
-	while ((e = s->first)) {
-		s->first = e->next;
-		free(e);
-	}
+	drop_entries(s);
 	return more;
 }
 
