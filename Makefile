@@ -142,6 +142,15 @@ check-kernel: deps  ## test the module alone, on the kernels in KERNELS
 	$(SUBMAKE) tests modules
 	@$(PROVE) $(KERNELS:%=selftests/vm/inside-%.t) $(KERNELS:%=selftests/vm/netlink-%.t)
 
+# minutes for each, and the kernel is built first: not for every day
+PROVE_DEBUG = prove --timer -j$(JOBS) -e 'timeout -k 20 7200'
+.PHONY: check-debug
+check-debug:  ## test the module on a kernel that finds bugs (KASAN, lockdep, …; under 2 hours)
+	@[ "$(DEPS)" = 0 ] || scripts/deps.sh build check vm debug
+	$(SUBMAKE) tests
+	+@$(MAKE) --no-print-directory modules KERNELS=debug
+	@$(PROVE_DEBUG) selftests/vm/debug/*.t
+
 .PHONY: lint
 lint:  ## run all checks of the source (scripts/check.sh NAME… for some)
 	scripts/check.sh
