@@ -14,7 +14,7 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 REPO = os.path.dirname(os.path.dirname(HERE))
 BUILD = os.path.abspath(os.environ.get("HF_BUILD") or os.path.join(REPO, "build"))
-KEEP_IMAGES = 8
+KEEP_IMAGES = 14
 
 # loaded by init, in this order
 BOOT_MODULES = ["virtio_pci", "virtio_blk", "virtio_console", "virtio_net",

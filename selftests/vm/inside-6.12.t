@@ -1,4 +1,4 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# The module on Debian's kernel 6.12: all that runs inside one machine.
-exec "$(dirname "$0")/inside.sh" 6.12
+# The module on Debian's kernel 6.12: group inside of inside.sh.
+exec "$(dirname "$0")/inside.sh" 6.12 inside

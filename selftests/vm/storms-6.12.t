@@ -1,0 +1,4 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The module on Debian's kernel 6.12: group storms of inside.sh.
+exec "$(dirname "$0")/inside.sh" 6.12 storms
