@@ -92,7 +92,8 @@ static bool try_note(struct hf_tree *tree, struct hf_dir *dir, const struct hf_c
 {
 	struct hf_entry *e = hf_dirty_note(&tree->dirty, &dir->names, c, spare);
 
-	if (e && hf_entry_is_news(e))
+	/* it may not have been told since it was dumped, and is no news for all that */
+	if (e && !c->quiet && hf_entry_is_news(e))
 		hf_tell(tree, e);
 	return e;
 }
