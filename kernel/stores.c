@@ -376,8 +376,10 @@ static void release_work(struct work_struct *work)
  */
 static void look_for_mapped(struct place *place)
 {
+	/* not whoever asks for the barrier; who did is not known */
+	static const struct hf_who nobody = { .uid = -1, .loginuid = -1 };
 	static const struct hf_change c = {
-		.ops = HOLDFAST_OP_MODIFY, .quiet = true,
+		.ops = HOLDFAST_OP_MODIFY, .quiet = true, .who = &nobody,
 		.set = HOLDFAST_STATE_OPEN | HOLDFAST_STATE_MAPPED,
 	};
 	static struct alias alias;	/* places_lock */
