@@ -7,7 +7,7 @@ nfs=
 echo "TAP version 13"
 modprobe holdfast || { echo "Bail out! the module cannot be loaded"; exit 1; }
 # nothing but what is tested is to change anything
-modprobe overlay
+modprobe -a overlay loop
 
 # A server without lockd, without a portmapper and without delegations. For a
 # grace period of its own it waits for clients of before: so it begins early.
