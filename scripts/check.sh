@@ -171,6 +171,16 @@ check_coccinelle() {
 		xargs -0 -I RULE -P 2 bash -c 'semantic_patch "$@"' sh RULE "${code[@]}"
 }
 
+#: seen: what the documentation says is noted is what the test expects
+check_seen() {
+	quiet mk B="$B" "$B/selftests/kernel/changes" || return 1
+	diff <(awk '
+		/^What is seen$/ { here = 1 }
+		here && /^=+  =+  =/ { rules++ }
+		rules { print }
+		rules == 3 { exit }' Documentation/module.rst) <("$A/selftests/kernel/changes" -l)
+}
+
 #: symbols: the shared library exports what the public header declares, no more
 check_symbols() {
 	quiet mk B="$B" all || return 1

@@ -5,7 +5,7 @@
 # others (sanitizers, what is untracked) in `make lint`.
 
 cd "$(dirname "$0")/../.." || exit 1
-[ $# -gt 0 ] || set -- spdx binary length layers shellcheck man ocf symbols install gcc clang
+[ $# -gt 0 ] || set -- spdx binary length layers shellcheck man seen ocf symbols install gcc clang
 echo "1..$#"
 n=0
 for name; do
