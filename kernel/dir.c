@@ -42,6 +42,7 @@ struct hf_dir *hf_dir_alloc(const char *name, u32 len, bool *nospc, gfp_t gfp)
 	INIT_HLIST_HEAD(&dir->children);
 	INIT_HLIST_NODE(&dir->sibling);
 	dir->names.names = RB_ROOT;
+	dir->charged = true;
 	hf_ledger_in(HF_DIR);
 	return dir;
 
@@ -52,11 +53,22 @@ err_uncharge:
 	return NULL;
 }
 
+/*
+ * When it leaves the table, as inotify does: fsnotify frees it after a grace
+ * period, and who makes and removes trees quickly would meet the bound.
+ */
+static void uncharge(struct hf_dir *dir)
+{
+	if (dir->charged)
+		atomic_long_dec(&marks);
+	dir->charged = false;
+}
+
 void hf_dir_free(struct hf_dir *dir)
 {
+	uncharge(dir);
 	kfree(dir->name);
 	kmem_cache_free(cache, dir);
-	atomic_long_dec(&marks);
 	hf_ledger_out(HF_DIR);
 }
 
@@ -96,6 +108,7 @@ void hf_dir_unlink(struct hf_tree *tree, struct hf_dir *dir)
 		tree->root = NULL;
 	dir->linked = false;
 	tree->marks--;
+	uncharge(dir);
 }
 
 void hf_dir_move(struct hf_tree *tree, struct hf_dir *dir, struct hf_dir *parent,

@@ -26,6 +26,7 @@ u64 hf_dirty_bytes(void)
 
 /* What kmalloc() would round up to anyway, so that a spare one fits most names. */
 #define ROOM (192 - offsetof(struct hf_entry, name))
+#define SPARES 16
 
 static long entry_size(u32 room)
 {
@@ -73,17 +74,19 @@ void hf_entry_free(struct hf_entry *e)
 }
 
 /*
- * A name that is written again and again, and acknowledged in between, would take
- * memory and give it back each time. So one entry stays.
+ * Names that are written again and again, and acknowledged in between, would take
+ * memory and give it back each time. So some entries stay.
  */
 static void keep_spare(struct hf_dirty *set, struct hf_entry *e)
 {
-	if (set->spare || e->room != ROOM) {
+	if (set->spares == SPARES || e->room != ROOM) {
 		hf_entry_free(e);
 		return;
 	}
 	atomic_long_sub(entry_size(ROOM), &bytes);
+	e->next = set->spare;
 	set->spare = e;
+	set->spares++;
 }
 
 static struct hf_entry *take_spare(struct hf_dirty *set, u32 len)
@@ -92,7 +95,8 @@ static struct hf_entry *take_spare(struct hf_dirty *set, u32 len)
 
 	if (!e || len > ROOM || !charge(entry_size(ROOM)))
 		return NULL;
-	set->spare = NULL;
+	set->spare = e->next;
+	set->spares--;
 	return e;
 }
 
@@ -105,8 +109,13 @@ void hf_dirty_init(struct hf_dirty *set)
 
 void hf_dirty_fini(struct hf_dirty *set)
 {
-	if (set->spare)
-		free_uncharged(set->spare);
+	struct hf_entry *e;
+
+	while ((e = set->spare)) {
+		set->spare = e->next;
+		free_uncharged(e);
+	}
+	set->spares = 0;
 }
 
 /* Any order will do. Names are short: a call of memcmp() would cost more. */

@@ -33,7 +33,10 @@ struct hf_who {
 struct hf_entry {
 	struct rb_node by_id, by_name;
 	struct list_head news;	/* in set->news, or empty */
-	struct hf_names *dir;
+	union {
+		struct hf_names *dir;
+		struct hf_entry *next;	/* of the spare ones */
+	};
 	u64 id, seq, since;
 	u16 ops;		/* HOLDFAST_OP_* since it became dirty */
 	u16 told;		/* those that were told since it was dumped last */
@@ -61,7 +64,8 @@ struct hf_dirty {
 	u64 since;		/* of the oldest change in any of these, while there are some */
 	bool all_news;		/* it is still to be told */
 	bool all_told;		/* since the set was dumped last */
-	struct hf_entry *spare;	/* of the last one that was acknowledged, or NULL */
+	struct hf_entry *spare;	/* some that were acknowledged */
+	unsigned int spares;
 };
 
 /* what is to be noted */

@@ -98,6 +98,7 @@ struct hf_dir {
 	u32 sweep;			/* the last hf_settle() that saw it unlocked */
 	u16 len;
 	bool linked;			/* in the table; else what comes is ignored */
+	bool charged;			/* to the bound of marks */
 };
 
 /* tree->lock held. The inode of a root that was removed may stay for a while. */

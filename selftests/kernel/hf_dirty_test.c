@@ -40,7 +40,6 @@ static struct hf_names dir, other;
 static void free_spare(void)
 {
 	hf_dirty_fini(&set);
-	set.spare = NULL;
 }
 
 static int note(struct hf_names *in, const char *name, u16 ops, u8 add, u8 clear, bool alloc)
@@ -253,6 +252,8 @@ static void test_spare(void)
 	struct hf_entry *none = NULL, *e, *f;
 	unsigned long was = hf_dirty_max;
 	u64 used = hf_dirty_bytes();
+	char name[8];
+	int i;
 
 	note(&dir, "s", HOLDFAST_OP_MODIFY, 0, 0, true);
 	hf_dirty_ack(&set, hf_dirty_next(&set, set.seq - 2)->id, U64_MAX);
@@ -267,8 +268,15 @@ static void test_spare(void)
 	   hf_dirty_bytes() == used + entry_size(ROOM) &&
 	   f->ops == HOLDFAST_OP_MODIFY && !f->told, "and is the next name's");
 	hf_dirty_ack(&set, f->id, U64_MAX);
-	ok(set.spare, "again");
+	ok(set.spare && set.spares == 1, "again");
+	for (i = 0; i < 2 * SPARES; i++) {
+		snprintf(name, sizeof(name), "s%d", i);
+		note(&dir, name, HOLDFAST_OP_MODIFY, 0, 0, true);
+	}
+	drop(&dir);
+	ok(set.spares == SPARES && hf_dirty_bytes() < used, "of many some");
 	free_spare();
+	ok(!set.spare && !set.spares, "until the set ends");
 }
 
 static void test_long(void)
