@@ -5,6 +5,9 @@
  *	faults load FILE	while it is loaded; it is not, afterwards
  *	faults each DIR		at each thing that it is asked, and that happens to a
  *				tree below DIR
+ *	faults stores DIR	stores to a shared mapping in a tree below DIR, while
+ *				allocations fail at random: a work notes them, which no
+ *				fail-nth of ours reaches
  *
  * Who has set failslab up says which allocations are the module's (debug/lib.sh);
  * this process fails the n-th of them (/proc/self/fail-nth), for each n until there
@@ -20,10 +23,12 @@ int hfnl_main(int argc, char **argv);
 #include "hfnl.c"
 #undef main
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include "../tap.h"
 
 #define MOST 1000
+#define STORES 100
 
 static int nth_fd, held;
 static size_t trees;
@@ -420,6 +425,64 @@ static void ask(const struct asked *q)
 		printf("# %s: allocation %d: %d %s\n", bad, n, ret, why);
 }
 
+/* until there was memory for it */
+static int insist(int (*asked)(void))
+{
+	int ret;
+
+	do
+		ret = asked();
+	while (ret == -ENOMEM || ret == -ENOBUFS);
+	return ret;
+}
+
+static int add_tree(void)
+{
+	return add("t", NULL);
+}
+
+static int dump_all(void)
+{
+	return dirty(false);
+}
+
+static int stores(const char *dir)
+{
+	int fd, i, ret = 0;
+	const char *bad = NULL;
+	char *page;
+
+	if (chdir(dir) || mkdir("t", 0755) || touch("t/f") || start() || insist(add_tree)) {
+		printf("Bail out! there is no tree: %s\n", why);
+		return 1;
+	}
+	fd = open("t/f", O_RDWR | O_CLOEXEC);
+	page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (page == MAP_FAILED) {
+		printf("Bail out! mmap: %s\n", strerrorname_np(errno));
+		return 1;
+	}
+	for (i = 0; i < STORES && !bad; i++) {
+		if ((ret = insist(settle)) ||
+		    (ret = SYS(sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE |
+					       SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER))))
+			bad = "the file does not get clean";
+		(*(volatile char *)page)++;
+		if (!bad && ((ret = insist(barrier)) || (ret = insist(dump_all))))
+			bad = "the dirty set cannot be read";
+		if (!bad && !covered("f", false))
+			bad = "it was not noted";
+	}
+	ok(!bad, "P2: each of %d stores to a shared mapping is noted", STORES);
+	if (bad)
+		printf("# %s: store %d: %d %s\n", bad, i, ret, why);
+	munmap(page, 4096);
+	close(fd);
+	ret = simple(HOLDFAST_CMD_TREE_DEL, NLM_F_ACK, NULL);
+	ok(!ret && !unlink("t/f") && !rmdir("t"), "nothing is left");
+	return tap_done();
+}
+
 static int load(const char *file)
 {
 	int fd = open(file, O_RDONLY | O_CLOEXEC), n, ret = 0, refused = 0;
@@ -471,6 +534,8 @@ int main(int argc, char **argv)
 		return load(argv[2]);
 	if (argc == 3 && !strcmp(argv[1], "each"))
 		return each(argv[2]);
-	fprintf(stderr, "usage: faults load FILE | each DIR\n");
+	if (argc == 3 && !strcmp(argv[1], "stores"))
+		return stores(argv[2]);
+	fprintf(stderr, "usage: faults load FILE | each DIR | stores DIR\n");
 	return 2;
 }

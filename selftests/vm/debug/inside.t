@@ -1,4 +1,4 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# All that runs inside one machine, on the debug kernel.
-exec "$(dirname "$0")/../inside.sh" debug all
+# The module on the debug kernel: group inside of inside.sh.
+exec "$(dirname "$0")/../inside.sh" debug inside
