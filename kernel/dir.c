@@ -145,6 +145,24 @@ void hf_dir_move_out(struct hf_tree *tree, struct hf_dir *dir)
 	hlist_add_head(&dir->sibling, &tree->outside);
 }
 
+bool hf_dir_shorten(const struct hf_dir **dir, u32 *len, u32 room)
+{
+	const struct hf_dir *d;
+	u64 total = *len;
+
+	for (d = *dir; d->parent; d = d->parent)
+		total += d->len + (total != 0);
+	if (total <= room)
+		return false;
+	if (*len)
+		total -= *len + ((*dir)->parent ? 1 : 0);
+	*len = 0;
+	for (d = *dir; d->parent && total > room; d = d->parent)
+		total -= d->len + (d->parent->parent ? 1 : 0);
+	*dir = d;
+	return true;
+}
+
 int hf_dir_path(const struct hf_tree *tree, const struct hf_dir *dir,
 		const char *name, u32 len, char *buf)
 {

@@ -212,8 +212,6 @@ static struct hf_entry *happened(struct hf_dirty *set, struct hf_entry *e,
 		e->who = *c->who;
 	else
 		hf_who_is_it(&e->who);
-	if (c->quiet)
-		e->told |= e->ops;
 	return e;
 }
 

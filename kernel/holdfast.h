@@ -6,7 +6,8 @@
  *   dir.c	marked directories: where each lies in its tree, and its path
  *   watch.c	fsnotify: marks, and what the events mean
  *   settle.c	waiting until what has returned is noted
- *   stores.c	the tracepoint: stores to shared mappings; files by their inode
+ *   place.c	superblocks with trees: files by their inode, and unmounts
+ *   stores.c	the tracepoint: stores to shared mappings
  *   dirty.c	the dirty set (dirty.h)
  *   tell.c	change events, pushed in batches
  *   netlink.c	the family, with netlink_change.c: changes in messages
@@ -18,7 +19,7 @@
  *			holds it for us in events about names)
  *   group->mark_mutex	(fsnotify's, while a mark is added or removed)
  *   hf_trees_lock	(mutex) the registry: which trees there are, and their consumers
- *   places_lock	(mutex, stores.c) which trees lie on which superblock
+ *   places_lock	(mutex, place.c) which trees lie on which superblock
  *   tree->lock		(spinlock) everything else of a tree: its directories, its
  *			dirty set, its flags
  *
@@ -173,6 +174,12 @@ void hf_dir_move_out(struct hf_tree *tree, struct hf_dir *dir);
  */
 int hf_dir_path(const struct hf_tree *tree, const struct hf_dir *dir,
 		const char *name, u32 len, char *buf);
+/**
+ * hf_dir_shorten() - take names off the end of a path until it has @room bytes at most
+ * @len: of the name in @dir; 0: the path is that of @dir itself
+ * Return: whether there were too many
+ */
+bool hf_dir_shorten(const struct hf_dir **dir, u32 *len, u32 room);
 /** hf_dir_next() - preorder below and with the root; start with NULL */
 struct hf_dir *hf_dir_next(const struct hf_tree *tree, struct hf_dir *dir);
 
@@ -197,8 +204,8 @@ void hf_watch_clear(struct hf_tree *tree);
 void hf_watch_prune(struct work_struct *work);
 /** hf_watch_note() - note a change in @dir, if that is a directory of the tree */
 void hf_watch_note(struct hf_tree *tree, struct inode *dir, const struct hf_change *c);
-/** hf_watch_note_all() - note the tree as a whole */
-void hf_watch_note_all(struct hf_tree *tree);
+/** hf_watch_note_all() - note the tree as a whole; @quiet: unless it is noted so */
+void hf_watch_note_all(struct hf_tree *tree, bool quiet);
 int hf_watch_init(void);
 /** hf_watch_exit() - wait until fsnotify has let go of all marks and groups */
 void hf_watch_exit(void);
@@ -213,22 +220,25 @@ int hf_settle(struct hf_tree *tree);
 /** hf_settle_lock() - a directory's i_rwsem, shared; false when it can't be had in some 100 ms */
 bool hf_settle_lock(struct inode *inode);
 
-/* stores.c; not locked */
+/* place.c; not locked */
 
 /**
- * hf_stores_begin() - a tree is about to be marked
+ * hf_place_begin() - a tree is about to be marked
  * @root: its root, which the caller holds
  * Return: 0, -ENOMEM
  */
-int hf_stores_begin(struct hf_tree *tree, struct inode *root);
-/**
- * hf_stores_end() - the tree's root is about to be let go of
- * @forever: its filesystem is being unmounted maybe: wait however long it takes
- * until no inode of it is held. Else for some seconds.
- *
- * May be called twice.
- */
-void hf_stores_end(struct hf_tree *tree, bool forever);
+int hf_place_begin(struct hf_tree *tree, struct inode *root);
+/** hf_place_end() - it is marked no more; may be called twice */
+void hf_place_end(struct hf_tree *tree);
+/** hf_place_note() - note a change of a file under each name that leads to it, in all trees */
+void hf_place_note(struct inode *inode, const struct hf_change *c);
+int hf_places_init(void);
+void hf_places_exit(void);
+
+/* stores.c; not locked */
+
+/** hf_stores_of() - how stores are noted in a tree that is new */
+void hf_stores_of(struct hf_tree *tree, const struct inode *root);
 /**
  * hf_stores_settle() - wait until the stores that were made before are noted
  *
@@ -236,8 +246,6 @@ void hf_stores_end(struct hf_tree *tree, bool forever);
  * Return: 0, -EAGAIN when that takes too long
  */
 int hf_stores_settle(struct hf_tree *tree);
-/** hf_stores_note() - note a change of a file under each name that leads to it, in all trees */
-void hf_stores_note(struct inode *inode, const struct hf_change *c);
 /** hf_stores_seen() - whether the tracepoint is there */
 bool hf_stores_seen(void);
 int hf_stores_init(void);

@@ -91,9 +91,12 @@ static int __init hf_init(void)
 	ret = hf_dirs_init();
 	if (ret)
 		return ret;
-	ret = hf_stores_init();
+	ret = hf_places_init();
 	if (ret)
 		goto err_dirs;
+	ret = hf_stores_init();
+	if (ret)
+		goto err_places;
 	ret = hf_watch_init();
 	if (ret)
 		goto err_stores;
@@ -113,6 +116,8 @@ err_watch:
 	hf_watch_exit();
 err_stores:
 	hf_stores_exit();
+err_places:
+	hf_places_exit();
 err_dirs:
 	hf_dirs_exit();
 	return ret;
@@ -136,8 +141,10 @@ static void __exit hf_exit(void)
 	 * marks, groups and trees.
 	 */
 	hf_watch_exit();
-	/* No tree is left that a store could be noted in. */
+	/* No tree is left that a store could be noted in, */
 	hf_stores_exit();
+	/* and nothing is kept that an unmount could wait for. */
+	hf_places_exit();
 	/* No mark is left, so no directory. */
 	hf_dirs_exit();
 	ledger_close();

@@ -46,24 +46,23 @@ static int put_change(struct sk_buff *skb, const struct hf_told *t, const char *
 	return 0;
 }
 
+/* what a change takes beside its path, at most */
+#define CHANGE_SIZE 160
+
 int hf_netlink_put(struct sk_buff *skb, const struct hf_tree *tree, const struct hf_told *told,
 		   bool alone, char *buf)
 {
 	struct hf_told t = *told;
+	u32 room = PATH_MAX - 1;
+	int len;
 
-	for (;;) {
-		int len = t.dir ? hf_dir_path(tree, t.dir, t.name, t.len, buf) : 0;
-		int err = len < 0 ? len : put_change(skb, &t, buf, len);
-
-		if (!t.dir || (err != -ENAMETOOLONG && !(err == -EMSGSIZE && alone)))
-			return err;
-		/* a name less: what it lay in holds it, if as a whole */
+	if (alone)
+		room = clamp_t(int, skb_tailroom(skb) - CHANGE_SIZE, 0, room);
+	/* what is left lies in a directory that holds it, if as a whole */
+	if (t.dir && hf_dir_shorten(&t.dir, &t.len, room))
 		t.state |= HOLDFAST_STATE_SUBTREE;
-		if (t.len)
-			t.len = 0;
-		else
-			t.dir = t.dir->parent;
-	}
+	len = t.dir ? hf_dir_path(tree, t.dir, t.name, t.len, buf) : 0;
+	return len < 0 ? len : put_change(skb, &t, buf, len);
 }
 
 /*

@@ -10,78 +10,54 @@
  * next store comes here again, and after its number was read: the number is taken
  * when the change is noted, which is later than the store, never earlier.
  *
- * Files wait in a table of fixed size, each once. When it is full the trees of
- * the superblock are noted as a whole.
- *
- * A kept inode may not outlive its filesystem. Whoever stores holds a mapping or a
- * file and thus the mount; a filesystem that is unmounted sends its trees' roots
- * away first (hf_stores_end()), which waits until nothing on it is kept, and
- * after that nothing is kept any more.
+ * Files wait in a table of fixed size, each once, and keep their place (place.c).
+ * When it is full the trees of the superblock are noted as a whole.
  *
  * Where pages are never cleaned (tmpfs) the tracepoint says nothing: there each
  * barrier looks for files that are mapped so.
- *
- * places_lock is held while trees are noted by their place, never while an inode
- * is let go of that a disk may have to be asked about.
  */
 #include <linux/backing-dev.h>
-#include <linux/dcache.h>
 #include <linux/fs.h>
 #include <linux/hashtable.h>
 #include <linux/jiffies.h>
 #include <linux/magic.h>
 #include <linux/moduleparam.h>
 #include <linux/rculist.h>
-#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/tracepoint.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
-#include "compat/compat.h"
-#include "holdfast.h"
+#include "place.h"
 
 #undef pr_fmt
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #define SETTLE_MS 100
-/* a frozen filesystem may keep an inode for longer than a request can wait */
-#define END_MS 5000
-/* names of a file beyond this: its trees are noted as a whole */
-#define ALIASES 64
 #define TABLE_BITS 8
 /* inodes that are looked at under one hold of a superblock's lock */
-#define LOOKS 4096
+#define LOOKS 512
 
-static char *tracepoint = "writeback_dirty_folio";
+/* the only one whose arguments the probe knows */
+#define TRACEPOINT "writeback_dirty_folio"
+
+static char *tracepoint = TRACEPOINT;
 module_param_named(stores_tracepoint, tracepoint, charp, 0444);
-MODULE_PARM_DESC(stores_tracepoint, "Tracepoint that fires when a clean page is written; empty: stores to shared mappings are not noted");
+MODULE_PARM_DESC(stores_tracepoint, "Tracepoint of a clean page that is written; empty: stores to shared mappings are not noted");
 
 static unsigned int stores_max = 1024;
 module_param(stores_max, uint, 0444);
 MODULE_PARM_DESC(stores_max, "Files whose stores may wait to be noted (default: 1024); beyond it the trees of their filesystem are noted as a whole");
 
-/* a superblock with trees */
-struct place {
-	struct list_head list;		/* places; RCU, changed under places_lock */
-	refcount_t refs;		/* the list's, and one for each inode that is kept */
-	struct super_block *sb;
-	struct list_head trees;		/* places_lock */
-	bool dead, full;		/* lock */
-	struct rcu_head rcu;
-};
-
 /* a file that was written */
 struct store {
 	struct hlist_node hash;		/* while it waits */
 	struct list_head list;		/* unused or waiting */
-	struct place *place;
-	struct inode *inode;
+	struct hf_place *place;		/* kept */
+	struct inode *inode;		/* with a reference; NULL: any of the place */
 	struct hf_who who;
+	u64 number;			/* of came, when it came to wait */
 	struct work_struct release;
 };
-
-static LIST_HEAD(places);
-static DEFINE_MUTEX(places_lock);
 
 /* What a probe changes. It runs with interrupts off, on any kernel. */
 static DEFINE_RAW_SPINLOCK(lock);
@@ -92,10 +68,10 @@ static DEFINE_HASHTABLE(by_inode, TABLE_BITS);	/* those that wait */
 /* how many came to wait, and how many of them are noted */
 static u64 came;
 static u64 done;
-static bool overflow;
 
 static DECLARE_WAIT_QUEUE_HEAD(settled);
-static struct workqueue_struct *wq;
+static struct workqueue_struct *note_wq;
+static struct workqueue_struct *release_wq;
 static struct tracepoint *tp;
 
 static void note_work(struct work_struct *work);
@@ -115,52 +91,48 @@ static struct store *find_waiting(const struct inode *inode)
 	return NULL;
 }
 
-/* It waits to be noted; lock held. Whether that is news to the work. */
-static bool wait_for_note(struct place *place, struct inode *inode)
+static void store_on(struct hf_place *place, struct inode *inode)
 {
-	struct store *s = find_waiting(inode);
+	struct store *s;
 
-	if (place->dead || s)
-		return false;
+	lockdep_assert_held(&lock);
+	if (find_waiting(inode))
+		return;
 	s = list_first_entry_or_null(&unused, struct store, list);
-	/* 0: on its way out, and still written */
-	if (!s || !atomic_inc_not_zero(&inode->i_count)) {
-		place->full = true;
-		overflow = true;
-		came++;
-		return true;
-	}
-	s->inode = inode;
-	s->place = place;
-	refcount_inc(&place->refs);
-	hf_who_is_it(&s->who);
-	hash_add(by_inode, &s->hash, (unsigned long)inode);
-	list_move_tail(&s->list, &waiting);
+	if (s && !hf_place_keep(place))
+		return;
 	came++;
-	return true;
+	if (s) {
+		/* it may be on its way out, and is still written */
+		s->inode = atomic_inc_not_zero(&inode->i_count) ? inode : NULL;
+		s->place = place;
+		s->number = came;
+		hf_who_is_it(&s->who);
+		if (s->inode)
+			hash_add(by_inode, &s->hash, (unsigned long)inode);
+		list_move_tail(&s->list, &waiting);
+	} else {
+		hf_place_fill(place);
+	}
+	queue_work(note_wq, &noting);
 }
 
 static noinline void stored(struct inode *inode)
 {
-	struct place *place;
+	struct hf_place *place;
 	unsigned long flags;
-	bool queue = false;
 
 	if (!S_ISREG(inode->i_mode))
 		return;
 	/* newer kernels call probes under SRCU only */
 	rcu_read_lock();
-	list_for_each_entry_rcu(place, &places, list) {
-		if (place->sb != inode->i_sb)
-			continue;
+	place = hf_place_find(inode->i_sb);
+	if (place) {
 		raw_spin_lock_irqsave(&lock, flags);
-		queue = wait_for_note(place, inode);
+		store_on(place, inode);
 		raw_spin_unlock_irqrestore(&lock, flags);
-		break;
 	}
 	rcu_read_unlock();
-	if (queue)
-		queue_work(wq, &noting);
 }
 
 static void on_dirty_folio(void *data, struct folio *folio, struct address_space *mapping)
@@ -170,211 +142,81 @@ static void on_dirty_folio(void *data, struct folio *folio, struct address_space
 }
 
 /*
- * Names.
- */
-
-static void put_place(struct place *place)
-{
-	if (refcount_dec_and_test(&place->refs))
-		kfree_rcu(place, rcu);
-}
-
-static struct place *find_place(const struct super_block *sb)
-{
-	struct place *place;
-
-	lockdep_assert_held(&places_lock);
-	list_for_each_entry(place, &places, list)
-		if (place->sb == sb)
-			return place;
-	return NULL;
-}
-
-static void note_all_trees(struct place *place)
-{
-	struct hf_tree *tree;
-
-	list_for_each_entry(tree, &place->trees, place)
-		hf_watch_note_all(tree);
-}
-
-struct alias {
-	struct inode *dir;	/* with a reference */
-	u32 len;
-	char name[NAME_MAX + 1];
-};
-
-/*
- * The name number @n that leads to @inode, of those that are known.
- * Return: whether there is one
- */
-static bool get_alias(struct inode *inode, unsigned int n, struct alias *alias)
-{
-	struct dentry *dentry;
-	bool found = false;
-
-	spin_lock(&inode->i_lock);
-	for_each_alias(dentry, inode) {
-		spin_lock(&dentry->d_lock);
-		if (!d_unhashed(dentry) && !IS_ROOT(dentry) && dentry->d_name.len <= NAME_MAX &&
-		    !n--) {
-			found = true;
-			/* as long as it hangs there its parent has an inode that is used */
-			alias->dir = d_inode(dentry->d_parent);
-			ihold(alias->dir);
-			alias->len = dentry->d_name.len;
-			memcpy(alias->name, dentry->d_name.name, alias->len);
-		}
-		spin_unlock(&dentry->d_lock);
-		if (found)
-			break;
-	}
-	spin_unlock(&inode->i_lock);
-	return found;
-}
-
-static void note_alias(struct place *place, const struct alias *alias, const struct hf_change *c)
-{
-	struct hf_change named = *c;
-	struct hf_tree *tree;
-
-	named.name = alias->name;
-	named.len = alias->len;
-	list_for_each_entry(tree, &place->trees, place)
-		hf_watch_note(tree, alias->dir, &named);
-}
-
-/* The caller has a reference to @inode. @alias: where there is room for one. */
-static void note_inode(struct inode *inode, const struct hf_change *c, struct alias *alias)
-{
-	struct place *place;
-	unsigned int n;
-
-	for (n = 0; alias && n < ALIASES && get_alias(inode, n, alias); n++) {
-		mutex_lock(&places_lock);
-		place = find_place(inode->i_sb);
-		if (place)
-			note_alias(place, alias, c);
-		mutex_unlock(&places_lock);
-		iput(alias->dir);
-	}
-	/* It has a name that nobody knows, or too many to look for. */
-	if (inode->i_nlink && (!n || n == ALIASES)) {
-		mutex_lock(&places_lock);
-		place = find_place(inode->i_sb);
-		if (place)
-			note_all_trees(place);
-		mutex_unlock(&places_lock);
-	}
-}
-
-void hf_stores_note(struct inode *inode, const struct hf_change *c)
-{
-	struct alias *alias = kmalloc(sizeof(*alias), GFP_KERNEL | __GFP_NOWARN);
-
-	note_inode(inode, c, alias);
-	kfree(alias);
-}
-
-/*
  * The works: one notes, in the order in which files came to wait. Then each is let
  * go of by a work of its own, as that may have to wait for a filesystem that is
  * frozen.
  */
 
-static void note_full(void)
-{
-	struct place *place;
-	bool full;
-
-	list_for_each_entry(place, &places, list) {
-		raw_spin_lock_irq(&lock);
-		full = place->full;
-		place->full = false;
-		raw_spin_unlock_irq(&lock);
-		if (full)
-			note_all_trees(place);
-	}
-}
-
 /* From here on a store makes it wait again. */
-static struct store *next_waiting(u64 *so_far, bool *full)
+static struct store *next_waiting(u64 *so_far)
 {
 	struct store *s;
 
 	raw_spin_lock_irq(&lock);
 	s = list_first_entry_or_null(&waiting, struct store, list);
 	if (s) {
-		hash_del(&s->hash);
+		if (s->inode)
+			hash_del(&s->hash);
 		list_del_init(&s->list);
 	}
-	*full = overflow;
-	overflow = false;
-	*so_far = came;
+	*so_far = s ? s->number : came;
 	raw_spin_unlock_irq(&lock);
 	return s;
 }
 
-static void note_store(struct store *s)
+static void noted(u64 so_far)
 {
-	const struct hf_change c = {
-		.ops = HOLDFAST_OP_MODIFY, .set = HOLDFAST_STATE_OPEN, .who = &s->who,
-	};
-	static struct alias alias;	/* the work's, which never runs twice at a time */
-
-	note_inode(s->inode, &c, &alias);
-}
-
-static void note_work(struct work_struct *work)
-{
-	/* a filesystem that waits for memory may wait for us */
-	unsigned int flags = memalloc_nofs_save();
-	struct store *s;
-	bool full;
-	u64 so_far;
-
-	for (;;) {
-		s = next_waiting(&so_far, &full);
-		if (full) {
-			mutex_lock(&places_lock);
-			note_full();
-			mutex_unlock(&places_lock);
-		}
-		if (!s)
-			break;
-		note_store(s);
-		queue_work(wq, &s->release);
-		cond_resched();
-	}
-	memalloc_nofs_restore(flags);
 	raw_spin_lock_irq(&lock);
 	done = so_far;
 	raw_spin_unlock_irq(&lock);
 	wake_up_all(&settled);
 }
 
+static void note_work(struct work_struct *work)
+{
+	struct store *s;
+	u64 so_far;
+
+	do {
+		s = next_waiting(&so_far);
+		/* those for which there was no room came before */
+		hf_places_note_full();
+		if (s) {
+			const struct hf_change c = {
+				.ops = HOLDFAST_OP_MODIFY, .set = HOLDFAST_STATE_OPEN,
+				.who = &s->who,
+			};
+
+			if (s->inode)
+				hf_place_note(s->inode, &c);
+			else
+				hf_place_note_all(s->place);
+			queue_work(release_wq, &s->release);
+		}
+		/* others may come for ever; what came before is noted */
+		noted(so_far);
+		cond_resched();
+	} while (s);
+}
+
 static void release_work(struct work_struct *work)
 {
 	struct store *s = container_of(work, struct store, release);
-	struct place *place = s->place;
+	struct hf_place *place = s->place;
 
 	iput(s->inode);
 	raw_spin_lock_irq(&lock);
 	list_add(&s->list, &unused);
 	raw_spin_unlock_irq(&lock);
-	put_place(place);
-	wake_up_all(&settled);
+	hf_place_release(place);
 }
 
 /*
  * Where no store is seen.
  */
 
-/*
- * Note what is mapped by who may write, unless it is noted already. places_lock
- * is held, and to let go of an inode takes no disk here.
- */
-static void look_for_mapped(struct place *place)
+/* Note what is mapped by who may write, unless it is noted already. @place is kept. */
+static void look_for_mapped(struct hf_place *place)
 {
 	/* not whoever asks for the barrier; who did is not known */
 	static const struct hf_who nobody = { .uid = -1, .loginuid = -1 };
@@ -382,10 +224,9 @@ static void look_for_mapped(struct place *place)
 		.ops = HOLDFAST_OP_MODIFY, .quiet = true, .who = &nobody,
 		.set = HOLDFAST_STATE_OPEN | HOLDFAST_STATE_MAPPED,
 	};
-	static struct alias alias;	/* places_lock */
-	struct super_block *sb = place->sb;
+	struct super_block *sb = hf_place_sb(place);
 	struct inode *inode, *last = NULL;
-	unsigned int looks = 0, n;
+	unsigned int looks = 0;
 
 	spin_lock(&sb->s_inode_list_lock);
 	list_for_each_entry(inode, &sb->s_inodes, i_sb_list) {
@@ -395,10 +236,8 @@ static void look_for_mapped(struct place *place)
 		if ((!mapped && ++looks % LOOKS) || !igrab(inode))
 			continue;
 		spin_unlock(&sb->s_inode_list_lock);
-		for (n = 0; mapped && get_alias(inode, n, &alias); n++) {
-			note_alias(place, &alias, &c);
-			iput(alias.dir);
-		}
+		if (mapped)
+			hf_place_note(inode, &c);
 		iput(last);
 		last = inode;
 		cond_resched();
@@ -420,6 +259,7 @@ static bool all_noted(u64 so_far)
 
 int hf_stores_settle(struct hf_tree *tree)
 {
+	struct hf_place *place;
 	u64 so_far;
 
 	raw_spin_lock_irq(&lock);
@@ -428,18 +268,16 @@ int hf_stores_settle(struct hf_tree *tree)
 	if (wait_event_killable_timeout(settled, all_noted(so_far),
 					msecs_to_jiffies(SETTLE_MS)) <= 0)
 		return -EAGAIN;
-	if (!tree->unseen)
-		return 0;
-	mutex_lock(&places_lock);
-	/* once its root is gone its superblock may be, too */
-	if (!list_empty(&tree->place))
-		look_for_mapped(find_place(tree->sb));
-	mutex_unlock(&places_lock);
+	place = tree->unseen ? hf_place_of(tree) : NULL;
+	if (place) {
+		look_for_mapped(place);
+		hf_place_release(place);
+	}
 	return 0;
 }
 
 /*
- * Trees.
+ * Begin and end.
  */
 
 bool hf_stores_seen(void)
@@ -447,72 +285,21 @@ bool hf_stores_seen(void)
 	return tp;
 }
 
-int hf_stores_begin(struct hf_tree *tree, struct inode *root)
+void hf_stores_of(struct hf_tree *tree, const struct inode *root)
 {
-	struct super_block *sb = root->i_sb;
-	bool cleaned = sb->s_bdi->capabilities & BDI_CAP_WRITEBACK;
-	struct place *place, *new;
-
-	tree->unseen = !cleaned;
+	const struct super_block *sb = root->i_sb;
 	/* the pages of an overlay are those of the layer below */
-	tree->stores = (tp || !cleaned) && sb->s_magic != OVERLAYFS_SUPER_MAGIC;
+	bool overlay = sb->s_magic == OVERLAYFS_SUPER_MAGIC;
+	/* pages of DAX are the device itself */
+	bool cleaned = (sb->s_bdi->capabilities & BDI_CAP_WRITEBACK) && !IS_DAX(root);
 
-	new = kzalloc(sizeof(*new), GFP_KERNEL);
-	if (!new)
-		return -ENOMEM;
-	refcount_set(&new->refs, 1);
-	new->sb = sb;
-	INIT_LIST_HEAD(&new->trees);
-
-	mutex_lock(&places_lock);
-	place = find_place(sb);
-	if (!place) {
-		place = new;
-		new = NULL;
-		list_add_tail_rcu(&place->list, &places);
-	}
-	list_add_tail(&tree->place, &place->trees);
-	mutex_unlock(&places_lock);
-	kfree(new);
-	return 0;
+	tree->unseen = !cleaned && !overlay;
+	tree->stores = (tp || !cleaned) && !overlay;
 }
-
-void hf_stores_end(struct hf_tree *tree, bool forever)
-{
-	struct place *place = NULL;
-
-	mutex_lock(&places_lock);
-	if (!list_empty(&tree->place)) {
-		place = find_place(tree->sb);
-		list_del_init(&tree->place);
-		if (list_empty(&place->trees)) {
-			list_del_rcu(&place->list);
-			/* from here on no probe keeps anything */
-			raw_spin_lock_irq(&lock);
-			place->dead = true;
-			raw_spin_unlock_irq(&lock);
-		} else {
-			place = NULL;
-		}
-	}
-	mutex_unlock(&places_lock);
-	if (!place)
-		return;
-	if (forever)
-		wait_event(settled, refcount_read(&place->refs) == 1);
-	else
-		wait_event_timeout(settled, refcount_read(&place->refs) == 1,
-				   msecs_to_jiffies(END_MS));
-	put_place(place);
-}
-
-/*
- * Begin and end.
- */
 
 static void find_tracepoint(struct tracepoint *t, void *priv)
 {
-	if (!strcmp(t->name, tracepoint))
+	if (!strcmp(t->name, TRACEPOINT))
 		tp = t;
 }
 
@@ -520,7 +307,8 @@ static int watch_stores(void)
 {
 	int ret;
 
-	for_each_kernel_tracepoint(find_tracepoint, NULL);
+	if (!strcmp(tracepoint, TRACEPOINT))
+		for_each_kernel_tracepoint(find_tracepoint, NULL);
 	ret = tp ? tracepoint_probe_register(tp, on_dirty_folio, NULL) : -ENOENT;
 	if (!ret)
 		return 0;
@@ -543,17 +331,23 @@ int __init hf_stores_init(void)
 		INIT_WORK(&table[i].release, release_work);
 		list_add_tail(&table[i].list, &unused);
 	}
+	/* an unmount waits for both, and memory may be waiting for that */
 	ret = -ENOMEM;
-	wq = alloc_workqueue("holdfast_stores", WQ_UNBOUND | WQ_HIGHPRI, 0);
-	if (!wq)
+	note_wq = alloc_workqueue("holdfast_stores", WQ_UNBOUND | WQ_HIGHPRI | WQ_MEM_RECLAIM, 0);
+	if (!note_wq)
 		goto err_table;
+	release_wq = alloc_workqueue("holdfast_release", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	if (!release_wq)
+		goto err_note;
 	ret = watch_stores();
 	if (ret)
-		goto err_wq;
+		goto err_release;
 	return 0;
 
-err_wq:
-	destroy_workqueue(wq);
+err_release:
+	destroy_workqueue(release_wq);
+err_note:
+	destroy_workqueue(note_wq);
 err_table:
 	kvfree(table);
 	return ret;
@@ -565,8 +359,7 @@ void hf_stores_exit(void)
 		tracepoint_probe_unregister(tp, on_dirty_folio, NULL);
 		tracepoint_synchronize_unregister();
 	}
-	/* one round queues works of another kind, and waits for those as well */
-	destroy_workqueue(wq);
+	destroy_workqueue(note_wq);
+	destroy_workqueue(release_wq);
 	kvfree(table);
-	/* places are freed by RCU, without us */
 }

@@ -20,6 +20,8 @@
 
 /* events that are dropped under one hold of the lock */
 #define DROPS 256
+/* messages of one tree before it is the turn of others */
+#define TURNS 16
 
 static struct kthread_worker *worker;
 
@@ -173,12 +175,29 @@ static bool news(struct hf_tree *tree)
 	return ret;
 }
 
+/* Queue the work that runs once more, behind those that wait. */
+static bool again(struct hf_tree *tree)
+{
+	bool queued;
+
+	cond_resched();
+	spin_lock(&tree->lock);
+	queue(tree);
+	queued = !tree->dying;
+	spin_unlock(&tree->lock);
+	return queued;
+}
+
 void hf_tell_work(struct kthread_work *work)
 {
 	struct hf_tree *tree = container_of(work, struct hf_tree, tell);
+	unsigned int turns = 0;
 	char *buf = NULL;
 
 	while (news(tree)) {
+		/* others wait for the thread, too */
+		if (++turns > TURNS && again(tree))
+			break;
 		if (!hf_netlink_heard()) {
 			spin_lock(&tree->lock);
 			tell_nobody(tree, DROPS);

@@ -180,14 +180,17 @@ struct hf_tree *hf_tree_add(const struct hf_tree_spec *spec, bool *resumed)
 		*resumed = !IS_ERR(ret);
 		return ret;
 	}
-	err = hf_stores_begin(tree, file_inode(spec->root));
+	hf_stores_of(tree, file_inode(spec->root));
+	err = hf_place_begin(tree, file_inode(spec->root));
 	if (!err)
 		err = hf_watch_root(tree, spec->root);
 	/* deleted before it was marked: nothing would ever say so */
 	if (!err && !file_inode(spec->root)->i_nlink)
 		err = -ESTALE;
 	if (err) {
-		hf_tree_del(tree, spec->portid);
+		/* it may have been deleted before it was anywhere */
+		if (hf_tree_del(tree, spec->portid))
+			hf_place_end(tree);
 		hf_tree_put(tree);
 		return ERR_PTR(err);
 	}

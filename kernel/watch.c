@@ -150,10 +150,10 @@ void hf_watch_note(struct hf_tree *tree, struct inode *dir, const struct hf_chan
 	fsnotify_put_mark(mark);
 }
 
-void hf_watch_note_all(struct hf_tree *tree)
+void hf_watch_note_all(struct hf_tree *tree, bool quiet)
 {
 	spin_lock(&tree->lock);
-	if (tree->root) {
+	if (tree->root && !(quiet && tree->dirty.all_id)) {
 		hf_dirty_all(&tree->dirty);
 		hf_tell_whole(tree);
 	}
@@ -326,7 +326,7 @@ static void changed(struct hf_tree *tree, struct hf_dir *dir, u32 mask, const vo
 		 */
 		if (dentry && unlikely(d_unhashed(dentry))) {
 			if (d_really_is_positive(dentry) && d_inode(dentry)->i_nlink)
-				hf_stores_note(d_inode(dentry), &c);
+				hf_place_note(d_inode(dentry), &c);
 			return;
 		}
 	}
@@ -402,7 +402,7 @@ static void freeing_mark(struct fsnotify_mark *mark, struct fsnotify_group *grou
 	struct hf_dir *dir = dir_of(mark);
 	struct hf_change c = { .ops = HOLDFAST_OP_DELETE };
 	struct hf_entry *spare = NULL;
-	bool linked, root = false;
+	bool linked;
 
 	spin_lock(&tree->lock);
 	if (noted_below(dir)) {
@@ -425,8 +425,7 @@ static void freeing_mark(struct fsnotify_mark *mark, struct fsnotify_group *grou
 	}
 	/* if it is not, whoever took it out ends it */
 	if (linked) {
-		root = dir == tree->root;
-		if (root && !tree->dying)
+		if (dir == tree->root && !tree->dying)
 			tree->lost = true;
 		forget(tree, dir);
 		prune_later(tree);
@@ -434,8 +433,6 @@ static void freeing_mark(struct fsnotify_mark *mark, struct fsnotify_group *grou
 	}
 	spin_unlock(&tree->lock);
 	hf_entry_free(spare);
-	if (root)
-		hf_stores_end(tree, true);
 	if (linked)
 		fsnotify_put_mark(mark);
 }
@@ -555,11 +552,10 @@ void hf_watch_clear(struct hf_tree *tree)
 	if (root)
 		forget(tree, root);
 	spin_unlock(&tree->lock);
-	/* before the mark, which keeps an unmount waiting */
-	hf_stores_end(tree, false);
 	if (root)
 		end_mark(tree, root);
 	end_outside(tree);
+	hf_place_end(tree);
 }
 
 int __init hf_watch_init(void)
