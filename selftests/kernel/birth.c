@@ -345,7 +345,7 @@ static void one(char *arg)
 	if (n < 4 || chdir(dir))
 		die(arg, errno);
 	arrivals(name);
-	barriers(name, n / 4);
+	barriers(name, n / 2);
 	births(name, n, !strcmp(name, "dirsync"));
 	moves(name, n / 4);
 	printf("# %s: %ld s\n", name, (long)(time(NULL) - begun));
