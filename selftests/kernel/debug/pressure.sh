@@ -12,12 +12,12 @@ modprobe holdfast || { echo "Bail out! the module cannot be loaded"; exit 1; }
 group=/sys/fs/cgroup/pressure.$$
 echo +memory >/sys/fs/cgroup/cgroup.subtree_control && mkdir $group ||
 	skip_all "there are no memory cgroups"
-echo 0 >$group/memory.swap.max 2>/dev/null
 echo "$((${HIGH:-6} << 20))" >$group/memory.high
 echo "$((${MAX:-64} << 20))" >$group/memory.max
 
-# the third bit: without a word
-(while :; do echo 7 >/proc/sys/vm/drop_caches; sleep 0.5; done) &
+# 4: without a word
+echo 4 >/proc/sys/vm/drop_caches
+(while echo 3 >/proc/sys/vm/drop_caches; do sleep 0.5; done) &
 dropper=$!
 trap 'kill $dropper; wait $dropper 2>/dev/null; rmdir $group' EXIT
 trap 'exit 1' INT TERM HUP
