@@ -132,11 +132,15 @@ static void note(struct hf_tree *tree, struct hf_dir *dir, const struct hf_chang
 		note_with_memory(tree, dir, c, always);
 }
 
-/* Whether a tree of a single file is not concerned. */
-static bool other_name(const struct hf_tree *tree, const struct hf_change *c)
+static noinline bool other_file(const struct hf_tree *tree, const struct hf_change *c)
 {
-	return tree->file &&
-	       (c->len != tree->file_len || memcmp(c->name, tree->file, c->len));
+	return c->len != tree->file_len || memcmp(c->name, tree->file, c->len);
+}
+
+/* Whether a tree of a single file is not concerned. */
+static __always_inline bool other_name(const struct hf_tree *tree, const struct hf_change *c)
+{
+	return unlikely(tree->file) && other_file(tree, c);
 }
 
 void hf_watch_note(struct hf_tree *tree, struct inode *dir, const struct hf_change *c)

@@ -70,7 +70,8 @@ echo "missing:$bad" >"$d/log"
 what "modinfo is complete" $?
 parms=$(modinfo -p "$ko" | sed 's/:.*//' | sort | tr '\n' ' ')
 modinfo -p "$ko" >"$d/log"
-[ "$parms" = "dirty_max marks_max " ] && ! modinfo -p "$ko" | grep -qv ':..*(ulong)$'
+[ "$parms" = "dirty_max marks_max stores_max stores_tracepoint " ] &&
+	! modinfo -p "$ko" | grep -qv ':..*([a-z]*)$'
 what "every parameter is described" $?
 
 make -s DESTDIR="$d/root" module-uninstall >"$d/log" 2>&1 && ! find "$d/root" -type f | grep . >>"$d/log"

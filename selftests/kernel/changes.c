@@ -269,7 +269,7 @@ static void filesystem(int fs, const char *dir, int kernel)
 static int kernel_column(void)
 {
 	struct utsname u;
-	int major, minor;
+	int major = 0, minor = 0;
 
 	if (uname(&u) || sscanf(u.release, "%d.%d", &major, &minor) != 2)
 		die("uname", EINVAL);

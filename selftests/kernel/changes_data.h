@@ -158,19 +158,18 @@ static int do_clone_range(void)
 
 static int do_dedupe(void)
 {
-	struct {
-		struct file_dedupe_range r;
-		struct file_dedupe_range_info i;
-	} d = {
-		.r = { .src_length = BLOCK, .dest_count = 1 },
-		.i = { .dest_fd = fd[0] },
-	};
+	union {
+		struct file_dedupe_range range;
+		char room[sizeof(struct file_dedupe_range) + sizeof(struct file_dedupe_range_info)];
+	} d = { .range = { .src_length = BLOCK, .dest_count = 1 } };
+	struct file_dedupe_range_info *i = d.range.info;
 
+	i->dest_fd = fd[0];
 	if (ioctl(fd[1], FIDEDUPERANGE, &d))
 		return errno;
-	if (d.i.status)
-		return d.i.status < 0 ? -d.i.status : EILSEQ;
-	return d.i.bytes_deduped == BLOCK ? 0 : EIO;
+	if (i->status)
+		return i->status < 0 ? -i->status : EILSEQ;
+	return i->bytes_deduped == BLOCK ? 0 : EIO;
 }
 
 static int do_sendfile(void)
