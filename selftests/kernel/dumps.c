@@ -141,7 +141,11 @@ static pid_t writer(void)
 	char path[32];
 	pid_t pid = fork();
 
-	for (unsigned int k = 0; !pid; k++) {
+	if (pid) {
+		must(pid);
+		return pid;
+	}
+	for (unsigned int k = 0;; k++) {
 		int d = k % DIRS, i = k * 7919 % NAMES;
 
 		make(d, i);
@@ -151,8 +155,6 @@ static pid_t writer(void)
 			unlink(path);
 		}
 	}
-	must(pid);
-	return pid;
 }
 
 static void stop(pid_t pid)
