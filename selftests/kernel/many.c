@@ -120,7 +120,7 @@ static void cycles(void)
 		uint32_t id = i % 3 ? tree_add_all(&nl, "c", "one") : tree_add(&nl, "c", "one");
 		struct hf_nlmsg m;
 
-		wrong += id != last + 1;
+		wrong += last && id != last + 1;
 		last = id;
 		if (i % 4 == 1) {
 			/* who comes too early, and too late */
