@@ -38,7 +38,7 @@ trap 'exit 1' INT TERM HUP
 # shellcheck disable=SC2016
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' \
 	'Component: main' 2>/dev/null | head -n 1)
-mirror=${mirror:-http://deb.debian.org/debian}
+[ -n "$mirror" ] || die "apt knows no mirror of Debian here; was 'apt-get update' run?"
 apt_conf() {
 	apt-config dump --no-empty --format '%F "%v";%n' Acquire |
 		grep -i -E '^Acquire::(Check-|http|https|Retries)'
