@@ -119,7 +119,7 @@ deps:  ## install what is missing (Debian, root); DEPS=0 leaves that to you
 	@[ "$(DEPS)" = 0 ] || scripts/deps.sh build check cluster vm
 
 .PHONY: check
-check: deps  ## run every test and check (under 23 minutes)
+check: deps  ## run every test and check (under 45 minutes on two cores)
 	$(SUBMAKE) tests modules
 	@$(PROVE) $(T_FIRST) $(TEST_BIN) $(T_SCRIPTS)
 
@@ -145,7 +145,7 @@ check-kernel: deps  ## test the module alone, on the kernels in KERNELS
 # minutes for each, and the kernel is built first: not for every day
 PROVE_DEBUG = prove --timer -j$(JOBS) -e 'timeout -k 20 7200'
 .PHONY: check-debug
-check-debug:  ## test the module on a kernel that finds bugs (KASAN, lockdep, …; under 2 hours)
+check-debug:  ## test the module on a kernel that finds bugs (KASAN, lockdep, …; hours)
 	@[ "$(DEPS)" = 0 ] || scripts/deps.sh build check vm debug
 	$(SUBMAKE) tests
 	+@$(MAKE) --no-print-directory modules KERNELS=debug
