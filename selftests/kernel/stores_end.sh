@@ -38,6 +38,10 @@ done
 ! dmesg | grep -i 'busy inodes\|still in use'
 ok $? "P9: no inode was held any more"
 
+# With code being patched under it, qemu's emulation of several processors runs into
+# breakpoints that are no more (any tracepoint will do, and no module of ours).
+others=$(ls -d /sys/devices/system/cpu/cpu[1-9]* 2>/dev/null)
+for cpu in $others; do echo 0 >"$cpu/online"; done
 stores_end -w "$PWD/work" &
 pid=$!
 i=0 noted=0
@@ -55,5 +59,6 @@ ok $? "X2: which was noted, $noted times"
 [ $i = 20 ] && [ $noted != 0 ] || sed 's/^/# /' said
 kill $pid
 wait $pid 2>/dev/null
+for cpu in $others; do echo 1 >"$cpu/online"; done
 echo "1..$n"
 exit $failed
