@@ -142,7 +142,7 @@ class Node:
         direct = "on" if c.direct else "off"
         cache = f"format=raw,cache.direct={direct},cache.no-flush=on,file.locking=off"
         cmd = ["qemu-system-x86_64", "-name", self.name, "-nodefaults", "-no-user-config",
-               "-accel", "tcg", "-cpu", "max", "-m", str(c.memory), "-smp", str(c.cpus),
+               "-accel", c.accel, "-cpu", "max", "-m", str(c.memory), "-smp", str(c.cpus),
                "-display", "none", "-no-reboot",
                "-kernel", c.kernel.vmlinuz, "-initrd", f"/proc/self/fd/{c.image.fileno()}",
                "-append", f"{CMDLINE} hf.node={self.number} {c.append}".strip(),

@@ -25,9 +25,10 @@ the module, or that cut a machine's power.
     vm.main(test)
 
 Cluster(kernel, nodes=1, disk_mb=64, own_mb=256, memory=None, cpus=2, tools=[],
-modules=[], files=[(source, destination)], append="", icount=False): tools are programs of this
-machine to take along, modules those of the kernel that may be loaded, append goes
-to the kernel's command line, icount makes its clock count instructions (cpus=1).
+modules=[], files=[(source, destination)], append="", icount=False, accel="tcg"): tools are programs of
+this machine to take along, modules those of the kernel that may be loaded, append goes
+to the kernel's command line, icount makes its clock count instructions (cpus=1), accel
+is qemu's -accel.
 holdfast, holdfastd and holdfast.ko
 ($HF_BUILD/kernel/RELEASE/) are taken along when they were built. c.dir is a
 temporary directory (kept with KEEP=1); c.nodes[i].console is a file.
@@ -125,11 +126,11 @@ class Cluster:
     """Machines that share a disk and a network."""
 
     def __init__(self, version, nodes=1, disk_mb=64, own_mb=256, memory=None, cpus=2,
-                 tools=(), modules=(), files=(), append="", icount=False):
+                 tools=(), modules=(), files=(), append="", icount=False, accel="tcg"):
         for tool in ("qemu-system-x86_64", "setpriv"):
             initrd.which(tool)
         self.kernel = kernel(version)
-        self.own_mb, self.cpus, self.icount = own_mb, cpus, icount
+        self.own_mb, self.cpus, self.icount, self.accel = own_mb, cpus, icount, accel
         self.memory = memory or self.kernel.memory
         self.append = f"{self.kernel.append} {append}"
         # open for as long as machines may be started: others may remove its name
