@@ -230,8 +230,17 @@ bool hf_settle_lock(struct inode *inode);
 int hf_place_begin(struct hf_tree *tree, struct inode *root);
 /** hf_place_end() - it is marked no more; may be called twice */
 void hf_place_end(struct hf_tree *tree);
-/** hf_place_note() - note a change of a file under each name that leads to it, in all trees */
-void hf_place_note(struct inode *inode, const struct hf_change *c);
+struct hf_aliases;
+/**
+ * hf_place_note() - note a change of a file under each name that leads to it, in all trees
+ * @inode: the file; the caller holds it
+ * @c: what happened; without a name
+ * @aliases: receives what hf_aliases_put() is to let go of, for who must not wait for a
+ *	filesystem that is frozen; NULL: done at once
+ */
+void hf_place_note(struct inode *inode, const struct hf_change *c, struct hf_aliases **aliases);
+/** hf_aliases_put() - let go of the directories of names; NULL is none. Sleeps */
+void hf_aliases_put(struct hf_aliases *aliases);
 int hf_places_init(void);
 void hf_places_exit(void);
 

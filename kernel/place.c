@@ -284,14 +284,14 @@ struct alias {
 	char name[NAME_MAX + 1];
 };
 
-struct aliases {
+struct hf_aliases {
 	unsigned int n;
 	bool more;		/* than there is room for */
 	struct alias at[ALIASES];
 };
 
 /* The names that lead to @inode, of those that are known: as they are at one moment. */
-static void get_aliases(struct inode *inode, struct aliases *a)
+static void get_aliases(struct inode *inode, struct hf_aliases *a)
 {
 	struct dentry *dentry;
 
@@ -330,11 +330,20 @@ static void note_alias(struct hf_place *place, const struct alias *alias,
 		hf_watch_note(tree, alias->dir, &named);
 }
 
-void hf_place_note(struct inode *inode, const struct hf_change *c)
+void hf_aliases_put(struct hf_aliases *aliases)
+{
+	unsigned int i;
+
+	for (i = 0; aliases && i < aliases->n; i++)
+		iput(aliases->at[i].dir);
+	kfree(aliases);
+}
+
+void hf_place_note(struct inode *inode, const struct hf_change *c, struct hf_aliases **aliases)
 {
 	/* what is freed for the sake of memory may want the lock */
 	unsigned int flags = memalloc_nofs_save(), i;
-	struct aliases *a = kmalloc(sizeof(*a), GFP_KERNEL | __GFP_NOWARN);
+	struct hf_aliases *a = kmalloc(sizeof(*a), GFP_KERNEL | __GFP_NOWARN);
 	struct hf_place *place;
 
 	if (a)
@@ -347,10 +356,11 @@ void hf_place_note(struct inode *inode, const struct hf_change *c)
 	if (place && inode->i_nlink && (!a || !a->n || a->more))
 		note_all(place, c->quiet);
 	mutex_unlock(&places_lock);
-	for (i = 0; a && i < a->n; i++)
-		iput(a->at[i].dir);
-	kfree(a);
 	memalloc_nofs_restore(flags);
+	if (aliases)
+		*aliases = a;
+	else
+		hf_aliases_put(a);
 }
 
 int __init hf_places_init(void)

@@ -54,6 +54,7 @@ struct store {
 	struct list_head list;		/* unused or waiting */
 	struct hf_place *place;		/* kept */
 	struct inode *inode;		/* with a reference; NULL: any of the place */
+	struct hf_aliases *aliases;		/* under which it was noted */
 	struct hf_who who;
 	u64 number;			/* of came, when it came to wait */
 	struct work_struct release;
@@ -188,7 +189,7 @@ static void note_work(struct work_struct *work)
 			};
 
 			if (s->inode)
-				hf_place_note(s->inode, &c);
+				hf_place_note(s->inode, &c, &s->aliases);
 			else
 				hf_place_note_all(s->place);
 			queue_work(release_wq, &s->release);
@@ -204,6 +205,8 @@ static void release_work(struct work_struct *work)
 	struct store *s = container_of(work, struct store, release);
 	struct hf_place *place = s->place;
 
+	hf_aliases_put(s->aliases);
+	s->aliases = NULL;
 	iput(s->inode);
 	raw_spin_lock_irq(&lock);
 	list_add(&s->list, &unused);
@@ -237,7 +240,7 @@ static void look_for_mapped(struct hf_place *place)
 			continue;
 		spin_unlock(&sb->s_inode_list_lock);
 		if (mapped)
-			hf_place_note(inode, &c);
+			hf_place_note(inode, &c, NULL);
 		iput(last);
 		last = inode;
 		cond_resched();

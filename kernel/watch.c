@@ -330,7 +330,7 @@ static void changed(struct hf_tree *tree, struct hf_dir *dir, u32 mask, const vo
 		 */
 		if (dentry && unlikely(d_unhashed(dentry))) {
 			if (d_really_is_positive(dentry) && d_inode(dentry)->i_nlink)
-				hf_place_note(d_inode(dentry), &c);
+				hf_place_note(d_inode(dentry), &c, NULL);
 			return;
 		}
 	}

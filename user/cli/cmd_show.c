@@ -39,7 +39,7 @@ static void sentences(struct json_object *o)
 	if (!jint(u, "count"))
 		say("it held nothing that was not confirmed\n");
 	else
-		say("%lld change%s here %s never confirmed", (long long)jint(u, "count"), jint(u, "count") == 1 ? "" : "s",
+		say("%lld change%s here %s never confirmed, or lost with the power", (long long)jint(u, "count"), jint(u, "count") == 1 ? "" : "s",
 		    jint(u, "count") == 1 ? "was" : "were");
 	if (jint(u, "count") && *jstr(u, "displaced"))
 		say(", kept aside as %s (holdfast displaced list %s)\n", jstr(u, "displaced"), name);
