@@ -34,7 +34,7 @@ trap 'exit 1' INT TERM HUP
 mkdir ext4 dirsync
 truncate -s 48M image && mke2fs -q -t ext4 image && mount -o loop,dirsync image dirsync ||
 	{ echo "Bail out! there is nothing to mount"; exit 1; }
-sh -c "echo \$\$ >$group/cgroup.procs && exec storm -s ${SEED:-3} -n ${CHANGES:-150} \
+sh -c "echo \$\$ >$group/cgroup.procs && exec storm -s ${SEED:-3} -n ${CHANGES:-20} \
 	dirsync=dirsync,nested ext4=ext4,nested dirty=ext4,dirty=2000" >storm.log 2>&1
 status=$?
 relay "pressure" storm.log
