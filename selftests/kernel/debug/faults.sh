@@ -54,7 +54,7 @@ done
 mkdir bin
 printf '#!/bin/sh\nuntil %s "$@" 2>/dev/null; do :; done\n' "$(command -v modprobe)" >bin/modprobe
 chmod +x bin/modprobe
-for t in life.sh stores.sh netlink cli.sh attack.sh; do
+for t in life.sh stores.sh netlink attack.sh; do
 	mkdir weather
 	fail_slab 5
 	(cd weather && PATH=$PWD/../bin:$PATH timeout 600 "$here/$t" >"../$t.log" 2>&1)

@@ -19,12 +19,12 @@ squeeze() {
 	while read -r now <$group/memory.current; do
 		echo $((now / 2)) >$group/memory.high
 		echo max >$group/memory.high
-		sleep 0.3
+		sleep 2
 	done
 }
 # 4: without a word
 echo 4 >/proc/sys/vm/drop_caches
-(while echo 3 >/proc/sys/vm/drop_caches; do sleep 0.5; done) &
+(while echo 3 >/proc/sys/vm/drop_caches; do sleep 3; done) &
 dropper=$!
 squeeze &
 squeezer=$!
