@@ -110,6 +110,7 @@ HF_API int hf_keygen(const char *conf, const char *path, struct hf_err *err);
  * @size: size in bytes when @dev is a regular file that must be created; 0 to
  *        take the size it has
  * @force: overwrite a foreign or an existing quorum disk
+ * @nodes_max: nodes that hf_disk_grow() can make areas for, up to 64; 0 for four more than @nodes
  */
 struct hf_format {
 	const char *cluster;
@@ -118,12 +119,25 @@ struct hf_format {
 	unsigned resources;
 	uint64_t size;
 	int force;
+	unsigned nodes_max;
 };
 
 /** hf_disk_format() - make @dev a quorum disk under the configured key.
  *  HF_REFUSED when @dev carries something (names what) and @f->force is 0. */
 HF_API int hf_disk_format(const char *conf, const char *dev, const struct hf_format *f,
 			  struct hf_err *err);
+
+/**
+ * hf_disk_grow() - use what @dev became larger by, and make areas for more nodes
+ * @conf: configuration, as for hf_connect()
+ * @dev: the quorum disk; daemons may use it meanwhile, and use what is new within a heartbeat
+ * @nodes: so many nodes in all; 0 to leave their number
+ * @json: receives {"size":…,"nodes_max":…,"areas":[{"slot":…,"area_size":…,"grown":…}]}
+ *
+ * HF_REFUSED when it did not become larger, when there would be fewer nodes than now or more than it
+ * was formatted for, or while another grow is at it. What was there before counts until the end.
+ */
+HF_API int hf_disk_grow(const char *conf, const char *dev, unsigned nodes, char **json, struct hf_err *err);
 
 /** hf_disk_info() - what @dev says of itself; works without the key, and then
  *  says that nothing of it is authenticated. Never writes. @dev NULL: configured. */

@@ -72,6 +72,7 @@ sweep keygen --
 sweep disk format -- "$disk" --name web
 sweep disk info -- "$disk"
 sweep disk check -- "$disk"
+sweep disk grow -- "$disk"
 sweep node list --
 sweep cluster-state --
 sweep module status --
@@ -106,6 +107,7 @@ surplus keygen keygen x
 surplus "disk format" disk format "$disk" x --name web
 surplus "disk info" disk info "$disk" x
 surplus "disk check" disk check "$disk" x
+surplus "disk grow" disk grow "$disk" x
 surplus "node list" node list x
 surplus cluster-state cluster-state x
 surplus "module status" module status x
@@ -183,7 +185,7 @@ for v in "" "$long" "$latin" "$esc" "$newline" - -- --no-such-option -Z; do
 done
 bad "no verb"
 # in the design, but not there yet: unknown
-for v in "disk grow x" "disk upgrade x" "node replace x" "node remove x" "resource rebuild pg" \
+for v in "disk upgrade x" "node replace x" "node remove x" "resource rebuild pg" \
 	"move pg b" doctor "verify pg" "rollback pg" "restore pg" "displaced show x" "backup list x" "job list" "key rotate" \
 	"run pg -- true" report metrics; do
 	# shellcheck disable=SC2086

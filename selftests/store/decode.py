@@ -96,7 +96,7 @@ class Disk:
         key = {i: hashlib.blake2b(b'', digest_size=32, key=master, salt=le(i, 8) + bytes(8),
                                   person=b'holdfast' + bytes(8)).digest() for i in (1, 2, 3)}
         self.aead, self.mac, self.hash = key[1], key[2], key[3]
-        copies = [self.superblock(self.read(i * SECTOR, 496)) for i in range(2)]
+        copies = [self.superblock(self.read(i * SECTOR, SECTOR)) for i in range(2)]
         self.sb = max(copies, key=lambda s: s['seq'])
 
     def read(self, off, n):
@@ -107,17 +107,24 @@ class Disk:
 
     def superblock(self, b):
         need(b[:8] == b'HOLDFAST' and num(b, 8, 4) == 1 and num(b, 12, 4) == SECTOR, 'a superblock')
-        need(b[432:464] == blake(b[:432]), 'a superblock that is sound')
-        need(b[464:496] == blake(b[:432], self.mac), 'a superblock of this key')
+        need(b[4032:4064] == blake(b[:4032]), 'a superblock that is sound')
+        need(b[4064:] == blake(b[:4032], self.mac), 'a superblock of this key')
         need(num(b, 192, 2) == num(b, 194, 2) == num(b, 196, 2) == 1 and num(b, 200, 4) == BLOCK, 'algorithms')
-        need(not any(b[256:432]), 'zeros that are reserved')
+        need(num(b, 240, 4) <= 64 and not any(b[256 + 24 * num(b, 240, 4):4032]), 'zeros that are reserved')
+        parts = [{'first': num(b, at, 4), 'count': num(b, at + 4, 4), 'off': num(b, at + 8, 8), 'size': num(b, at + 16, 8)}
+                 for at in range(256, 256 + 24 * num(b, 240, 4), 24)]
         return {'compat': num(b, 16, 8), 'ro_compat': num(b, 24, 8), 'incompat': num(b, 32, 8),
                 'cluster_uuid': b[40:56], 'disk_uuid': b[56:72], 'set_uuid': b[72:88],
                 'set_epoch': num(b, 88, 8), 'cluster': text(b[96:160]), 'seq': num(b, 160, 8),
                 'created': num(b, 168, 8), 'nodes': num(b, 176, 4), 'rows': num(b, 180, 4),
                 'lease_ms': num(b, 184, 4), 'beat_ms': num(b, 188, 4), 'size': num(b, 208, 8),
                 'node_off': num(b, 216, 8), 'row_off': num(b, 224, 8), 'row_stride': num(b, 232, 8),
-                'area_off': num(b, 240, 8), 'area_size': num(b, 248, 8)}
+                'slots': num(b, 204, 4), 'parts': parts}
+
+    def area(self, slot):
+        """Where the area of a slot lies: beginnings and lengths."""
+        return [(p['off'] + (slot - p['first']) * p['size'], p['size']) for p in self.sb['parts']
+                if p['first'] <= slot < p['first'] + p['count']]
 
     def unseal(self, body, tag, ad, nonce):
         return crypto_aead_xchacha20poly1305_ietf_decrypt(body + tag, ad, nonce, self.aead)
@@ -140,18 +147,19 @@ class Disk:
 
     def nodes(self):
         out = []
-        for i in range(self.sb['nodes']):
+        for i in range(self.sb['slots']):
             b = self.slot(self.sb['node_off'] + i * 2 * SECTOR, b'hf-node', b'HFN1', 0, i)
             if b:
                 out.append({'slot': i, 'name': text(b[40:104]), 'host': text(b[104:168]), 'uuid': guid(b[8:24]),
                             'incarnation': guid(b[24:40]), 'beats': num(b, 200, 8), 'version': text(b[216:232]),
+                            'area_size': sum(n for _, n in self.area(i)),
                             'state': 'left' if num(b, 232, 4) == 2 else 'unknown'})
         return out
 
     def claims(self, row):
         """By log, the claim that accepted the highest epoch."""
         best = {}
-        for i in range(self.sb['nodes']):
+        for i in range(self.sb['slots']):
             b = self.slot(self.sb['row_off'] + row * self.sb['row_stride'] + i * 2 * SECTOR,
                           b'hf-clam', b'HFC1', row, i)
             if not b:
@@ -260,8 +268,7 @@ class Disk:
             items[key] = (attr, data)
 
     def chunk(self, place, plain, stored, zipped, want, slot):
-        area = self.sb['area_off'] + slot * self.sb['area_size']
-        need(area <= place and place + 40 + stored <= area + self.sb['area_size'], 'a chunk in the own area')
+        need(any(at <= place and place + 40 + stored <= at + n for at, n in self.area(slot)), 'a chunk in the own area')
         b = self.read(place, 40 + stored)
         ad = b'hf-chunk' + self.sb['disk_uuid'] + want
         p = self.unseal(b[40:], b[24:40], ad, b[:24])
@@ -280,7 +287,8 @@ def main():
            'set_uuid': guid(sb['set_uuid']), 'set_epoch': sb['set_epoch'], 'version': 1, 'compat': sb['compat'],
            'ro_compat': sb['ro_compat'], 'incompat': sb['incompat'], 'size': sb['size'],
            'nodes_max': sb['nodes'], 'resources_max': sb['rows'] - 1, 'lease_ms': sb['lease_ms'],
-           'beat_ms': sb['beat_ms'], 'area_size': sb['area_size'], 'created_ms': sb['created'] // 1000000,
+           'beat_ms': sb['beat_ms'], 'area_size': sum(n for _, n in d.area(0)),
+           'nodes_possible': sb['slots'], 'created_ms': sb['created'] // 1000000,
            'authenticated': True, 'nodes': nodes, 'logs': []}
     more = []
     for row in range(sb['rows']):

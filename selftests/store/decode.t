@@ -67,6 +67,8 @@ must -c alpha.conf sync pg
 rm $t/sub/f7
 must -c alpha.conf sync pg
 must -c alpha.conf offline pg
+truncate -s 96M disk
+must -c beta.conf disk grow disk --nodes 5
 must -c beta.conf online pg
 echo 'port = 5433' >beta/root/etc/pg/pg.conf
 rm beta/root/etc/pg/sub/f8

@@ -114,6 +114,7 @@ int cmd_keygen(struct cli *c);
 int cmd_disk_format(struct cli *c);
 int cmd_disk_info(struct cli *c);
 int cmd_disk_check(struct cli *c);
+int cmd_disk_grow(struct cli *c);
 int cmd_node_list(struct cli *c);
 int cmd_cluster_state(struct cli *c);
 int cmd_resource_add(struct cli *c);

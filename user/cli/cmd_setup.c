@@ -26,6 +26,7 @@ static int layout(struct cli *c, struct hf_format *f)
 	*f = (struct hf_format){
 		.cluster = arg_value(c, "name"),
 		.nodes = arg_number(c, "nodes", 0),
+		.nodes_max = arg_number(c, "nodes-max", 0),
 		.lease_ms = lease,
 		.size = arg_number(c, "size", 0),
 		.force = arg_flag(c, "force"),
@@ -212,6 +213,25 @@ int cmd_disk_check(struct cli *c)
 		out = printed(c);
 	}
 	return ret ? fail(c) : out;
+}
+
+int cmd_disk_grow(struct cli *c)
+{
+	struct json_object *o;
+	char *text = NULL, b[2][32];
+	uint64_t grown = 0;
+
+	if (hf_disk_grow(c->conf, arg_pos(c, 0), arg_number(c, "nodes", 0), &text, &c->err))
+		return fail(c);
+	o = taken(c, text);
+	for (size_t i = 0; i < jlen(o, "areas"); i++)
+		grown += jint(jat(o, "areas", i), "grown");
+	if (!c->json && !c->quiet)
+		say("%s has %s, %s more than before in the areas of %lld nodes; running daemons use them within a heartbeat\n",
+		    arg_pos(c, 0), text_bytes(jint(o, "size"), b[0]), text_bytes(grown, b[1]),
+		    (long long)jint(o, "nodes_max"));
+	json_object_put(o);
+	return printed(c);
 }
 
 int cmd_node_list(struct cli *c)

@@ -10,9 +10,24 @@
 
 int area_init(struct disk *d)
 {
-	d->nblk = d->sb.area_size / HFD_BLOCK;
-	d->blk = hf_alloc(d->nblk * sizeof(*d->blk));
-	return d->blk ? 0 : -ENOMEM;
+	int ret;
+
+	pthread_mutex_lock(&d->area_mu);
+	ret = area_extend(d, super_area(&d->sb, d->id.slot) / HFD_BLOCK);
+	pthread_mutex_unlock(&d->area_mu);
+	return ret;
+}
+
+int area_extend(struct disk *d, uint32_t nblk)
+{
+	struct block *b = realloc(d->blk, (nblk ? nblk : 1) * sizeof(*b));
+
+	if (!b)
+		return -ENOMEM;
+	memset(b + d->nblk, 0, (nblk - d->nblk) * sizeof(*b));
+	d->blk = b;
+	d->nblk = nblk;
+	return 0;
 }
 
 void area_exit(struct disk *d)
@@ -26,6 +41,7 @@ void area_exit(struct disk *d)
 	}
 	free(d->blk);
 	d->blk = NULL;
+	d->nblk = 0;
 }
 
 static bool is_free(const struct block *b) { return !b->logs && !b->chunks; }
@@ -49,9 +65,10 @@ int area_take(struct disk *d, uint32_t n, uint32_t min, uint32_t leave, uint64_t
 	if (room < n + leave)
 		n = room > leave ? room - leave : 0;
 	for (uint32_t k = 0; n && k < d->nblk; ) {
-		uint32_t i = (d->hint + k) % d->nblk, run = 0;
+		uint32_t i = (d->hint + k) % d->nblk, run = 0, left;
 
-		while (i + run < d->nblk && run < n && is_free(&d->blk[i + run]))
+		(void)area_at(d, d->id.slot, i, &left);
+		while (run < left && run < n && is_free(&d->blk[i + run]))
 			run++;
 		if (run > best_len) {
 			best = i;
@@ -59,12 +76,12 @@ int area_take(struct disk *d, uint32_t n, uint32_t min, uint32_t leave, uint64_t
 		}
 		if (run == n)
 			break;
-		k += run + 1;
+		k += run < left ? run + 1 : run;
 	}
 	if (best_len >= min && best_len) {
 		for (uint32_t i = 0; i < best_len; i++)
 			d->blk[best + i].logs++;
-		*place = area_place(d, d->id.slot) + (uint64_t)best * HFD_BLOCK;
+		*place = area_at(d, d->id.slot, best, &n);
 		*len = best_len * HFD_BLOCK;
 		/* go round: what was freed last is used last, so that a reader of an old
 		 * place meets its old contents for as long as there is room */
@@ -77,7 +94,7 @@ int area_take(struct disk *d, uint32_t n, uint32_t min, uint32_t leave, uint64_t
 
 static uint32_t block_of(struct disk *d, uint64_t place)
 {
-	return (place - area_place(d, d->id.slot)) / HFD_BLOCK;
+	return area_block(d, d->id.slot, place);
 }
 
 void area_pin(struct disk *d, uint64_t place, uint64_t len, int delta)
@@ -307,7 +324,9 @@ void area_known(struct disk *d, const uint8_t (*uuid)[16], size_t n)
 int blockset_init(struct blockset *b, struct disk *d)
 {
 	b->d = d;
-	b->bits = hf_alloc(d->nblk);
+	b->bad = false;
+	b->n = d->nblk;
+	b->bits = hf_alloc(b->n ? b->n : 1);
 	return b->bits ? 0 : -ENOMEM;
 }
 
@@ -321,8 +340,20 @@ void blockset_add(struct blockset *b, uint64_t place, uint64_t len)
 {
 	if (!len || !in_area(b->d, b->d->id.slot, place, len))
 		return;
-	for (uint32_t i = block_of(b->d, place); i <= block_of(b->d, place + len - 1); i++)
-		b->bits[i] = 1;
+	uint32_t first = block_of(b->d, place), end = block_of(b->d, place + len - 1) + 1;
+
+	if (end > b->n) {	/* the area has grown since */
+		uint8_t *p = realloc(b->bits, end);
+
+		if (!p) {
+			b->bad = true;
+			return;
+		}
+		memset(p + b->n, 0, end - b->n);
+		b->bits = p;
+		b->n = end;
+	}
+	memset(b->bits + first, 1, end - first);
 }
 
 struct pin *blockset_pin(struct blockset *b, uint32_t row, const uint8_t log[16], uint64_t epoch, uint64_t last_gen)
@@ -331,9 +362,9 @@ struct pin *blockset_pin(struct blockset *b, uint32_t row, const uint8_t log[16]
 	struct pin *p = hf_alloc(sizeof(*p));
 	size_t n = 0;
 
-	for (uint32_t i = 0; i < d->nblk; i++)
+	for (uint32_t i = 0; i < b->n; i++)
 		n += b->bits[i];
-	if (p)
+	if (p && !b->bad)
 		p->blk = malloc((n ? n : 1) * sizeof(*p->blk));
 	if (!p || !p->blk) {
 		free(p);
@@ -345,7 +376,7 @@ struct pin *blockset_pin(struct blockset *b, uint32_t row, const uint8_t log[16]
 	p->epoch = epoch;
 	p->last_gen = last_gen;
 	pthread_mutex_lock(&d->area_mu);
-	for (uint32_t i = 0; i < d->nblk; i++)
+	for (uint32_t i = 0; i < b->n; i++)
 		if (b->bits[i]) {
 			p->blk[p->n++] = i;
 			d->blk[i].logs++;

@@ -139,7 +139,7 @@ struct walk {
 
 static bool seg_sane(struct disk *d, const struct epoch_desc *e, const struct pos *p)
 {
-	return p->seglen && in_area(d, e->slot, p->seg, p->seglen) && p->place >= p->seg &&
+	return p->seglen && area_has(d, e->slot, p->seg, p->seglen) && p->place >= p->seg &&
 	       p->place < p->seg + p->seglen && !(p->place % HFD_SECTOR);
 }
 
@@ -159,10 +159,19 @@ static int hand_on(struct walk *w, const struct epoch_desc *e, const struct held
 		w->pins = h->pos;
 		hf_rd_init(&rd, r->payload, r->len);
 		while (w->o->seg && rd.p < rd.end && !rd.bad) {
-			uint64_t at = hf_rd_u32(&rd), n = hf_rd_u32(&rd);
+			uint32_t at = hf_rd_u32(&rd), n = hf_rd_u32(&rd), left;
 
-			w->o->seg(w->o->ctx, e->slot, area_place(w->rd.d, e->slot) + at * HFD_BLOCK,
-				  n * HFD_BLOCK);
+			/* a run of blocks may go on in the next part of the area */
+			while (n) {
+				uint64_t place = area_at(w->rd.d, e->slot, at, &left);
+
+				if (!left)
+					break;
+				left = left < n ? left : n;
+				w->o->seg(w->o->ctx, e->slot, place, (uint64_t)left * HFD_BLOCK);
+				at += left;
+				n -= left;
+			}
 		}
 		return 0;
 	case HF_REC_NEXT:

@@ -49,7 +49,8 @@ static struct json_object *super_json(const struct super *sb, bool authentic)
 	add_num(o, "resources_max", sb->rows - 1);
 	add_num(o, "lease_ms", sb->lease_ms);
 	add_num(o, "beat_ms", sb->beat_ms);
-	add_num(o, "area_size", sb->area_size);
+	add_num(o, "nodes_possible", sb->slots);
+	add_num(o, "area_size", super_area(sb, 0));
 	add_num(o, "created_ms", sb->created_ns / 1000000);
 	json_object_object_add(o, "authenticated", json_object_new_boolean(authentic));
 	return o;
@@ -77,6 +78,7 @@ static struct json_object *nodes_json(struct disk *d)
 		add_uuid(o, "uuid", v[i].uuid);
 		add_uuid(o, "incarnation", v[i].incarnation);
 		add_num(o, "beats", v[i].counter);
+		add_num(o, "area_size", super_area(&d->sb, v[i].slot));
 		add_str(o, "version", v[i].version);
 		/* one reading cannot tell up from down */
 		add_str(o, "state", v[i].state == HF_NODE_LEFT ? "left" : state_name(HF_NODE_UNKNOWN));
@@ -340,7 +342,7 @@ int hf_disk_check(const char *conf, const char *dev, char **json, struct hf_err 
 	k.d = d;
 	k.logs = json_object_new_array();
 	k.bad = json_object_new_array();
-	for (uint32_t i = 0; i < d->sb.nodes; i++)
+	for (uint32_t i = 0; i < d->sb.slots; i++)
 		if (d->seen[i].status == SLOT_BAD) {
 			char what[96];
 

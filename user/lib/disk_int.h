@@ -2,7 +2,10 @@
 /*
  * The quorum disk from inside: what its files share with each other alone.
  *
- *	disk.c		the device, its superblock, format, the table of functions
+ *	disk.c		the device, the table of functions
+ *	super.c		the superblock, and whose area lies where
+ *	disk_format.c	making a quorum disk
+ *	disk_grow.c	making it larger
  *	node.c		rows of nodes: identity, incarnation, heartbeats
  *	row.c		rows of claims: reading, writing, alternating slots
  *	area.c		space in the own area
@@ -29,6 +32,9 @@
 #include <pthread.h>
 #include "ondisk.h"
 #include "disk.h"
+
+#define AREA_MIN (1u << 20)
+#define AREA_MAX (1ull << 40)	/* blocks are numbered in 32 bits, and kept in memory */
 
 struct seen {			/* a node's row as last read */
 	struct node_rec rec;
@@ -59,6 +65,7 @@ struct disk {
 	int fd;			/* O_DIRECT|O_DSYNC, or O_RDONLY */
 	int pack_fd;		/* O_DIRECT; made durable by fdatasync */
 	struct super sb;
+	uint64_t small_seq;	/* of a superblock that tells of more than this node sees */
 	struct bind bind;
 	const struct hf_keys *keys;
 
@@ -138,9 +145,29 @@ struct claim {
 void *dio_alloc(size_t n);			/* zeroed, aligned; free() */
 int disk_read(struct disk *d, void *p, size_t n, uint64_t off);
 int disk_write(struct disk *d, const void *p, size_t n, uint64_t off);	/* durable */
-int super_check(struct disk *d, struct hf_err *err);	/* -ESTALE: another disk by now */
-uint64_t area_place(const struct disk *d, uint32_t slot);
+int open_direct(const char *path, int flags);
+int disk_new(const char *path, const struct hf_keys *keys, bool write, struct disk **out, struct hf_err *err);
+
+/* super.c */
+int dev_size(int fd, uint64_t *size);
+/** super_copies() - both; r[i]: as super_in(). Return: which counts, or an error */
+int super_copies(int fd, const struct hf_keys *keys, struct super s[2], int r[2], struct hf_err *err);
+int super_read(int fd, const struct hf_keys *keys, struct super *sb, struct hf_err *err);
+/* one of the two; never the only sound one that is as new */
+int super_write(int fd, int which, const struct super *sb, const struct hf_keys *keys);
+/** super_check() - use what was grown since. -ESTALE: it is another disk by now: whoever formats
+ *  one anew cannot tell those who use it */
+int super_check(struct disk *d, struct hf_err *err);
+uint64_t super_area(const struct super *sb, uint32_t slot);	/* bytes of it */
+/* within one part of the area, as all that is written at once is */
 bool in_area(const struct disk *d, uint32_t slot, uint64_t place, uint64_t n);
+/* the same, after a look whether the disk was grown meanwhile */
+bool area_has(struct disk *d, uint32_t slot, uint64_t place, uint64_t n);
+uint64_t area_left(const struct disk *d, uint32_t slot, uint64_t place);	/* bytes to the end of that part */
+/* Blocks of an area are counted through all of its parts. *left: up to the end of its part,
+ * this one included; 0: there is no such block */
+uint64_t area_at(const struct disk *d, uint32_t slot, uint32_t block, uint32_t *left);
+uint32_t area_block(const struct disk *d, uint32_t slot, uint64_t place);
 
 /* readahead.c */
 int readahead_init(struct disk *d);
@@ -169,6 +196,7 @@ const struct claim_rec *row_accepted(const struct row *r, const uint8_t log[16])
 
 /* area.c */
 int area_init(struct disk *d);
+int area_extend(struct disk *d, uint32_t nblk);	/* under area_mu */
 void area_exit(struct disk *d);
 /* @leave: so many blocks must be free afterwards */
 int area_take(struct disk *d, uint32_t n, uint32_t min, uint32_t leave, uint64_t *place, uint32_t *len);
@@ -182,7 +210,7 @@ int area_rebuild(struct disk *d, struct hf_err *err);
 void area_collect(struct disk *d);
 void area_known(struct disk *d, const uint8_t (*uuid)[16], size_t n);
 
-struct blockset { uint8_t *bits; struct disk *d; };
+struct blockset { uint8_t *bits; uint32_t n; bool bad; struct disk *d; };	/* bad: no memory for all */
 int blockset_init(struct blockset *b, struct disk *d);
 void blockset_add(struct blockset *b, uint64_t place, uint64_t len);
 /* turn it into a pin of @log, which is the caller's, and free the set; NULL: no memory */

@@ -64,7 +64,7 @@ out:
 
 int nodes_read(struct disk *d)
 {
-	size_t n = 2ull * HFD_SECTOR * d->sb.nodes;
+	size_t n = 2ull * HFD_SECTOR * d->sb.slots;
 	uint8_t *p = dio_alloc(n);
 	int ret;
 
@@ -76,12 +76,12 @@ int nodes_read(struct disk *d)
 		uint64_t now = hf_now_ms();
 
 		pthread_mutex_lock(&d->node_mu);
-		for (uint32_t i = 0; i < d->sb.nodes && now - d->looked_ms > d->sb.lease_ms / 2; i++)
+		for (uint32_t i = 0; i < d->sb.slots && now - d->looked_ms > d->sb.lease_ms / 2; i++)
 			d->seen[i].watched_ms = now;
 		d->looked_ms = now;
 		pthread_mutex_unlock(&d->node_mu);
 	}
-	for (uint32_t i = 0; i < d->sb.nodes && !ret; i++) {
+	for (uint32_t i = 0; i < d->sb.slots && !ret; i++) {
 		struct seen now = { 0 }, *s = &d->seen[i];
 		uint64_t t;
 
@@ -285,7 +285,7 @@ enum hf_node_state node_state(struct disk *d, uint32_t slot)
 {
 	enum hf_node_state st = HF_NODE_UNKNOWN;
 
-	if (slot < d->sb.nodes) {
+	if (slot < d->sb.slots) {
 		pthread_mutex_lock(&d->node_mu);
 		st = state_of(d, &d->seen[slot]);
 		pthread_mutex_unlock(&d->node_mu);
@@ -296,7 +296,7 @@ enum hf_node_state node_state(struct disk *d, uint32_t slot)
 void node_name(struct disk *d, uint32_t slot, char name[HF_NAME_MAX + 1])
 {
 	snprintf(name, HF_NAME_MAX + 1, "slot %u", slot);
-	if (slot >= d->sb.nodes)
+	if (slot >= d->sb.slots)
 		return;
 	pthread_mutex_lock(&d->node_mu);
 	if (d->seen[slot].status == SLOT_OK)
@@ -315,7 +315,7 @@ int nodes_list(struct disk *d, struct hf_node_info *arr, unsigned max)
 			return ret;
 	}
 	pthread_mutex_lock(&d->node_mu);
-	for (uint32_t i = 0; i < d->sb.nodes && n < max; i++) {
+	for (uint32_t i = 0; i < d->sb.slots && n < max; i++) {
 		const struct seen *s = &d->seen[i];
 		struct hf_node_info *o = &arr[n];
 
@@ -382,7 +382,8 @@ int hf_disk_take_slot(const char *dev, const struct hf_keys *keys, const char *n
 			}
 		}
 		if (slot == UINT32_MAX) {
-			ret = hf_fail(err, HF_REFUSED, -EBUSY, "all %u areas of %s are taken", d->sb.nodes, dev);
+			ret = hf_fail(err, HF_REFUSED, -EBUSY, "all %u areas of %s are taken; `holdfast disk grow %s --nodes N` makes more, `holdfast node remove` frees that of a node that is gone",
+				      d->sb.nodes, dev, dev);
 			break;
 		}
 		id.slot = d->id.slot = slot;

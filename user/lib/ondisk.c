@@ -69,29 +69,51 @@ void super_out(const struct super *s, const struct hf_keys *k, void *sector)
 	w64(&d.node_off, s->node_off);
 	w64(&d.row_off, s->row_off);
 	w64(&d.row_stride, s->row_stride);
-	w64(&d.area_off, s->area_off);
-	w64(&d.area_size, s->area_size);
+	w32(&d.slots, s->slots);
+	w32(&d.parts, s->nparts);
+	for (uint32_t i = 0; i < s->nparts; i++) {
+		w32(&d.part[i].first, s->part[i].first);
+		w32(&d.part[i].count, s->part[i].count);
+		w64(&d.part[i].off, s->part[i].off);
+		w64(&d.part[i].size, s->part[i].size);
+	}
 	plain_sum(&d, offsetof(struct hfd_super, sum), d.sum);
 	hf_mac(k->mac, &d, offsetof(struct hfd_super, sum), d.mac);
-	memset(sector, 0, HFD_SECTOR);
 	memcpy(sector, &d, sizeof(d));
+}
+
+/* One behind the other, in whole blocks, and none of them beyond the disk. */
+static bool parts_sane(const struct super *s)
+{
+	uint64_t end = s->row_off + s->row_stride * s->rows, got = 0;
+
+	for (uint32_t i = 0; i < s->nparts; i++) {
+		const struct part *p = &s->part[i];
+
+		if (p->off < end || p->off > s->size || !p->count || p->first >= s->nodes ||
+		    p->count > s->nodes - p->first || !p->size || p->size >= 1ull << 46 ||
+		    (p->off | p->size) % HFD_BLOCK || p->size * p->count > s->size - p->off)
+			return false;
+		end = p->off + p->size * p->count;
+		for (uint32_t n = p->first; n < p->first + p->count; n++)
+			got |= 1ull << n;
+	}
+	return got == UINT64_MAX >> (64 - s->nodes);
 }
 
 /* A forged or damaged geometry must not make us read or write elsewhere. */
 static bool super_sane(const struct super *s)
 {
-	uint64_t slots = 2ull * HFD_SECTOR * s->nodes;
+	uint64_t slots = 2ull * HFD_SECTOR * s->slots;
 
-	return s->nodes >= 1 && s->nodes <= HF_MAX_NODES && s->rows >= 2 && s->rows <= 1u << 20 &&
+	return s->nodes >= 1 && s->nodes <= s->slots && s->slots <= HF_MAX_NODES &&
+	       s->rows >= 2 && s->rows <= 1u << 20 &&
 	       s->lease_ms >= 500 && s->lease_ms <= 600000 && s->beat_ms >= 50 &&
 	       s->beat_ms * 3 <= s->lease_ms && s->size < 1ull << 60 &&
-	       s->node_off >= HFD_NODE_OFF && s->row_off >= s->node_off + slots &&
+	       s->node_off >= HFD_NODE_OFF && s->node_off < 1ull << 60 &&
+	       s->row_off >= s->node_off + slots && s->row_off < 1ull << 60 &&
 	       s->row_stride >= slots && s->row_stride < 1ull << 30 &&
-	       s->area_off >= s->row_off + s->row_stride * s->rows &&
-	       s->area_size >= 4 * HFD_BLOCK && s->area_size < 1ull << 46 &&
-	       s->area_off + s->area_size * s->nodes <= s->size &&
-	       !((s->node_off | s->row_off | s->row_stride) % HFD_SECTOR) &&
-	       !((s->area_off | s->area_size) % HFD_BLOCK);
+	       !((s->node_off | s->row_off | s->row_stride) % HFD_SECTOR) && parts_sane(s);
 }
 
 int super_in(struct super *s, const struct hf_keys *k, const void *sector, struct hf_err *err)
@@ -136,9 +158,12 @@ int super_in(struct super *s, const struct hf_keys *k, const void *sector, struc
 	s->node_off = r64(d.node_off);
 	s->row_off = r64(d.row_off);
 	s->row_stride = r64(d.row_stride);
-	s->area_off = r64(d.area_off);
-	s->area_size = r64(d.area_size);
-	if (!super_sane(s))
+	s->slots = r32(d.slots);
+	s->nparts = r32(d.parts);
+	for (uint32_t i = 0; i < s->nparts && i < HFD_PARTS; i++)
+		s->part[i] = (struct part){ r32(d.part[i].first), r32(d.part[i].count),
+					    r64(d.part[i].off), r64(d.part[i].size) };
+	if (s->nparts > HFD_PARTS || !super_sane(s))
 		return hf_fail(err, HF_DAMAGED, -EBADMSG, "the geometry in its superblock is impossible");
 	return 0;
 }

@@ -25,6 +25,15 @@ typedef struct { uint8_t b[8]; } d64;
 #define HFD_AT(t, m, off) static_assert(offsetof(struct t, m) == (off), #t "." #m)
 #define HFD_SIZE(t, n) static_assert(sizeof(struct t) == (n), #t)
 
+/* A share of the disk: `count` nodes from slot `first` on have `size` bytes each there. */
+struct hfd_part {
+	d32 first, count;
+	d64 off, size;
+};
+HFD_AT(hfd_part, off, 8);
+HFD_SIZE(hfd_part, 24);
+#define HFD_PARTS 64
+
 /* sectors 0 and 1 */
 struct hfd_super {
 	uint8_t magic[8];
@@ -41,12 +50,15 @@ struct hfd_super {
 	d32 nodes, rows;
 	d32 lease_ms, beat_ms;
 	d16 aead, hash, zip, pad;	/* algorithms: 1 each */
-	d32 block, pad2;
+	d32 block;
+	d32 slots;			/* that rows have room for */
 	d64 size;
 	d64 node_off;
 	d64 row_off, row_stride;
-	d64 area_off, area_size;
-	uint8_t reserved[176];
+	d32 parts, pad2;
+	uint8_t pad3[8];
+	struct hfd_part part[HFD_PARTS];	/* of areas, in the order of the disk */
+	uint8_t reserved[2240];
 	uint8_t sum[32];		/* BLAKE2b of what is before, no key: damage */
 	uint8_t mac[32];		/* keyed, of what is before `sum`: authenticity */
 };
@@ -57,11 +69,13 @@ HFD_AT(hfd_super, cluster, 96);
 HFD_AT(hfd_super, seq, 160);
 HFD_AT(hfd_super, nodes, 176);
 HFD_AT(hfd_super, aead, 192);
+HFD_AT(hfd_super, slots, 204);
 HFD_AT(hfd_super, size, 208);
-HFD_AT(hfd_super, area_size, 248);
-HFD_AT(hfd_super, sum, 432);
-HFD_AT(hfd_super, mac, 464);
-HFD_SIZE(hfd_super, 496);
+HFD_AT(hfd_super, parts, 240);
+HFD_AT(hfd_super, part, 256);
+HFD_AT(hfd_super, sum, 4032);
+HFD_AT(hfd_super, mac, 4064);
+HFD_SIZE(hfd_super, 4096);
 
 /* One slot of a row: a sector of which the first 512 bytes are used. */
 #define HFD_SLOT_BODY 448
@@ -187,14 +201,18 @@ HFD_SIZE(hfd_next, 16);
 
 /* ---- the same in memory ---- */
 
+struct part { uint32_t first, count; uint64_t off, size; };
+
 struct super {
 	uint64_t compat, ro_compat, incompat;
 	uint8_t cluster_uuid[16], disk_uuid[16], set_uuid[16];
 	uint64_t set_epoch;
 	char cluster[64];
 	uint64_t seq, created_ns;
-	uint32_t nodes, rows, lease_ms, beat_ms;
-	uint64_t size, node_off, row_off, row_stride, area_off, area_size;
+	uint32_t nodes, rows, slots, lease_ms, beat_ms;
+	uint64_t size, node_off, row_off, row_stride;
+	uint32_t nparts;
+	struct part part[HFD_PARTS];
 };
 
 struct node_rec {

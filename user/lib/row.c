@@ -56,14 +56,14 @@ out:
 
 int row_read(struct disk *d, uint32_t row, struct row *r)
 {
-	size_t n = 2ull * HFD_SECTOR * d->sb.nodes;
+	size_t n = 2ull * HFD_SECTOR * d->sb.slots;
 	uint8_t *p = dio_alloc(n);
 	int ret;
 
 	if (!p)
 		return -ENOMEM;
 	memset(r, 0, sizeof(*r));
-	r->nodes = d->sb.nodes;
+	r->nodes = d->sb.slots;
 	ret = disk_read(d, p, n, claim_off(d, row, 0, 0));
 	for (uint32_t i = 0; i < r->nodes && !ret; i++)
 		ret = parse_slot(d, row, i, p + 2ull * i * HFD_SECTOR, r);

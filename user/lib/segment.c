@@ -156,12 +156,12 @@ static int append_one(struct claim *c, const struct hf_rec *r, const void *tail,
  * taken for used, which wastes them after a restart, but loses nothing */
 static void runs_out(const struct blockset *s, uint32_t gap, struct hf_buf *b)
 {
-	for (uint32_t i = 0; i < s->d->nblk; i++) {
+	for (uint32_t i = 0; i < s->n; i++) {
 		uint32_t k = i, end = i;
 
 		if (!s->bits[i])
 			continue;
-		while (k < s->d->nblk && k - end <= gap)
+		while (k < s->n && k - end <= gap)
 			if (s->bits[k++])
 				end = k;
 		hf_buf_u32(b, i);
@@ -205,6 +205,10 @@ static int put_pins(struct claim *c, bool all, struct pos *begin, struct hf_err 
 	for (size_t i = 0; i < c->npack; i++)
 		if (!c->pack[i].announced)
 			blockset_add(&s, c->pack[i].place, c->pack[i].len);
+	if (s.bad) {
+		blockset_free(&s);
+		return -ENOMEM;
+	}
 	runs_out(&s, 0, &b);
 	for (uint32_t gap = 1; b.len > HF_REC_MAX; gap *= 2) {
 		b.len = 0;

@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * disk grow: while nodes use the disk, which do not know of it yet; cut off at every write; two at
+ * once; and what is refused. P1 and P4 across the change of the layout.
+ */
+#include "store_test.h"
+#include "ondisk.h"
+
+#define MB (1u << 20)
+
+static struct node a, b;
+static struct hf_logid id = LOGID(1, 2);
+static char big[200000];
+
+static const char *fill(unsigned seed)
+{
+	for (size_t i = 0; i < sizeof(big); i++) {
+		seed = seed * 1103515245 + 12345;
+		big[i] = seed >> 16;
+	}
+	return big;
+}
+
+static int commit(struct hf_log *l)
+{
+	uint64_t gen;
+	int ret = hf_log_commit(l, 0, "t", &gen, &err);
+
+	return ret ? ret : hf_log_confirm(l, &err);
+}
+
+static int put_big(struct hf_log *l, int i)
+{
+	char key[16];
+	int ret;
+
+	snprintf(key, sizeof(key), "k%d", i);
+	ret = put(l, key, fill(i), sizeof(big));
+	if (!ret)
+		ret = commit(l);
+	if (ret)
+		hf_log_abort(l);
+	return ret;
+}
+
+static int all_there(struct hf_log *l, int n)
+{
+	char key[16];
+	int bad = 0;
+
+	for (int i = 0; i < n; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		bad += !holds(l, key, fill(i), sizeof(big));
+	}
+	return n && !bad;
+}
+
+static int sound(void)
+{
+	char *json = NULL;
+	int ret;
+
+	err = (struct hf_err){ 0 };
+	ret = hf_disk_check(conf, dev, &json, &err);
+	if (ret)
+		printf("# %s\n", err.msg);
+	free(json);
+	return ret;
+}
+
+static int grow(unsigned nodes)
+{
+	err = (struct hf_err){ 0 };
+	return hf_disk_grow(conf, dev, nodes, NULL, &err);
+}
+
+static void end(void)
+{
+	node_close(&a);
+	if (b.st)
+		node_close(&b);
+	b.st = NULL;
+	hf_keys_free(keys);
+	cleanup();
+}
+
+/* An area that is full takes more after the disk has grown, and others can read it, without
+ * that anybody starts anew. */
+static void size(void)
+{
+	struct hf_log *l, *r;
+	uint64_t room;
+	int n = 0, more;
+
+	setup(2, 6 * MB, 500);
+	node_make(&a, "alpha");
+	node_make(&b, "beta");
+	is(grow(0), -EBUSY, "a disk that did not become larger");
+	ok(err.exit == HF_REFUSED && strstr(err.msg, "did not become larger"), "is refused, with the reason");
+	must(hf_log_claim(a.st, &id, 0, &l, &err));
+	while (!put_big(l, n))
+		n++;
+	ok(n > 2, "an area is filled (%d)", n);
+	must(truncate(dev, 16 * MB));
+	is(grow(0), 0, "the disk grows under two nodes");
+	is(put_big(l, n), -ENOSPC, "who has not looked yet keeps to what it knows");
+	must(a.st->ops->beat(a.st, &err));
+	must(a.st->ops->nodes(a.st, (struct hf_node_info[2]){ 0 }, 2) == 2 ? 0 : -EIO);
+	for (more = n; !put_big(l, more); more++)
+		;
+	ok(more > 2 * n, "the area takes more, without a restart (%d, then %d)", n, more);
+	must(hf_log_read(b.st, &id, 0, &r, &err));
+	ok(all_there(r, more), "P1: another node that did not know of it reads all");
+	hf_log_close(r);
+	is(sound(), 0, "the disk is sound");
+	hf_log_close(l);
+	node_close(&a);
+	node_open(&a);
+	must(hf_log_claim(a.st, &id, 0, &l, &err));
+	ok(all_there(l, more), "P1: after a restart too");
+	for (int i = 0; i < more; i++) {
+		char key[16];
+
+		snprintf(key, sizeof(key), "k%d", i);
+		must(hf_log_del(l, key, strlen(key)));
+	}
+	must(commit(l));
+	must(hf_log_base(l, 0, &err));
+	must(hf_log_base(l, 0, &err));
+	a.st->ops->beat(a.st, &err);
+	must(put(l, "x", "1", 1));
+	must(commit(l));
+	n = 0;
+	while (!put_big(l, n))
+		n++;
+	ok(n > more / 2, "and what is deleted comes back in all parts of the area (%d)", n);
+	ok(all_there(l, n), "P1: none of it lies over another");
+	must(truncate(dev, 17 * MB));
+	is(grow(0), 0, "and again");
+	must(a.st->ops->beat(a.st, &err));
+	is(put_big(l, n), 0, "a third part");
+	is(sound(), 0, "the disk is sound");
+	hf_log_close(l);
+	must(truncate(dev, 12 * MB));
+	room = grow(0);
+	ok(room && err.exit == HF_DAMAGED && strstr(err.msg, "smaller"), "one that became smaller is refused: %s", err.msg);
+	must(truncate(dev, 17 * MB));
+	end();
+}
+
+/* More nodes, while an owner does not know of it. */
+static void nodes(void)
+{
+	struct node c = { 0 }, x;
+	struct hf_log *l, *m;
+	uint64_t gen;
+
+	setup(2, 6 * MB, 500);
+	node_make(&a, "alpha");
+	node_make(&b, "beta");
+	err = (struct hf_err){ 0 };
+	is(hf_disk_take_slot(dev, keys, "gamma", &c.id, &err), -EBUSY, "a join beyond the areas is refused");
+	ok(err.exit == HF_REFUSED && strstr(err.msg, "disk grow"), "and told what to do");
+	must(hf_log_claim(a.st, &id, 0, &l, &err));
+	must(put(l, "k", "old", 3));
+	must(commit(l));
+	is(grow(4), -EBUSY, "more nodes on a disk without room");
+	ok(err.exit == HF_REFUSED && strstr(err.msg, "larger"), "are refused: %s", err.msg);
+	must(truncate(dev, 12 * MB));
+	is(grow(7), -EBUSY, "more than it was formatted for");
+	ok(err.exit == HF_REFUSED && strstr(err.msg, "--nodes-max"), "are refused: %s", err.msg);
+	is(grow(1), -EBUSY, "fewer than now");
+	is(grow(4), 0, "four instead of two");
+	node_make(&c, "gamma");
+	is(c.id.slot, 2, "the next node has a new area");
+
+	/* alpha has not had a heartbeat since; the first commit below is in flight when it is overtaken */
+	must(put(l, "k", "late", 4));
+	must(hf_log_commit(l, 0, NULL, &gen, &err));
+	must(hf_log_claim(c.st, &id, HF_CLAIM_FENCED, &m, &err));
+	is(hf_log_confirm(l, &err), -ESTALE, "P4: an owner that does not know of more nodes sees their claim");
+	must(put(m, "g", fill(3), sizeof(big)));
+	must(commit(m));
+	ok(holds(m, "k", "late", 4), "P1: the new node has all of it");
+	must(hf_log_base(m, 0, &err));
+	hf_log_close(l);
+	must(hf_log_claim(b.st, &id, HF_CLAIM_FENCED, &l, &err));
+	ok(holds(l, "g", fill(3), sizeof(big)), "P1: and those that run on take it over from there");
+	hf_log_close(l);
+	hf_log_close(m);
+	node_make(&x, "delta");
+	is(x.id.slot, 3, "the fourth");
+	node_close(&x);
+	is(hf_disk_take_slot(dev, keys, "epsilon", &x.id, &err), -EBUSY, "and no fifth");
+	is(sound(), 0, "the disk is sound");
+	node_close(&c);
+	end();
+}
+
+static void slurp(uint8_t *p, size_t n, const char *what)
+{
+	int fd = open(dev, (*what == 'r' ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+
+	must(fd < 0 ? -errno : *what == 'r' ? hf_pread_full(fd, p, n, 0) : hf_pwrite_full(fd, p, n, 0));
+	close(fd);
+}
+
+static void layout(struct super *sb)
+{
+	uint8_t *p = malloc(2 * HFD_SECTOR);
+	struct super s[2];
+	int r[2];
+
+	slurp(p, 2 * HFD_SECTOR, "r");
+	for (int i = 0; i < 2; i++)
+		r[i] = super_in(&s[i], keys, p + i * HFD_SECTOR, NULL);
+	free(p);
+	*sb = !r[0] && (r[1] || s[0].seq >= s[1].seq) ? s[0] : s[1];
+	must(r[0] && r[1] ? -EBADMSG : 0);
+}
+
+static int log_there(void)
+{
+	struct hf_store_params p = { .keys = keys };
+	struct hf_store *st;
+	struct hf_log *l;
+	int good = 0;
+
+	if (hf_store_open(dev, &p, &st, &err))
+		return 0;
+	if (!hf_log_read(st, &id, 0, &l, &err)) {
+		good = all_there(l, 3);
+		hf_log_close(l);
+	}
+	st->ops->close(st);
+	return good;
+}
+
+/* Power goes at each of its writes; a write of the superblock may be torn besides. */
+static void cuts(void)
+{
+	static uint8_t before[8 * MB], after[8 * MB], now[2 * HFD_SECTOR];
+	struct super sb;
+	struct hf_log *l;
+	int cut = 0, old = 0, bad = 0, torn = 0;
+
+	setup(2, 8 * MB, 500);
+	node_make(&a, "alpha");
+	must(hf_log_claim(a.st, &id, 0, &l, &err));
+	for (int i = 0; i < 3; i++)
+		must(put_big(l, i));
+	hf_log_close(l);
+	slurp(before, sizeof(before), "r");
+	for (;;) {
+		char seam[64];
+		int status;
+
+		slurp(before, sizeof(before), "w");
+		must(truncate(dev, 8 * MB));
+		must(truncate(dev, 14 * MB));
+		fflush(stdout);
+		snprintf(seam, sizeof(seam), "disk.write:%d:kill", cut + 1);
+		pid_t pid = fork();
+
+		if (!pid) {
+			hf_seam_init(seam);
+			_exit(grow(4) ? 1 : 0);
+		}
+		waitpid(pid, &status, 0);
+		layout(&sb);
+		old += sb.nodes == 2 && sb.nparts == 1;
+		if (!((sb.nodes == 2 && sb.nparts == 1) || (sb.nodes == 4 && sb.nparts > 1)) || sound() || !log_there())
+			bad++;
+		if (WIFEXITED(status)) {
+			bad += WEXITSTATUS(status) != 0 || sb.nodes != 4;
+			break;
+		}
+		cut++;
+		if (grow(4) && err.exit != HF_REFUSED)
+			bad++;
+		layout(&sb);
+		bad += sb.nodes != 4 || sound();
+	}
+	ok(cut >= 4 && old >= 2 && old < cut, "cut off at each of its %d writes, %d of them before it counted", cut, old);
+	is(bad, 0, "P1: one layout or the other, sound, and the next one completes it");
+
+	slurp(after, sizeof(after), "r");
+	for (unsigned which = 0; which < 2; which++)
+		for (size_t n = 512; n < HFD_SECTOR; n += 512) {
+			for (unsigned i = 0; i < 2; i++)	/* the first one is written first */
+				memcpy(now + i * HFD_SECTOR, (i < which ? after : before) + i * HFD_SECTOR, HFD_SECTOR);
+			memcpy(now + which * HFD_SECTOR, after + which * HFD_SECTOR, n);
+			slurp(now, sizeof(now), "w");
+			layout(&sb);
+			torn += sb.nodes == (which ? 4 : 2) && log_there();
+		}
+	is(torn, 14, "a torn superblock leaves the other one");
+	is(grow(4), 0, "which is mended by the next grow");
+	slurp(now, sizeof(now), "r");
+	ok(!memcmp(now, now + HFD_SECTOR, HFD_SECTOR), "in both copies");
+	end();
+}
+
+/* Two at once, from two machines: one is refused, or finds it done. */
+static void both(void)
+{
+	struct super sb;
+	pid_t pid[2];
+	int code[2];
+
+	setup(2, 8 * MB, 500);
+	node_make(&a, "alpha");
+	must(truncate(dev, 16 * MB));
+	fflush(stdout);
+	for (int i = 0; i < 2; i++) {
+		pid[i] = fork();
+		if (!pid[i])
+			_exit(grow(3 + i) ? err.exit : 0);
+	}
+	for (int i = 0; i < 2; i++) {
+		int status;
+
+		waitpid(pid[i], &status, 0);
+		code[i] = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	}
+	layout(&sb);
+	ok((!code[0] && code[1] == HF_REFUSED && sb.nodes == 3) || (!code[1] && code[0] == HF_REFUSED && sb.nodes == 4) ||
+	   (!code[0] && !code[1] && sb.nodes == 4), "two at once: %d %d, %u nodes", code[0], code[1], sb.nodes);
+	is(sound(), 0, "the disk is sound");
+	end();
+}
+
+int main(void)
+{
+	must(hf_crypto_init());
+	size();
+	nodes();
+	cuts();
+	both();
+	return tap_done();
+}
