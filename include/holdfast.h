@@ -158,6 +158,10 @@ HF_API int hf_disk_check(const char *conf, const char *dev, char **json, struct 
  */
 HF_API int hf_node_join(const char *conf, const char *dev, char **json, struct hf_err *err);
 
+/** hf_node_replace() - as hf_node_join(), but in the place of node @old, which is dead: its slot and its area become
+ *  this node's, what it had confirmed stays. @dev NULL: configured. HF_REFUSED while @old is alive; waits for a lease. */
+HF_API int hf_node_replace(const char *conf, const char *dev, const char *old, char **json, struct hf_err *err);
+
 /**
  * hf_node_init() - the first node: key if there is none, format, join
  *

@@ -74,6 +74,8 @@ sweep disk info -- "$disk"
 sweep disk check -- "$disk"
 sweep disk grow -- "$disk"
 sweep node list --
+sweep node replace -- old "$disk"
+sweep node remove -- old
 sweep cluster-state --
 sweep module status --
 sweep module load --
@@ -109,6 +111,8 @@ surplus "disk info" disk info "$disk" x
 surplus "disk check" disk check "$disk" x
 surplus "disk grow" disk grow "$disk" x
 surplus "node list" node list x
+surplus "node replace" node replace x "$disk" y
+surplus "node remove" node remove x y
 surplus cluster-state cluster-state x
 surplus "module status" module status x
 surplus "module load" module load x
@@ -185,7 +189,7 @@ for v in "" "$long" "$latin" "$esc" "$newline" - -- --no-such-option -Z; do
 done
 bad "no verb"
 # in the design, but not there yet: unknown
-for v in "disk upgrade x" "node replace x" "node remove x" "resource rebuild pg" \
+for v in "disk upgrade x" "resource rebuild pg" \
 	"move pg b" doctor "verify pg" "rollback pg" "restore pg" "displaced show x" "backup list x" "job list" "key rotate" \
 	"run pg -- true" report metrics; do
 	# shellcheck disable=SC2086

@@ -145,11 +145,11 @@ class Disk:
                 best = body
         return best
 
-    def nodes(self):
+    def nodes(self, gone=False):
         out = []
         for i in range(self.sb['slots']):
             b = self.slot(self.sb['node_off'] + i * 2 * SECTOR, b'hf-node', b'HFN1', 0, i)
-            if b:
+            if b and (gone or num(b, 232, 4) != 3):
                 out.append({'slot': i, 'name': text(b[40:104]), 'host': text(b[104:168]), 'uuid': guid(b[8:24]),
                             'incarnation': guid(b[24:40]), 'beats': num(b, 200, 8), 'version': text(b[216:232]),
                             'area_size': sum(n for _, n in self.area(i)),
@@ -282,7 +282,7 @@ def main():
     d = Disk(sys.argv[1], sys.argv[2])
     sb = d.sb
     nodes = d.nodes()
-    names = {n['slot']: n['name'] for n in nodes}
+    names = {n['slot']: n['name'] for n in d.nodes(gone=True)}
     out = {'cluster': sb['cluster'], 'cluster_uuid': guid(sb['cluster_uuid']), 'disk_uuid': guid(sb['disk_uuid']),
            'set_uuid': guid(sb['set_uuid']), 'set_epoch': sb['set_epoch'], 'version': 1, 'compat': sb['compat'],
            'ro_compat': sb['ro_compat'], 'incompat': sb['incompat'], 'size': sb['size'],

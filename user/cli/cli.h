@@ -116,6 +116,8 @@ int cmd_disk_info(struct cli *c);
 int cmd_disk_check(struct cli *c);
 int cmd_disk_grow(struct cli *c);
 int cmd_node_list(struct cli *c);
+int cmd_node_replace(struct cli *c);
+int cmd_node_remove(struct cli *c);
 int cmd_cluster_state(struct cli *c);
 int cmd_resource_add(struct cli *c);
 int cmd_resource_delete(struct cli *c);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Setting up: init, join, keygen, disk, node list, cluster-state. */
+/* Setting up: init, join, keygen, disk, node, cluster-state. */
 #include "cli.h"
 #include <limits.h>
 #include <stdio.h>
@@ -262,6 +262,46 @@ int cmd_node_list(struct cli *c)
 	}
 	table_print(t);
 out:
+	json_object_put(r);
+	return printed(c);
+}
+
+int cmd_node_replace(struct cli *c)
+{
+	char *text = NULL;
+
+	if (confirm(c, "Take the place of node %s for good? The old machine cannot come back.", arg_pos(c, 0)))
+		return HF_FAILED;
+	if (hf_node_replace(c->conf, arg_pos(c, 1), arg_pos(c, 0), &text, &c->err))
+		return fail(c);
+	return joined(c, text, false);
+}
+
+int cmd_node_remove(struct cli *c)
+{
+	struct json_object *a = args_new(), *r;
+	bool dry = arg_flag(c, "dry-run");
+	int ret;
+
+	ret = confirm(c, "Remove node %s for good? It cannot come back but as a new node.", arg_pos(c, 0));
+	if (ret) {
+		json_object_put(a);
+		return ret;
+	}
+	args_str(a, "name", arg_pos(c, 0));
+	args_flag(c, a, "dry-run", "dry_run");
+	ret = call(c, "node.remove", a, &r);
+	if (ret)
+		return ret;
+	if (c->json) {
+		print_json(r);
+	} else if (!c->quiet) {
+		for (size_t i = 0; i < jlen(r, "moved"); i++)
+			say("%s: its newest state %s\n", json_object_get_string(jat(r, "moved", i)),
+			    dry ? "would be copied out of that area" : "was copied out of that area");
+		say("%s: %s; slot %lld %s\n", arg_pos(c, 0), dry ? "would be removed" : "removed", (long long)jint(r, "slot"),
+		    dry ? "would be free" : "is free for another node");
+	}
 	json_object_put(r);
 	return printed(c);
 }

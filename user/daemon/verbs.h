@@ -16,7 +16,7 @@ struct verb {
 	int (*fn)(struct req *q, struct hf_err *err);
 };
 
-extern const struct verb verbs_read[], verbs_store[], verbs_reg[], verbs_res[];	/* end with name NULL */
+extern const struct verb verbs_read[], verbs_store[], verbs_reg[], verbs_res[], verbs_node[];	/* end with name NULL */
 
 /* the resource @name for a verb: -ENOENT with @err; resource_put() after use */
 struct resource;

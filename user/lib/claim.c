@@ -77,20 +77,16 @@ static int owner_alive(struct disk *d, const struct hf_logid *id, struct row *r,
 
 		if (!acc || acc->acc.slot == d->id.slot || (acc->flags & CLAIM_RELEASED))
 			return 0;
-		st = node_state(d, acc->acc.slot);
+		st = node_owner(d, &acc->acc, name);
 		if (st == HF_NODE_DOWN || st == HF_NODE_LEFT || st == HF_NODE_FREE)
 			return 0;
-		if (st == HF_NODE_UP) {
-			node_name(d, acc->acc.slot, name);
+		if (st == HF_NODE_UP)
 			return hf_fail(err, HF_REFUSED, -EBUSY,
 				       "%s is online on %s, which is alive; take it offline there, or say --fenced if %s was fenced",
 				       id->name, name, name);
-		}
-		if (hf_now_ms() - start > 2ull * d->sb.lease_ms) {
-			node_name(d, acc->acc.slot, name);
+		if (hf_now_ms() - start > 2ull * d->sb.lease_ms)
 			return hf_fail(err, HF_UNAVAIL, -ETIMEDOUT, "it cannot be told whether %s, the owner of %s, is alive: the heartbeats cannot be read",
 				       name, id->name);
-		}
 		hf_sleep_ms(d->sb.beat_ms / 2);
 		int ret = row_read(d, id->row, r);
 
@@ -578,8 +574,7 @@ int claim_stat(struct hf_store *s, const struct hf_logid *id, struct hf_log_stat
 		st->mine = d->joined && !memcmp(acc->acc.incarnation, d->incarnation, 16);
 		st->gen = acc->gen;
 		st->base_gen = acc->acc.base.gen;
-		node_name(d, st->slot, st->node);
-		st->owner = node_state(d, st->slot);
+		st->owner = node_owner(d, &acc->acc, st->node);
 	}
 out:
 	free(r);

@@ -28,6 +28,8 @@ int disk_write(struct disk *d, const void *p, size_t n, uint64_t off)
 {
 	int ret = hf_seam("disk.write");
 
+	if (!ret)
+		ret = node_held(d);
 	return ret ? ret : hf_pwrite_full(d->fd, p, n, off);
 }
 

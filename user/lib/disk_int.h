@@ -7,6 +7,7 @@
  *	disk_format.c	making a quorum disk
  *	disk_grow.c	making it larger
  *	node.c		rows of nodes: identity, incarnation, heartbeats
+ *	node_slot.c	giving slots to nodes, and taking them back
  *	row.c		rows of claims: reading, writing, alternating slots
  *	area.c		space in the own area
  *	chain.c		reading a log
@@ -72,6 +73,7 @@ struct disk {
 	bool joined;
 	struct hf_identity id;
 	uint8_t incarnation[16];
+	uint64_t held_ms;	/* when the own row was last seen to be this incarnation's */
 	int lock_fd;
 
 	pthread_mutex_t row_mu;
@@ -179,6 +181,11 @@ int nodes_read(struct disk *d);
 int node_join(struct disk *d, struct hf_err *err);
 int node_beat(struct disk *d, struct hf_err *err);
 int node_leave(struct disk *d);
+int node_held(struct disk *d);		/* -ESTALE: the slot is somebody else's by now */
+int node_write(struct disk *d);		/* d->me into the own row */
+uint64_t node_off(const struct disk *d, uint32_t slot, unsigned which);
+/* of the owner of an epoch, which may not be who has its slot now: then FREE */
+enum hf_node_state node_owner(struct disk *d, const struct epoch_desc *e, char name[HF_NAME_MAX + 1]);
 int nodes_list(struct disk *d, struct hf_node_info *arr, unsigned max);
 enum hf_node_state node_state(struct disk *d, uint32_t slot);
 void node_name(struct disk *d, uint32_t slot, char name[HF_NAME_MAX + 1]);

@@ -65,6 +65,7 @@ struct join {
 	struct hf_conf *conf;
 	char *dev;			/* absolute */
 	char *url;
+	const char *old;		/* the node that is replaced; NULL: none */
 	struct hf_identity had;		/* the identity before, if there was one */
 	bool has_identity;
 };
@@ -81,16 +82,25 @@ static int join_check(const char *conf, const char *dev, struct join *j, struct 
 {
 	char cwd[PATH_MAX];
 	struct hf_err e;
-	int ret;
+	int ret = 0;
 
 	*j = (struct join){ 0 };
+	if (!dev) {	/* the one that is configured */
+		ret = hf_conf_load(conf, &j->conf, err);
+		if (ret)
+			return ret;
+		if (!j->conf->url)
+			return hf_fail(err, HF_USAGE, -EINVAL, "no disk is named, and none is configured in %s", j->conf->path);
+		dev = j->conf->url;
+	}
 	dev += strncmp(dev, "disk:", 5) ? 0 : 5;
 	if (!*dev)
 		return hf_fail(err, HF_USAGE, -EINVAL, "no disk is named; write /dev/disk/by-id/…");
 	if (!hf_utf8_valid(dev) || strstr(dev, " ;") || strlen(dev) >= PATH_MAX)
 		return hf_fail(err, HF_USAGE, -EINVAL, "a configuration file cannot hold the name of this disk; "
 			       "name it by a link, for instance one of /dev/disk/by-id");
-	ret = hf_conf_load(conf, &j->conf, err);
+	if (!j->conf)
+		ret = hf_conf_load(conf, &j->conf, err);
 	if (ret)
 		return ret;
 	if (dev[0] == '/')
@@ -250,7 +260,8 @@ static int join(struct join *j, char **json, struct hf_err *err)
 			goto out_keys;
 		wrote_conf = true;
 	}
-	ret = hf_disk_take_slot(j->dev, keys, c->node_name, &id, err);
+	ret = j->old ? hf_disk_replace(j->dev, keys, j->old, c->node_name, &id, err) :
+	      hf_disk_take_slot(j->dev, keys, c->node_name, &id, err);
 	if (ret)
 		goto err_conf;
 	ret = hf_identity_save(c->state_dir, &id, err);
@@ -282,7 +293,7 @@ out_keys:
 	return ret;
 }
 
-int hf_node_join(const char *conf, const char *dev, char **json, struct hf_err *err)
+static int join_as(const char *conf, const char *dev, const char *old, char **json, struct hf_err *err)
 {
 	struct join j;
 	size_t had;
@@ -291,6 +302,7 @@ int hf_node_join(const char *conf, const char *dev, char **json, struct hf_err *
 	if (json)
 		*json = NULL;
 	ret = join_check(conf, dev, &j, err);
+	j.old = old;
 	if (!ret) {
 		had = there(j.conf->state_dir);
 		ret = join(&j, json, err);
@@ -299,6 +311,16 @@ int hf_node_join(const char *conf, const char *dev, char **json, struct hf_err *
 	}
 	join_free(&j);
 	return ret;
+}
+
+int hf_node_join(const char *conf, const char *dev, char **json, struct hf_err *err)
+{
+	return join_as(conf, dev, NULL, json, err);
+}
+
+int hf_node_replace(const char *conf, const char *dev, const char *old, char **json, struct hf_err *err)
+{
+	return join_as(conf, dev, old, json, err);
 }
 
 static int init(struct join *j, const char *conf, const struct hf_format *f, char **json, struct hf_err *err)

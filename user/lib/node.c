@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static uint64_t node_off(const struct disk *d, uint32_t slot, unsigned which)
+uint64_t node_off(const struct disk *d, uint32_t slot, unsigned which)
 {
 	return d->sb.node_off + (2ull * slot + which) * HFD_SECTOR;
 }
@@ -111,7 +111,7 @@ int nodes_read(struct disk *d)
 	return ret;
 }
 
-static int me_write(struct disk *d)
+int node_write(struct disk *d)
 {
 	uint8_t *p = dio_alloc(HFD_SECTOR);
 	unsigned which;
@@ -130,6 +130,31 @@ static int me_write(struct disk *d)
 		d->me_which = which;
 	free(p);
 	return ret;
+}
+
+/* Nobody stops a write whose writer was stopped itself, but its time is asked for: after half a lease
+ * without a heartbeat the row is read before anything is written, so that one who comes back late finds
+ * whoever holds the identity now, or the slot. */
+int node_held(struct disk *d)
+{
+	uint64_t now = hf_now_ms();
+	struct seen out = { 0 };
+	uint8_t *p;
+	int ret;
+
+	if (!d->joined || now - __atomic_load_n(&d->held_ms, __ATOMIC_RELAXED) < d->sb.lease_ms / 2)
+		return 0;
+	p = dio_alloc(2 * HFD_SECTOR);
+	ret = p ? hf_pread_full(d->fd, p, 2 * HFD_SECTOR, node_off(d, d->id.slot, 0)) : -ENOMEM;
+	if (!ret)
+		ret = parse_node(d, d->id.slot, p, &out);
+	free(p);
+	if (ret)
+		return ret;
+	if (out.status == SLOT_OK && memcmp(out.rec.incarnation, d->incarnation, 16))
+		return -ESTALE;
+	__atomic_store_n(&d->held_ms, now, __ATOMIC_RELAXED);
+	return 0;
 }
 
 static void boot_id(uint8_t b[16])
@@ -165,6 +190,20 @@ static int io_err(struct disk *d, struct hf_err *err, int ret)
 	return hf_fail(err, HF_UNAVAIL, ret, "the quorum disk %s does not answer: %s", d->path, strerror(-ret));
 }
 
+/* The slot is another's, or free for another. */
+static int node_gone(struct disk *d, const struct node_rec *now, enum hf_exit code, struct hf_err *err)
+{
+	int ret = code == HF_STALE ? -ESTALE : -EBUSY;
+
+	if (now->state == NODE_ST_REMOVED)
+		return hf_fail(err, code, ret,
+			       "node %s was removed from cluster %s, and writes nothing to %s any more; `holdfast join %s` makes this machine a new node of it",
+			       d->id.name, d->sb.cluster, d->path, d->path);
+	return hf_fail(err, code, ret,
+		       "slot %u of %s belongs to node %s (host %s) now, not to this identity of %s, which was replaced or removed: it writes nothing any more; `holdfast join %s` makes this machine a new node",
+		       d->id.slot, d->path, now->name, now->host, d->id.name, d->path);
+}
+
 int node_join(struct disk *d, struct hf_err *err)
 {
 	struct seen *s = &d->seen[d->id.slot];
@@ -183,9 +222,8 @@ int node_join(struct disk *d, struct hf_err *err)
 			       "%s: the row of node %s (slot %u) is %s", d->path, d->id.name, d->id.slot,
 			       s->status == SLOT_BAD ? "damaged" : "empty; was the node removed?");
 	old = s->rec;
-	if (memcmp(old.uuid, d->id.uuid, 16))
-		return hf_fail(err, HF_REFUSED, -EBUSY, "slot %u of %s belongs to node %s now, not to this identity of %s",
-			       d->id.slot, d->path, old.name, d->id.name);
+	if (memcmp(old.uuid, d->id.uuid, 16) || old.state == NODE_ST_REMOVED)
+		return node_gone(d, &old, HF_REFUSED, err);
 	memcpy(me.uuid, d->id.uuid, 16);
 	hf_uuid_make(me.incarnation);
 	snprintf(me.name, sizeof(me.name), "%s", d->id.name);
@@ -217,7 +255,7 @@ int node_join(struct disk *d, struct hf_err *err)
 	d->me = me;
 	d->me_which = s->newest;
 	pthread_mutex_unlock(&d->node_mu);
-	ret = me_write(d);
+	ret = node_write(d);
 	if (ret)
 		return io_err(d, err, ret);
 	if (!quick)
@@ -228,6 +266,7 @@ int node_join(struct disk *d, struct hf_err *err)
 	if (s->status != SLOT_OK || memcmp(s->rec.incarnation, me.incarnation, 16))
 		return not_held(d, err, &s->rec);
 	memcpy(d->incarnation, me.incarnation, 16);
+	__atomic_store_n(&d->held_ms, hf_now_ms(), __ATOMIC_RELAXED);
 	d->joined = true;
 	return 0;
 }
@@ -243,11 +282,14 @@ int node_beat(struct disk *d, struct hf_err *err)
 		ret = nodes_read(d);
 	if (ret)
 		return io_err(d, err, ret);
+	if (s->status == SLOT_OK && (s->rec.state == NODE_ST_REMOVED || memcmp(s->rec.uuid, d->id.uuid, 16)))
+		return node_gone(d, &s->rec, HF_STALE, err);
 	if (s->status == SLOT_OK && memcmp(s->rec.incarnation, d->incarnation, 16))
 		return hf_fail(err, HF_STALE, -ESTALE,
 			       "another daemon, on host %s, holds the identity of node %s now: this one must not write any more",
 			       s->rec.host, d->id.name);
-	ret = me_write(d);
+	__atomic_store_n(&d->held_ms, hf_now_ms(), __ATOMIC_RELAXED);
+	ret = node_write(d);
 	return ret ? io_err(d, err, ret) : 0;
 }
 
@@ -258,14 +300,14 @@ int node_leave(struct disk *d)
 	pthread_mutex_lock(&d->node_mu);
 	d->me.state = NODE_ST_LEFT;
 	pthread_mutex_unlock(&d->node_mu);
-	return me_write(d);
+	return node_write(d);
 }
 
 static enum hf_node_state state_of(struct disk *d, const struct seen *s)
 {
 	uint64_t t = hf_now_ms();
 
-	if (s->status == SLOT_EMPTY)
+	if (s->status == SLOT_EMPTY || (s->status == SLOT_OK && s->rec.state == NODE_ST_REMOVED))
 		return HF_NODE_FREE;
 	if (s->status != SLOT_OK)
 		return HF_NODE_UNKNOWN;
@@ -290,6 +332,28 @@ enum hf_node_state node_state(struct disk *d, uint32_t slot)
 		st = state_of(d, &d->seen[slot]);
 		pthread_mutex_unlock(&d->node_mu);
 	}
+	return st;
+}
+
+enum hf_node_state node_owner(struct disk *d, const struct epoch_desc *e, char name[HF_NAME_MAX + 1])
+{
+	enum hf_node_state st = HF_NODE_UNKNOWN;
+
+	snprintf(name, HF_NAME_MAX + 1, "slot %u", e->slot);
+	if (e->slot >= d->sb.slots)
+		return st;
+	pthread_mutex_lock(&d->node_mu);
+	const struct seen *s = &d->seen[e->slot];
+
+	if (s->status == SLOT_OK && memcmp(s->rec.uuid, e->uuid, 16)) {
+		st = HF_NODE_FREE;
+		snprintf(name, HF_NAME_MAX + 1, "a node that is gone");
+	} else {
+		st = state_of(d, s);
+		if (s->status == SLOT_OK)
+			memcpy(name, s->rec.name, HF_NAME_MAX + 1);
+	}
+	pthread_mutex_unlock(&d->node_mu);
 	return st;
 }
 
@@ -319,7 +383,7 @@ int nodes_list(struct disk *d, struct hf_node_info *arr, unsigned max)
 		const struct seen *s = &d->seen[i];
 		struct hf_node_info *o = &arr[n];
 
-		if (s->status == SLOT_EMPTY)
+		if (state_of(d, s) == HF_NODE_FREE)
 			continue;
 		memset(o, 0, sizeof(*o));
 		o->slot = i;
@@ -335,83 +399,4 @@ int nodes_list(struct disk *d, struct hf_node_info *arr, unsigned max)
 	}
 	pthread_mutex_unlock(&d->node_mu);
 	return n;
-}
-
-/* Two nodes that join at once may pick the same slot: write, wait, read again,
- * as for an incarnation; who lost takes the next. */
-int hf_disk_take_slot(const char *dev, const struct hf_keys *keys, const char *name,
-		      struct hf_identity *out, struct hf_err *err)
-{
-	struct hf_store_params p = { .keys = keys };
-	struct hf_identity id = { 0 };
-	struct hf_store *st;
-	struct disk *d;
-	int ret;
-
-	snprintf(id.name, sizeof(id.name), "%s", name);
-	hf_uuid_make(id.uuid);
-	/* opened without an identity for its superblock, then for writing */
-	ret = hf_store_disk.open(dev, &p, &st, err);
-	if (ret)
-		return ret;
-	memcpy(id.disk, disk_of(st)->sb.disk_uuid, 16);
-	disk_close(st);
-	p.id = &id;
-	ret = hf_store_disk.open(dev, &p, &st, err);
-	if (ret)
-		return ret;
-	d = disk_of(st);
-	for (;;) {
-		uint32_t slot = UINT32_MAX;
-
-		ret = nodes_read(d);
-		if (ret) {
-			io_err(d, err, ret);
-			break;
-		}
-		for (uint32_t i = 0; i < d->sb.nodes; i++) {
-			const struct seen *s = &d->seen[i];
-
-			if (s->status == SLOT_EMPTY && slot == UINT32_MAX)
-				slot = i;
-			if (s->status == SLOT_OK && !strcmp(s->rec.name, id.name)) {
-				ret = hf_fail(err, HF_EXISTS, -EEXIST,
-					      "cluster %s has a node %s already (host %s); give this one another name in [node] name",
-					      d->sb.cluster, id.name, s->rec.host);
-				goto out;
-			}
-		}
-		if (slot == UINT32_MAX) {
-			ret = hf_fail(err, HF_REFUSED, -EBUSY, "all %u areas of %s are taken; `holdfast disk grow %s --nodes N` makes more, `holdfast node remove` frees that of a node that is gone",
-				      d->sb.nodes, dev, dev);
-			break;
-		}
-		id.slot = d->id.slot = slot;
-		memset(&d->me, 0, sizeof(d->me));
-		memcpy(d->me.uuid, id.uuid, 16);
-		hf_uuid_make(d->me.incarnation);
-		snprintf(d->me.name, sizeof(d->me.name), "%s", id.name);
-		gethostname(d->me.host, sizeof(d->me.host) - 1);
-		d->me.state = NODE_ST_LEFT;
-		d->me.proto_min = d->me.proto_max = 1;
-		snprintf(d->me.version, sizeof(d->me.version), "%s", HF_VERSION);
-		ret = me_write(d);
-		if (ret) {
-			io_err(d, err, ret);
-			break;
-		}
-		hf_sleep_ms(d->sb.lease_ms / 2);
-		ret = nodes_read(d);
-		if (ret) {
-			io_err(d, err, ret);
-			break;
-		}
-		if (d->seen[slot].status == SLOT_OK && !memcmp(d->seen[slot].rec.uuid, id.uuid, 16))
-			break;
-	}
-out:
-	disk_close(st);
-	if (!ret)
-		*out = id;
-	return ret;
 }

@@ -104,7 +104,7 @@ struct hfd_node {
 	d64 counter;
 	d64 started_ns;
 	uint8_t version[16];
-	d32 state;			/* 1 up, 2 left */
+	d32 state;			/* 1 up, 2 left, 3 removed */
 	d16 proto_min, proto_max;
 	uint8_t reserved[32];
 };
@@ -225,7 +225,7 @@ struct node_rec {
 	uint32_t state;
 	uint16_t proto_min, proto_max;
 };
-enum { NODE_ST_UP = 1, NODE_ST_LEFT = 2 };
+enum { NODE_ST_UP = 1, NODE_ST_LEFT = 2, NODE_ST_REMOVED = 3 };
 
 struct pos {
 	uint64_t place, seg;

@@ -288,6 +288,8 @@ static int pack_write(struct claim *c, struct hf_err *err)
 	memset(c->pbuf + c->plen, 0, n - c->plen);
 	ret = hf_seam("disk.pack");
 	if (!ret)
+		ret = node_held(c->d);
+	if (!ret)
 		ret = hf_pwrite_full(c->d->pack_fd, c->pbuf, n, c->poff);
 	if (ret) {
 		c->broken = true;
