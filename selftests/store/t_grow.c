@@ -5,6 +5,8 @@
  */
 #include "store_test.h"
 #include "ondisk.h"
+#include <pthread.h>
+#include <stdatomic.h>
 
 #define MB (1u << 20)
 
@@ -330,6 +332,102 @@ static void both(void)
 	end();
 }
 
+static atomic_int going, beats, commits, reads, wrong;
+
+static void *beating(void *arg)
+{
+	while (atomic_load(&going)) {
+		if (!a.st->ops->beat(a.st, NULL) && !b.st->ops->beat(b.st, NULL))
+			atomic_fetch_add(&beats, 1);
+		hf_sleep_ms(5);
+	}
+	return NULL;
+}
+
+static void *writing(void *arg)
+{
+	struct hf_log *l = arg;
+	struct hf_err e;
+	uint64_t gen;
+	char v[32];
+
+	for (unsigned i = 0; atomic_load(&going); i++) {
+		struct hf_source s = { .size = sizeof(v), .read = mem_read, .arg = v };
+
+		memset(v, 0, sizeof(v));
+		snprintf(v, sizeof(v), "%u", i);
+		if (hf_log_put(l, "n", 1, "attr", 4, &s, NULL, &e) || hf_log_commit(l, 0, NULL, &gen, &e) ||
+		    hf_log_confirm(l, &e) || (i % 16 == 0 && hf_log_base(l, 0, &e))) {
+			printf("# writer: %s\n", e.msg);
+			atomic_fetch_add(&wrong, 1);
+			break;
+		}
+		atomic_store(&commits, i);
+	}
+	return NULL;
+}
+
+static void *reading(void *arg)
+{
+	while (atomic_load(&going)) {
+		int least = atomic_load(&commits);
+		struct sunk s = { 0 };
+		struct hf_err e = { 0 };
+		struct hf_log *l;
+
+		if (hf_log_read(b.st, &id, 0, &l, &e)) {
+			printf("# reader: %s\n", e.msg);
+			atomic_fetch_add(&wrong, 1);
+			break;
+		}
+		if (!hf_log_content(l, "n", 1, sink, &s, &e)) {	/* else it was trimmed under the reader */
+			if (atoi(s.p) < least)
+				atomic_fetch_add(&wrong, 1);
+			atomic_fetch_add(&reads, 1);
+		}
+		free(s.p);
+		hf_log_close(l);
+	}
+	return NULL;
+}
+
+/* Grown again and again under threads that write, read and beat. */
+static void live(void)
+{
+	pthread_t t[3];
+	struct hf_log *l;
+	int grown = 0;
+
+	setup(2, 6 * MB, 500);
+	node_make(&a, "alpha");
+	node_make(&b, "beta");
+	must(hf_log_claim(a.st, &id, 0, &l, &err));
+	must(put(l, "n", "0", 1));
+	must(commit(l));
+	atomic_store(&going, 1);
+	pthread_create(&t[0], NULL, beating, NULL);
+	pthread_create(&t[1], NULL, writing, l);
+	pthread_create(&t[2], NULL, reading, NULL);
+	for (unsigned i = 1; i <= 5; i++) {
+		int n = atomic_load(&beats), r = atomic_load(&reads);
+
+		must(truncate(dev, (6 + 2 * i) * MB));
+		grown += !grow(i == 3 ? 4 : 0);
+		while (!atomic_load(&wrong) && (atomic_load(&beats) < n + 2 || atomic_load(&reads) < r + 2))
+			hf_sleep_ms(2);
+	}
+	atomic_store(&going, 0);
+	for (int i = 0; i < 3; i++)
+		pthread_join(t[i], NULL);
+	is(grown, 5, "grown five times under who writes and reads");
+	is(atomic_load(&wrong), 0, "P1: nobody is stopped, and every reading has what was confirmed before");
+	printf("# %d commits, %d readings, %d heartbeats\n", atomic_load(&commits), atomic_load(&reads), atomic_load(&beats));
+	is(put_big(l, 0), 0, "and the area takes more");
+	hf_log_close(l);
+	is(sound(), 0, "the disk is sound");
+	end();
+}
+
 int main(void)
 {
 	must(hf_crypto_init());
@@ -337,5 +435,6 @@ int main(void)
 	nodes();
 	cuts();
 	both();
+	live();
 	return tap_done();
 }

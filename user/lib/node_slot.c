@@ -214,9 +214,7 @@ int hf_disk_stands_on(struct hf_store *s, const struct hf_logid *id, uint32_t sl
 			ret = -ENOENT;
 			break;
 		}
-		find.found = acc->acc.slot == slot;
-		if (find.found)
-			break;
+		find.found = false;
 		ret = log_walk(d, acc, &o, &end, err);
 		if (ret != -EBADMSG || tries > 8)
 			break;
