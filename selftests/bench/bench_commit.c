@@ -28,7 +28,7 @@
 #include <unistd.h>
 
 #define BLOCK 4096u
-#define ROW 65536u
+#define ROW 98304u
 #define CHANGE 120u
 #define GAP_US 25000u
 

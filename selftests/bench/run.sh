@@ -228,7 +228,7 @@ for k in confirmed floor event range write read; do
 	event) name='    fanotify event' ;;
 	range) name='    sync_file_range of the file' ;;
 	write) name='    4 KiB O_DIRECT|O_DSYNC write' ;;
-	read) name='    64 KiB direct read (a row of claims)' ;;
+	read) name='    96 KiB direct read (a row of claims)' ;;
 	esac
 	row "$name" "$(ms "$(field $k 2 "$W/in_place")")" "$(ms "$(field $k 3 "$W/in_place")")"
 done
