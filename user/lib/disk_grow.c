@@ -132,7 +132,7 @@ static int share_out(struct disk *d, struct super *sb, uint32_t nodes, uint64_t 
 			old = AREA_MAX - super_area(sb, i);
 	if (!more && !old && size == sb->size)
 		return hf_fail(err, HF_REFUSED, -EBUSY,
-			       "%s did not become larger: it has %llu bytes, all of which are in use; enlarge the volume, LUN or file first",
+			       "%s did not become larger: it has %llu bytes, all of which are in use; enlarge the volume, LUN or file first, and let the kernel of this node look at the device again",
 			       d->path, ull(size));
 	if (!more && !old)
 		return hf_fail(err, HF_REFUSED, -EBUSY,

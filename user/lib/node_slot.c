@@ -53,8 +53,8 @@ static int name_free(struct disk *d, const char *name, uint32_t but, struct hf_e
 	for (uint32_t i = 0; i < d->sb.slots; i++)
 		if (i != but && held(&d->seen[i]) && !strcmp(d->seen[i].rec.name, name))
 			return hf_fail(err, HF_EXISTS, -EEXIST,
-				       "cluster %s has a node %s already (host %s); give this one another name in [node] name",
-				       d->sb.cluster, name, d->seen[i].rec.host);
+				       "cluster %s has a node %s already (host %s); give this one another name in [node] name, or, if that machine is gone for good, take its place with holdfast node replace %s",
+				       d->sb.cluster, name, d->seen[i].rec.host, name);
 	return 0;
 }
 
