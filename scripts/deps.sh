@@ -25,7 +25,7 @@ packages() {
 	vm)
 		echo gcc make qemu-system-x86 busybox-static cpio kmod e2fsprogs xfsprogs btrfs-progs \
 			attr acl util-linux python3 pahole libelf1 gcc-12 sparse dkms linux-source-6.12 sqlite3 python3-yaml python3-jsonschema \
-			inotify-tools ;;
+			inotify-tools dmsetup ;;
 	debug)
 		echo linux-source-6.12 gcc make flex bison bc xz-utils libelf-dev kmod cpio ;;
 	newest)

@@ -91,7 +91,7 @@ class Member:
         lines = ["[node]", f"name = {self.name}", f"root = {self.root}",
                  f"state_dir = {self.state_dir}", f"runtime_dir = {self.runtime_dir}",
                  f"key_file = {self.etc}/key", f"hooks_dir = {self.etc}/hooks.d",
-                 "[store]", f"url = disk:{DISK}", "[track]"]
+                 "[store]", f"url = disk:{self.cluster.disk}", "[track]"]
         lines += [f"{k} = {v}" for k, v in self.cluster.track.items()]
         dirs = " ".join((self.root, self.etc, self.state_dir))
         self.machine.run(f"mkdir -p {dirs} && chmod 700 {self.etc} {self.state_dir}")
@@ -191,13 +191,14 @@ class Member:
 class Holdfast:
     """The cluster: its members, in the order of the machines."""
 
-    def __init__(self, machines, lease="1s", size_nodes=4, track=None, module=None):
+    def __init__(self, machines, lease="1s", size_nodes=4, track=None, module=None,
+                 disk=DISK):
         self.machines, self.lease, self.size_nodes = machines, lease, size_nodes
         self.track = {"source": "auto", "scrub": "0"}
         self.track.update(track or {})
         # whether machines load holdfast.ko at boot
         self.module = "kernel" in self.track.values() if module is None else module
-        self.key = None
+        self.key, self.disk = None, disk
         self.members = [Member(self, m, m.name) for m in machines.nodes]
 
     def load_module(self, machine):
@@ -209,7 +210,7 @@ class Holdfast:
         self.machines.start()
         first = self.members[0]
         first.configure()
-        first.hf(f"init {DISK} --name test --nodes {self.size_nodes} --lease {self.lease}")
+        first.hf(f"init {self.disk} --name test --nodes {self.size_nodes} --lease {self.lease}")
         self.key = first.machine.get(f"{first.etc}/key")
         for m in self.members[1:]:
             self._join(m)
@@ -224,7 +225,7 @@ class Holdfast:
     def _join(self, member):
         member.configure()
         member.machine.put(f"{member.etc}/key", self.key, "600")
-        member.hf(f"join {DISK}")
+        member.hf(f"join {self.disk}")
 
     def add(self, machine, name):
         """A further node of the cluster, on a machine that may have others."""
