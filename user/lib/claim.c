@@ -186,13 +186,23 @@ static int adopt(struct claim *c, struct row *r, hf_restart_fn restart, hf_rec_f
 				restart(ctx);
 			return 0;
 		}
-		if (tries && acc.acc.epoch == a->acc.epoch && acc.acc.base.place == a->acc.base.place &&
-		    acc.acc.first.place == a->acc.first.place)
+		if (tries && claim_same_place(a, &acc))
 			return ret ? ret : -EBADMSG;	/* nobody trimmed it: it is damaged */
 		acc = *a;
 		ret = log_walk(d, &acc, &o, &end, err);
-		if (ret != -EBADMSG || tries > 8)
+		if (ret == -EBADMSG && tries <= 8)
+			continue;
+		if (ret)
 			break;
+		ret = row_read(d, id->row, r);
+		if (ret)
+			return io_err(d, err, ret);
+		/* where its owner trimmed it meanwhile, what was read may end too early: a record that was
+		 * overwritten looks like one that was cut off */
+		if (claim_same_place(row_accepted(r, id->uuid), &acc))
+			break;
+		if (tries > 8)
+			return lost_race(err, id);
 	}
 	if (ret)
 		return ret;
@@ -611,7 +621,7 @@ int claim_read(struct hf_store *s, const struct hf_logid *id, uint64_t gen_from,
 			ret = hf_fail(err, HF_NOTFOUND, -ENOENT, "%s has no generation yet", id->name);
 			break;
 		}
-		if (tries > 1 && a->acc.epoch == acc.acc.epoch && a->acc.base.place == acc.acc.base.place) {
+		if (tries > 1 && claim_same_place(a, &acc)) {
 			ret = -EBADMSG;
 			break;
 		}
@@ -619,8 +629,22 @@ int claim_read(struct hf_store *s, const struct hf_logid *id, uint64_t gen_from,
 		ret = log_walk(d, &acc, &o, &end, &e);
 		if (err && ret)
 			*err = e;
-		if (ret != -EBADMSG || tries > 8)
+		if (ret == -EBADMSG && tries <= 8)
+			continue;
+		if (ret)
 			break;
+		ret = row_read(d, id->row, r);
+		if (ret) {
+			io_err(d, err, ret);
+			break;
+		}
+		/* as in adopt() */
+		if (claim_same_place(row_accepted(r, id->uuid), &acc))
+			break;
+		if (tries > 8) {
+			ret = hf_fail(err, HF_UNAVAIL, -EAGAIN, "%s is trimmed faster than it can be read; try again", id->name);
+			break;
+		}
 	}
 	free(r);
 	return ret;

@@ -200,6 +200,8 @@ uint64_t row_max_ballot(const struct row *r);
 /* the newest epoch that anybody knows to have a confirmed base; 0 none */
 uint64_t row_based(const struct row *r, const uint8_t log[16]);
 const struct claim_rec *row_accepted(const struct row *r, const uint8_t log[16]);
+/* nothing was trimmed between two readings of a row; @a may be NULL */
+bool claim_same_place(const struct claim_rec *a, const struct claim_rec *b);
 
 /* area.c */
 int area_init(struct disk *d);

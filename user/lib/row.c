@@ -128,3 +128,9 @@ uint64_t row_based(const struct row *r, const uint8_t log[16])
 		}
 	return max;
 }
+
+bool claim_same_place(const struct claim_rec *a, const struct claim_rec *b)
+{
+	return a && a->acc.epoch == b->acc.epoch && a->acc.base.place == b->acc.base.place &&
+	       a->acc.first.place == b->acc.first.place;
+}
