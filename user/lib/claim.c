@@ -348,6 +348,10 @@ int claim_take(struct hf_store *s, const struct hf_logid *id, unsigned flags, hf
 		told = true;
 		ret = row_write(d, id->row, &c->mine, &c->which);
 	}
+	/* before anything stands on it, the other sector has it too: damage to one of them would else
+	 * look like a write that was cut off, and the epoch before would count again */
+	if (!ret)
+		ret = row_write(d, id->row, &c->mine, &c->which);
 	if (ret) {
 		io_err(d, err, ret);
 		goto out;
@@ -488,7 +492,8 @@ int claim_trim(struct hf_claim *pc, uint64_t keep, struct hf_err *err)
 	c->mine.gen = c->gen;
 	c->mine.gen_seq = c->seq - 1;
 	ret = hf_seam("trim.row");
-	if (!ret)
+	/* in both sectors, before what only the older one tells of is used again */
+	for (unsigned i = 0; i < 2 && !ret; i++)
 		ret = say(c, err);
 	if (ret)
 		goto out;
