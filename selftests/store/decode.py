@@ -85,7 +85,8 @@ def position(b):
 def epoch(b):
     return {'epoch': num(b, 0, 8), 'slot': num(b, 8, 4), 'uuid': b[16:32], 'incarnation': b[32:48],
             'first': position(b[48:104]), 'base': position(b[104:160]), 'keep': num(b, 160, 8),
-            'end_gen': num(b, 168, 8), 'end_seq': num(b, 176, 8), 'end_tag': b[184:200]}
+            'end_gen': num(b, 168, 8), 'end_seq': num(b, 176, 8), 'end_tag': b[184:200],
+            'after': position(b[200:256])}
 
 
 class Disk:
@@ -165,7 +166,7 @@ class Disk:
             if not b:
                 continue
             c = {'log': b[8:24], 'uuid': b[24:40], 'ballot': num(b, 56, 8), 'flags': num(b, 64, 4),
-                 'acc': epoch(b[72:272]), 'gen': num(b, 272, 8), 'gen_seq': num(b, 280, 8)}
+                 'acc': epoch(b[72:328]), 'gen': num(b, 328, 8), 'gen_seq': num(b, 336, 8)}
             need(c['ballot'] % 64 == i, 'a ballot that is its own')
             if c['acc']['epoch'] and c['acc']['epoch'] > best.get(c['log'], {'acc': {'epoch': 0}})['acc']['epoch']:
                 best[c['log']] = c

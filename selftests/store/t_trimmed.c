@@ -74,7 +74,7 @@ static uint64_t place_of_last(void)
 	return last;
 }
 
-int main(void)
+static void raced(void)
 {
 	struct hf_claim *c = NULL;
 	uint64_t gen;
@@ -105,5 +105,60 @@ int main(void)
 	close(fd);
 	node_close(&a);
 	node_close(&b);
+	hf_keys_free(keys);
+	cleanup();
+}
+
+/* What an epoch that was released keeps of its past goes when its node needs the room. That is no damage. */
+static void released(void)
+{
+	struct hf_logid other = LOGID(72, 3);
+	struct hf_log *l = NULL;
+	static char v[60000];
+	char *json = NULL, key[8];
+	uint64_t gen;
+	int ret;
+
+	setup(2, 4u << 20, 500);
+	node_make(&a, "alpha");
+	must(hf_log_claim(a.st, &id, 0, &owned, &err));
+	commit("k1");
+	for (unsigned i = 0; i < 4; i++) {	/* so that its past fills blocks of its own */
+		for (size_t k = 0; k < sizeof(v); k++)
+			v[k] = random();
+		must(put(owned, "k2", v, sizeof(v)));
+		must(hf_log_commit(owned, 0, NULL, &gen, &err));
+	}
+	must(hf_log_base(owned, 1000, &err));
+	commit("k3");
+	must(hf_log_release(owned, &err));
+	hf_log_close(owned);
+	must(hf_log_claim(a.st, &other, 0, &l, &err));
+	for (unsigned i = 0; i < 120; i++) {
+		for (size_t k = 0; k < sizeof(v); k++)
+			v[k] = random();
+		snprintf(key, sizeof(key), "z%u", i % 11);
+		must(put(l, key, v, sizeof(v)));
+		if (hf_log_commit(l, 0, NULL, &gen, &err))
+			hf_log_abort(l);	/* full, for now */
+		(void)hf_log_base(l, 0, &err);
+	}
+	hf_log_close(l);
+	must(hf_log_read(a.st, &id, 0, &l, &err));
+	ok(holds(l, "k1", "k1", 2) && holds(l, "k3", "k3", 2), "P1: a log that is released is kept in an area that is short of room");
+	hf_log_close(l);
+	err = (struct hf_err){ 0 };
+	ret = hf_disk_check(conf, dev, &json, &err);
+	is(ret, 0, "and that its past went is no damage");
+	if (ret)
+		printf("# %s\n", err.msg);
+	free(json);
+	node_close(&a);
+}
+
+int main(void)
+{
+	raced();
+	released();
 	return tap_done();
 }

@@ -135,6 +135,7 @@ struct walk {
 	struct pos pins;	/* the last PINS record: where a base begins */
 	bool in_base;
 	struct pos base_begin;
+	bool around;		/* pass over a base that is damaged, where what came before it is there */
 };
 
 static bool seg_sane(struct disk *d, const struct epoch_desc *e, const struct pos *p)
@@ -147,6 +148,43 @@ static void see_seg(struct walk *w, const struct epoch_desc *e, const struct pos
 {
 	if (w->o->seg)
 		w->o->seg(w->o->ctx, e->slot, p->seg, p->seglen);
+}
+
+static void next_pos(struct pos *p, const struct held *h)
+{
+	p->seq++;
+	memcpy(p->prev, h->h.tag, 16);
+	p->place += ((uint64_t)h->h.sectors + h->h.tail) * HFD_SECTOR;
+}
+
+/*
+ * What was read up to @pos, which cannot be read, is the very state that the newest base of the epoch
+ * holds, and where the log goes on behind that base is known: the claim says both, so nothing
+ * can have been left out.
+ */
+static bool may_pass(const struct walk *w, const struct epoch_desc *e, const struct pos *from, const struct pos *pos)
+{
+	const struct pos *b = &e->base, *a = &e->after;
+
+	return w->around && b->place && a->place && from->seq < b->seq && pos->seq >= b->seq &&
+	       pos->seq < a->seq && w->end->gen == b->gen &&
+	       (pos->seq > b->seq || !memcmp(pos->prev, b->prev, 16));
+}
+
+static void pass(struct walk *w, const struct epoch_desc *e, struct pos *pos)
+{
+	struct disk *d = w->rd.d;
+
+	hf_logf(HF_LOG_ERR, "%s: the base of generation %llu at offset %llu is damaged (record %llu of epoch %llu, node slot %u); what it held is put together from what came before it",
+		d->path, (unsigned long long)e->base.gen, (unsigned long long)e->base.place,
+		(unsigned long long)pos->seq, (unsigned long long)e->epoch, e->slot);
+	w->end->damaged = w->end->base = e->base;
+	w->end->after = e->after;
+	w->end->base_epoch = e->epoch;
+	w->end->seq = e->after.seq - 1;
+	memcpy(w->end->tag, e->after.prev, 16);
+	w->in_base = false;
+	*pos = e->after;
 }
 
 static int hand_on(struct walk *w, const struct epoch_desc *e, const struct held *h)
@@ -184,6 +222,9 @@ static int hand_on(struct walk *w, const struct epoch_desc *e, const struct held
 			w->end->base = w->base_begin;
 			w->end->base.gen = r->gen;
 			w->end->base_epoch = e->epoch;
+			w->end->after = h->pos;
+			w->end->after.gen = 0;
+			next_pos(&w->end->after, h);
 		}
 		break;
 	default:
@@ -216,17 +257,19 @@ static int walk_epoch(struct walk *w, const struct epoch_desc *e, const struct p
 	w->in_base = false;
 	for (;;) {
 		struct held *h = &held[cur], *before = &held[!cur];
+		bool cut;
 
 		if (bound && pos.seq > e->end_seq)
 			break;
 		h->have = false;
 		ret = read_rec(&w->rd, e, w->acc->log, &pos, cur, h);
-		if (ret == -EBADMSG && !bound && pos.seq > known)
+		cut = ret == -EBADMSG && w->around && e->base.seq <= pos.seq && pos.seq < e->after.seq;
+		if (ret == -EBADMSG && !bound && pos.seq > known && !cut)
 			break;
-		if (ret)
+		if (ret && !cut)
 			goto bad;
 		if (before->have) {
-			ret = w->o->verify_tails ? tail_ok(&w->rd, before) : 0;
+			ret = w->o->verify_tails || cut ? tail_ok(&w->rd, before) : 0;
 			if (ret)
 				goto bad;
 			before->have = false;
@@ -234,9 +277,16 @@ static int walk_epoch(struct walk *w, const struct epoch_desc *e, const struct p
 			if (ret)
 				return ret;
 		}
-		pos.seq++;
-		memcpy(pos.prev, h->h.tag, 16);
-		pos.place += ((uint64_t)h->h.sectors + h->h.tail) * HFD_SECTOR;
+		if (cut) {
+			if (!may_pass(w, e, from, &pos) || !seg_sane(d, e, &e->after)) {
+				ret = -EBADMSG;
+				goto bad;
+			}
+			pass(w, e, &pos);
+			see_seg(w, e, &pos);
+			continue;
+		}
+		next_pos(&pos, h);
 		if (h->r.kind == HF_REC_NEXT) {
 			struct pos next = pos;
 
@@ -292,81 +342,139 @@ static int prev_epoch(struct walk *w, const struct epoch_desc *e, struct epoch_d
 	return prev->epoch ? 0 : 1;
 }
 
+struct chain { struct epoch_desc *e; size_t n; };	/* newest first */
+
+static int chain_add(struct chain *c, const struct epoch_desc *e)
+{
+	struct epoch_desc *p = c->n < CHAIN_MAX ? realloc(c->e, (c->n + 1) * sizeof(*p)) : NULL;
+
+	if (!p)
+		return -ENOMEM;
+	c->e = p;
+	p[c->n++] = *e;
+	return 0;
+}
+
+/* Follow the seals down to an epoch with a base; @all: to the first, @more: below the last of
+ * the chain at any rate. -EBADMSG: a seal cannot be read. */
+static int chain_down(struct walk *w, struct chain *c, bool all, bool more, struct hf_err *err)
+{
+	struct disk *d = w->rd.d;
+
+	for (; all || more || !c->e[c->n - 1].base.place; more = false) {
+		const struct epoch_desc *e = &c->e[c->n - 1];
+		struct epoch_desc prev;
+		int ret = prev_epoch(w, e, &prev);
+
+		if (ret == 1)
+			break;
+		if (ret == -EBADMSG)
+			return hf_fail(err, HF_DAMAGED, ret,
+				       "%s: the seal of epoch %llu (node slot %u, offset %llu) is damaged or not authentic",
+				       d->path, (unsigned long long)e->epoch, e->slot, (unsigned long long)e->first.place);
+		if (ret)
+			return hf_fail(err, HF_UNAVAIL, ret, "%s cannot be read: %s", d->path, strerror(-ret));
+		ret = chain_add(c, &prev);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/* Forward from the epoch @oldest; @at_base: from its base, if it has one. */
+static int chain_up(struct walk *w, const struct chain *c, size_t oldest, bool at_base, struct hf_err *err)
+{
+	int ret = 0;
+
+	if (w->o->restart)
+		w->o->restart(w->o->ctx);
+	memset(w->end, 0, sizeof(*w->end));
+	for (size_t i = oldest + 1; i-- > 0 && !ret; ) {
+		const struct epoch_desc *e = &c->e[i];
+		bool base = i == oldest && at_base && e->base.place;
+
+		ret = walk_epoch(w, e, base ? &e->base : &e->first, i > 0, i ? 0 : w->acc->gen_seq, err);
+	}
+	return ret;
+}
+
+/* From as far back as it can be read. What is older than a base may be trimmed at any time, and is not needed. */
+static int walk_history(struct walk *w, struct chain *c, struct hf_err *err)
+{
+	bool at_base = false;
+	size_t oldest;
+	int ret = chain_down(w, c, true, false, err);
+
+	w->around = true;
+	oldest = c->n - 1;
+	if (ret == -EBADMSG) {
+		while (oldest && !c->e[oldest].base.place)
+			oldest--;
+		if (!c->e[oldest].base.place)
+			return ret;
+		at_base = true;
+		ret = 0;
+	}
+	while (!ret) {
+		ret = chain_up(w, c, oldest, at_base, err);
+		if (ret != -EBADMSG)
+			break;
+		if (at_base || !c->e[oldest].base.place) {
+			do {
+				if (!oldest)
+					return ret;
+			} while (!c->e[--oldest].base.place);
+		}
+		at_base = true;
+		ret = 0;
+	}
+	return ret;
+}
+
+/* From the newest base; if that is damaged, from the one before it, or from where the log begins. */
+static int walk_newest(struct walk *w, struct chain *c, struct hf_err *err)
+{
+	struct hf_err first = { 0 };
+	struct epoch_desc *e;
+	size_t n;
+	int ret = chain_down(w, c, false, false, &first), again = -EBADMSG;
+
+	n = c->n;
+	e = &c->e[n - 1];
+	if (!ret)
+		ret = chain_up(w, c, n - 1, true, &first);
+	if (ret == -EBADMSG && e->base.place && e->after.place) {
+		w->around = true;
+		again = e->first.seq ? 0 : chain_down(w, c, false, true, NULL);
+		if (!again)
+			again = chain_up(w, c, c->n - 1, c->n > n, NULL);
+	}
+	/* what is told is why it could not be read at first */
+	if (again == -EBADMSG) {
+		if (ret && err)
+			*err = first;
+		return ret;
+	}
+	return again;
+}
+
 int log_walk(struct disk *d, const struct claim_rec *acc, const struct walk_opts *o,
 	     struct walk_end *end, struct hf_err *err)
 {
 	struct walk w = { .rd = { .d = d }, .acc = acc, .o = o, .end = end };
-	struct epoch_desc *ch = malloc(sizeof(*ch));
-	bool at_base = !o->history;
-	size_t n = 1, oldest;
-	int ret = 0;
+	struct chain c = { 0 };
+	int ret = chain_add(&c, &acc->acc);
 
 	memset(end, 0, sizeof(*end));
-	if (!ch)
-		return -ENOMEM;
-	ch[0] = acc->acc;
-	while (o->history || !ch[n - 1].base.place) {
-		struct epoch_desc prev, *p;
-
-		ret = prev_epoch(&w, &ch[n - 1], &prev);
-		if (ret == 1)
-			break;
-		if (ret == -EBADMSG) {
-			size_t k = n;
-
-			/* what is older than a base may have been trimmed, and is not needed */
-			while (k > 1 && !ch[k - 1].base.place)
-				k--;
-			if (ch[k - 1].base.place) {
-				n = k;
-				at_base = true;
-				break;
-			}
-		}
-		if (ret) {
-			if (ret == -EBADMSG)
-				hf_fail(err, HF_DAMAGED, ret,
-					"%s: the seal of epoch %llu (node slot %u, offset %llu) is damaged or not authentic",
-					d->path, (unsigned long long)ch[n - 1].epoch, ch[n - 1].slot,
-					(unsigned long long)ch[n - 1].first.place);
-			else
-				hf_fail(err, HF_UNAVAIL, ret, "%s cannot be read: %s", d->path, strerror(-ret));
-			goto out;
-		}
-		p = n < CHAIN_MAX ? realloc(ch, (n + 1) * sizeof(*ch)) : NULL;
-		if (!p) {
-			ret = -ENOMEM;
-			goto out;
-		}
-		ch = p;
-		ch[n++] = prev;
+	if (!ret && o->kept) {
+		w.around = true;
+		ret = chain_up(&w, &c, 0, false, err);
+	} else if (!ret) {
+		ret = o->history ? walk_history(&w, &c, err) : walk_newest(&w, &c, err);
 	}
-	for (oldest = n - 1; ; ) {
-		if (o->restart)
-			o->restart(o->ctx);
-		memset(end, 0, sizeof(*end));
-		ret = 0;
-		for (size_t i = oldest + 1; i-- > 0 && !ret; ) {
-			const struct epoch_desc *e = &ch[i];
-			bool base = i == oldest && at_base && e->base.place;
-
-			ret = walk_epoch(&w, e, base ? &e->base : &e->first, i > 0, i ? 0 : acc->gen_seq, err);
-		}
-		if (ret != -EBADMSG || !o->history)
-			break;
-		/* older history may be trimmed at any time: go on from the next base */
-		if (at_base || !ch[oldest].base.place) {
-			do {
-				if (!oldest)
-					goto out;
-			} while (!ch[--oldest].base.place);
-		}
-		at_base = true;
-	}
-	if (n > 1)
-		end->below = ch[1];
-out:
+	if (c.n > 1)
+		end->below = c.e[1];
 	reader_exit(&w.rd);
-	free(ch);
+	free(c.e);
 	return ret;
 }

@@ -216,8 +216,10 @@ static int adopt(struct claim *c, struct row *r, hf_restart_fn restart, hf_rec_f
 	*old = acc.acc;
 	/* a base of that very epoch may be complete and not yet told of in the row: what is before
 	 * it may be gone as soon as it is */
-	if (end.base.place && end.base_epoch == old->epoch)
+	if (end.base.place && end.base_epoch == old->epoch) {
 		old->base = end.base;
+		old->after = end.after;
+	}
 	old->end_gen = end.gen;
 	old->end_seq = end.seq;
 	memcpy(old->end_tag, end.tag, 16);
@@ -483,6 +485,7 @@ int claim_trim(struct hf_claim *pc, uint64_t keep, struct hf_err *err)
 		if (c->base[i].gen <= keep)
 			oldest = &c->base[i];
 	c->mine.acc.base = c->base[c->nbase - 1];
+	c->mine.acc.after = c->after;
 	if (room < total / 2)
 		oldest = &c->base[c->nbase - 1];
 	if (oldest)

@@ -158,7 +158,7 @@ static int each_log(struct disk *d, uint32_t row, struct row *r,
 	return ret;
 }
 
-struct look { struct disk *d; struct json_object *logs, *bad; uint64_t records, bytes, contents; bool check; };
+struct look { struct disk *d; struct json_object *logs, *bad, *torn; uint64_t records, bytes, contents; bool check; };
 
 static int log_info(void *ctx, uint32_t row, const struct claim_rec *acc)
 {
@@ -234,6 +234,38 @@ static void finding(struct look *k, uint32_t row, const char *what)
 	json_object_array_add(k->bad, o);
 }
 
+/* Not damage: a write that was cut off leaves the same, and the other copy has what counts. */
+static void torn(struct look *k, uint32_t row, const char *whose, uint32_t slot)
+{
+	struct json_object *o = json_object_new_object();
+	char what[128];
+
+	snprintf(what, sizeof(what), "one copy of the %s of node slot %u is torn or damaged; the other one counts", whose, slot);
+	add_num(o, "row", row);
+	add_str(o, "what", what);
+	json_object_array_add(k->torn, o);
+}
+
+/* Both copies are written once, and again by whoever changes the disk's size. */
+static int check_super(struct look *k)
+{
+	uint8_t *p = dio_alloc(2 * HFD_SECTOR);
+	int ret = p ? disk_read(k->d, p, 2 * HFD_SECTOR, 0) : -ENOMEM;
+
+	for (unsigned i = 0; i < 2 && !ret; i++) {
+		struct super sb;
+		struct hf_err e = { 0 };
+		char what[200];
+
+		if (!super_in(&sb, k->d->keys, p + i * HFD_SECTOR, &e))
+			continue;
+		snprintf(what, sizeof(what), "copy %u of the superblock cannot be used (%.100s); the other one is sound", i + 1, e.msg);
+		finding(k, 0, what);
+	}
+	free(p);
+	return ret;
+}
+
 static int count_rec(void *ctx, const struct hf_rec *r)
 {
 	struct look *k = ctx;
@@ -264,36 +296,66 @@ static int check_item(void *ctx, const struct hf_item *it)
 	return ret;
 }
 
-/* A log is live while it is checked: what looks damaged is looked at again from the row on. */
+/* Does the incarnation that accepted this epoch still hold it, as far as the disk tells? */
+static bool held(const struct disk *d, const struct claim_rec *acc)
+{
+	const struct seen *s = &d->seen[acc->acc.slot % HF_MAX_NODES];
+
+	return !(acc->flags & CLAIM_RELEASED) && acc->acc.slot < d->sb.slots && s->status == SLOT_OK &&
+	       s->rec.state == NODE_ST_UP && !memcmp(s->rec.incarnation, acc->acc.incarnation, 16);
+}
+
+/*
+ * The records of a log. The past of an epoch that is held is trimmed by its owner alone, who says so in
+ * the row first; any other past may go when somebody needs the room, so what cannot be read of that may have gone. A
+ * log is live while it is checked: what looks damaged counts if the row is then as it was.
+ */
+static int records_check(struct look *k, uint32_t row, const struct claim_rec *acc)
+{
+	struct walk_opts all = { .history = true, .verify_tails = true, .fn = count_rec, .ctx = k };
+	struct walk_opts newest = { .verify_tails = true }, kept = { .kept = true, .verify_tails = true };
+	struct walk_end end;
+	struct hf_err e = { 0 };
+	struct row *r;
+	int ret = log_walk(k->d, acc, &all, &end, &e);
+
+	if (ret == -EBADMSG)
+		ret = log_walk(k->d, acc, &newest, &end, &e);
+	/* one that a newer base follows is not needed */
+	if (!ret && end.damaged.place && end.damaged.place == end.base.place)
+		ret = hf_fail(&e, HF_DAMAGED, -EBADMSG,
+			      "%s: the base of generation %llu at offset %llu is damaged; what it held can be put together from what came before it",
+			      k->d->path, (unsigned long long)end.damaged.gen, (unsigned long long)end.damaged.place);
+	if (!ret && held(k->d, acc))
+		ret = log_walk(k->d, acc, &kept, &end, &e);
+	if (ret != -EBADMSG)
+		return ret;
+	r = malloc(sizeof(*r));
+	ret = r ? row_read(k->d, row, r) : -ENOMEM;
+	if (!ret && claim_same_place(row_accepted(r, acc->log), acc))
+		finding(k, row, e.msg);
+	free(r);
+	return ret;
+}
+
 static int log_check(void *ctx, uint32_t row, const struct claim_rec *acc)
 {
 	struct look *k = ctx;
-	struct walk_opts o = { .history = true, .verify_tails = true, .fn = count_rec, .ctx = k };
 	struct hf_logid id = { .row = row };
 	struct item_look c = { .k = k, .row = row };
-	struct walk_end end;
 	struct hf_err e = { 0 };
-	int ret = log_walk(k->d, acc, &o, &end, &e);
+	size_t found = json_object_array_length(k->bad);
+	int ret;
 
 	log_info(ctx, row, acc);
 	memcpy(id.uuid, acc->log, 16);
 	snprintf(id.name, sizeof(id.name), "row %u", row);
-	if (ret == -EBADMSG) {
-		e = (struct hf_err){ 0 };
-		o.history = false;
-		ret = log_walk(k->d, acc, &o, &end, &e);
-	}
-	if (ret == -EBADMSG) {
+	ret = records_check(k, row, acc);
+	if (!ret)
 		ret = hf_log_read(&k->d->store, &id, 0, &c.l, &e);
-		if (ret == -EBADMSG) {
+	if (ret == -EBADMSG) {
+		if (json_object_array_length(k->bad) == found)
 			finding(k, row, e.msg);
-			return 0;
-		}
-	} else if (!ret) {
-		ret = hf_log_read(&k->d->store, &id, 0, &c.l, &e);
-	}
-	if (ret == -EBADMSG) {
-		finding(k, row, e.msg);
 		return 0;
 	}
 	size_t before = json_object_array_length(k->bad), now;
@@ -342,8 +404,12 @@ int hf_disk_check(const char *conf, const char *dev, char **json, struct hf_err 
 	k.d = d;
 	k.logs = json_object_new_array();
 	k.bad = json_object_new_array();
+	k.torn = json_object_new_array();
+	ret = check_super(&k);
 	for (uint32_t i = 0; i < d->sb.slots; i++)
-		if (d->seen[i].status == SLOT_BAD) {
+		if (d->seen[i].torn) {
+			torn(&k, 0, "row", i);
+		} else if (d->seen[i].status == SLOT_BAD) {
 			char what[96];
 
 			snprintf(what, sizeof(what), "the row of node slot %u is damaged in both copies", i);
@@ -352,7 +418,9 @@ int hf_disk_check(const char *conf, const char *dev, char **json, struct hf_err 
 	for (uint32_t row = 0; row < d->sb.rows && !ret; row++) {
 		ret = each_log(d, row, r, log_check, &k);
 		for (uint32_t i = 0; i < r->nodes && !ret; i++)
-			if (r->status[i] == SLOT_BAD) {
+			if (r->torn[i]) {
+				torn(&k, row, "claims", i);
+			} else if (r->status[i] == SLOT_BAD) {
 				char what[96];
 
 				snprintf(what, sizeof(what), "the claims of node slot %u in row %u are damaged in both copies", i, row);
@@ -365,6 +433,7 @@ int hf_disk_check(const char *conf, const char *dev, char **json, struct hf_err 
 	add_num(o, "content_bytes", k.contents);
 	bad = json_object_array_length(k.bad);
 	json_object_object_add(o, "findings", k.bad);
+	json_object_object_add(o, "torn", k.torn);
 	*json = strdup(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN));
 	if (ret)
 		hf_fail(err, HF_UNAVAIL, ret, "%s cannot be read: %s", path, strerror(-ret));

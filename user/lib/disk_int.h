@@ -43,6 +43,7 @@ struct seen {			/* a node's row as last read */
 	uint64_t changed_ms;	/* when counter or incarnation was last seen to change */
 	uint64_t watched_ms;	/* since when it has been looked at */
 	unsigned newest;	/* which slot */
+	bool torn;		/* the other copy is torn or damaged */
 };
 
 struct block { uint32_t logs, chunks, bytes; };	/* pins; live bytes of chunks */
@@ -102,6 +103,7 @@ struct row {
 	struct claim_rec rec[HF_MAX_NODES];
 	enum slot_status status[HF_MAX_NODES];	/* BAD: undecided */
 	unsigned newest[HF_MAX_NODES];
+	bool torn[HF_MAX_NODES];	/* the other copy is torn or damaged */
 };
 
 struct seg { uint64_t place; uint32_t len; uint64_t last_gen; bool announced; };
@@ -129,6 +131,7 @@ struct claim {
 	struct pos *base;		/* complete bases, oldest first */
 	size_t nbase;
 	struct pos begin;		/* where the base that is being appended begins */
+	struct pos after;		/* behind the newest complete base */
 	struct chunk **chunk;		/* by place */
 	size_t nchunk, chunk_cap;
 	struct seg *pack;		/* what put_bytes filled; the last is open */
@@ -235,11 +238,14 @@ struct walk_end {
 	uint8_t tag[16];
 	struct pos base;	/* newest complete base */
 	uint64_t base_epoch;
+	struct pos after;	/* behind it */
+	struct pos damaged;	/* the newest base that was passed over; place 0: none */
 	bool released;
 	struct epoch_desc below;	/* what the newest epoch's seal tells of; epoch 0 none */
 };
 struct walk_opts {
 	bool history;		/* from as far back as it can be read */
+	bool kept;		/* all that the newest epoch keeps, which nobody trims while it is held */
 	bool verify_tails;	/* of each record, not only of the last */
 	hf_restart_fn restart;
 	hf_rec_fn fn;

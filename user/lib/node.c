@@ -57,6 +57,7 @@ static int parse_node(struct disk *d, uint32_t slot, const uint8_t *p, struct se
 	out->newest = st[1] == SLOT_OK && (st[0] != SLOT_OK || rec[1].seq > rec[0].seq);
 	out->rec = rec[out->newest];
 	out->status = SLOT_OK;
+	out->torn = st[0] == SLOT_BAD || st[1] == SLOT_BAD;
 out:
 	free(again);
 	return ret;

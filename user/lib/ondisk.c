@@ -306,6 +306,7 @@ static void epoch_out(struct hfd_epoch *d, const struct epoch_desc *s)
 	w64(&d->end_gen, s->end_gen);
 	w64(&d->end_seq, s->end_seq);
 	memcpy(d->end_tag, s->end_tag, 16);
+	pos_out(&d->after, &s->after);
 }
 
 static void epoch_in(struct epoch_desc *s, const struct hfd_epoch *d)
@@ -320,6 +321,7 @@ static void epoch_in(struct epoch_desc *s, const struct hfd_epoch *d)
 	s->end_gen = r64(d->end_gen);
 	s->end_seq = r64(d->end_seq);
 	memcpy(s->end_tag, d->end_tag, 16);
+	pos_in(&s->after, &d->after);
 }
 
 void claim_out(const struct claim_rec *s, const struct bind *b, uint32_t row, uint32_t slot,

@@ -139,12 +139,14 @@ struct hfd_epoch {
 	d64 keep;			/* generations before it need not be kept */
 	d64 end_gen, end_seq;		/* in a seal: the last that counts */
 	uint8_t end_tag[16];
+	struct hfd_pos after;		/* behind that base, should it be damaged */
 };
 HFD_AT(hfd_epoch, first, 48);
 HFD_AT(hfd_epoch, base, 104);
 HFD_AT(hfd_epoch, keep, 160);
 HFD_AT(hfd_epoch, end_tag, 184);
-HFD_SIZE(hfd_epoch, 200);
+HFD_AT(hfd_epoch, after, 200);
+HFD_SIZE(hfd_epoch, 256);
 
 struct hfd_claim {
 	d64 seq;
@@ -162,8 +164,8 @@ struct hfd_claim {
 };
 HFD_AT(hfd_claim, ballot, 56);
 HFD_AT(hfd_claim, acc, 72);
-HFD_AT(hfd_claim, gen, 272);
-HFD_SIZE(hfd_claim, 320);
+HFD_AT(hfd_claim, gen, 328);
+HFD_SIZE(hfd_claim, 376);
 
 /* In front of each record; not encrypted, but authenticated. */
 struct hfd_rec {
@@ -242,6 +244,7 @@ struct epoch_desc {
 	uint64_t keep;
 	uint64_t end_gen, end_seq;
 	uint8_t end_tag[16];
+	struct pos after;
 };
 
 struct claim_rec {

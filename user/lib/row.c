@@ -49,6 +49,7 @@ static int parse_slot(struct disk *d, uint32_t row, uint32_t slot, const uint8_t
 	r->newest[slot] = st[1] == SLOT_OK && (st[0] != SLOT_OK || rec[1].seq > rec[0].seq);
 	r->rec[slot] = rec[r->newest[slot]];
 	r->status[slot] = SLOT_OK;
+	r->torn[slot] = st[0] == SLOT_BAD || st[1] == SLOT_BAD;
 out:
 	free(again);
 	return ret;

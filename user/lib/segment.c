@@ -271,6 +271,12 @@ int seg_append(struct claim *c, const struct hf_rec *r, const void *tail, size_t
 		c->base = p;
 		c->begin.gen = r->gen;
 		c->base[c->nbase++] = c->begin;
+		c->after = (struct pos){ .place = c->place, .seg = last_seg(c)->place,
+					 .seglen = last_seg(c)->len, .seq = c->seq };
+		memcpy(c->after.prev, c->rb.prev, 16);
+		/* which blocks are in use once more, for who has to do without that base */
+		if (put_pins(c, true, NULL, err))
+			memset(&c->after, 0, sizeof(c->after));
 		memset(&c->begin, 0, sizeof(c->begin));
 	}
 	return 0;
