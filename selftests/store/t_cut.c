@@ -72,6 +72,9 @@ int main(void)
 	size_t n, cuts = 0, bad = 0, named = 0, flips = 0, served = 0;
 	static uint8_t zero[1 << 16];
 
+	/* in memory, where that can be: each byte is a write and many reads */
+	if (!access("/dev/shm", W_OK))
+		setenv("TMPDIR", "/dev/shm", 1);
 	setup(2, 8u << 20, 500);
 	node_make(&a, "alpha");
 	node_make(&b, "beta");
@@ -97,11 +100,11 @@ int main(void)
 			int ret;
 
 			/* of record i the first @cut bytes landed; of what follows nothing */
-			if (cut % 512 > 96 && cut % 512 < 500 && cut % 37)
-				continue;
-			for (size_t k = i; k < n; k++)
-				patch(rec[k].off, zero, rec[k].len);
-			patch(rec[i].off, img + rec[i].off, cut);
+			if (!cut)
+				for (size_t k = i; k < n; k++)
+					patch(rec[k].off, zero, rec[k].len);
+			else
+				patch(rec[i].off + cut - 1, img + rec[i].off + cut - 1, 1);
 			ret = gen_now(&gen);
 			/* what is behind the last byte that is not zero may be cut without loss */
 			size_t need = rec[i].len;

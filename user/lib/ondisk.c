@@ -219,7 +219,7 @@ static enum slot_status slot_in(enum slot_kind kind, const struct bind *b, uint3
 	if (sodium_is_zero((const uint8_t *)&d, sizeof(d)))
 		return SLOT_EMPTY;
 	if (memcmp(d.magic, slot_magic(kind), 4) || r16(d.version) != HFD_VERSION ||
-	    r16(d.len) != HFD_SLOT_BODY)
+	    r16(d.len) != HFD_SLOT_BODY || !sodium_is_zero(d.pad, sizeof(d.pad)))
 		return SLOT_BAD;
 	if (hf_unseal(b->keys->aead, &ad, adlen, d.body, HFD_SLOT_BODY, d.nonce, d.tag))
 		return SLOT_BAD;

@@ -25,8 +25,8 @@ int readahead_init(struct disk *d)
 	d->ahead = hf_alloc(sizeof(*d->ahead));
 	if (!d->ahead)
 		return -ENOMEM;
-	d->ahead->data = dio_alloc(SLOTS * HFD_BLOCK);
-	return d->ahead->data ? 0 : -ENOMEM;
+	/* not zeroed: what was not read yet is not looked at, and its pages are never touched */
+	return posix_memalign((void **)&d->ahead->data, HFD_SECTOR, SLOTS * HFD_BLOCK) ? -ENOMEM : 0;
 }
 
 void readahead_exit(struct disk *d)
