@@ -91,6 +91,7 @@ struct disk {
 	uint64_t looked_ms;	/* when they were last read */
 	struct node_rec me;
 	unsigned me_which;
+	uint64_t me_written;		/* seq of the last heartbeat that returned */
 
 	pthread_mutex_t cache_mu;
 	struct readahead *ahead;

@@ -115,20 +115,23 @@ int nodes_read(struct disk *d)
 int node_write(struct disk *d)
 {
 	uint8_t *p = dio_alloc(HFD_SECTOR);
+	uint64_t seq;
 	unsigned which;
 	int ret;
 
 	if (!p)
 		return -ENOMEM;
 	pthread_mutex_lock(&d->node_mu);
-	d->me.seq++;
+	seq = ++d->me.seq;
 	d->me.counter++;
 	which = !d->me_which;
 	node_out(&d->me, &d->bind, d->id.slot, which, p);
 	pthread_mutex_unlock(&d->node_mu);
 	ret = disk_write(d, p, HFD_SECTOR, node_off(d, d->id.slot, which));
-	if (!ret)
+	if (!ret) {
 		d->me_which = which;
+		d->me_written = seq;
+	}
 	free(p);
 	return ret;
 }
@@ -276,6 +279,7 @@ int node_beat(struct disk *d, struct hf_err *err)
 {
 	struct seen *s = &d->seen[d->id.slot];
 	int ret = super_check(d, err);
+	bool lied;
 
 	if (ret == -ESTALE)
 		return ret;
@@ -290,7 +294,12 @@ int node_beat(struct disk *d, struct hf_err *err)
 			       "another daemon, on host %s, holds the identity of node %s now: this one must not write any more",
 			       s->rec.host, d->id.name);
 	__atomic_store_n(&d->held_ms, hf_now_ms(), __ATOMIC_RELAXED);
+	lied = s->status == SLOT_OK && s->rec.seq < d->me_written;
 	ret = node_write(d);
+	if (!ret && lied)	/* it may have lost records as well, which nobody reads now */
+		return hf_fail(err, HF_DAMAGED, -EIO,
+			       "the quorum disk %s loses writes: it does not have the heartbeat that it acknowledged; what was confirmed since may not be on it. Look at its cache and at its path",
+			       d->path);
 	return ret ? io_err(d, err, ret) : 0;
 }
 
