@@ -27,8 +27,11 @@ struct reader {
 static void reader_exit(struct reader *rd)
 {
 	free(rd->win);
-	free(rd->rec[0]);
-	free(rd->rec[1]);
+	for (unsigned i = 0; i < 2; i++) {	/* decrypted */
+		if (rd->rec[i])
+			sodium_memzero(rd->rec[i], rd->rec_cap[i]);
+		free(rd->rec[i]);
+	}
 }
 
 /* @n bytes at @off, reading ahead up to @end */
@@ -92,6 +95,8 @@ static int read_rec(struct reader *rd, const struct epoch_desc *e, const uint8_t
 	if (ret)
 		return ret;
 	if (rd->rec_cap[which] < n) {
+		if (rd->rec[which])
+			sodium_memzero(rd->rec[which], rd->rec_cap[which]);
 		free(rd->rec[which]);
 		rd->rec[which] = malloc(n);
 		rd->rec_cap[which] = rd->rec[which] ? n : 0;

@@ -116,6 +116,8 @@ void chunker_exit(struct chunker *c)
 	ZSTD_freeDCtx(c->unzip);
 	if (c->plain)
 		sodium_memzero(c->plain, HF_CHUNK_MAX);
+	if (c->buf)	/* chunks are opened in place */
+		sodium_memzero(c->buf, HF_CHUNK_MAX + HFD_CHUNK_HDR);
 	free(c->plain);
 	free(c->buf);
 }

@@ -76,6 +76,7 @@ int hf_content_is(const struct hf_tree_db *db, int fd, uint8_t *buf, uint64_t si
 	uint8_t st[HF_HASH_STATE] __attribute__((aligned(64)));
 	uint8_t h[32];
 	uint64_t off = 0;
+	int ret = 0;
 
 	if (size != k->size)
 		return 0;
@@ -89,15 +90,17 @@ int hf_content_is(const struct hf_tree_db *db, int fd, uint8_t *buf, uint64_t si
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return -errno;
-		if (!n)
-			return 0;	/* it shrank */
+			ret = -errno;
+		if (n <= 0)
+			goto out;	/* 0: it shrank */
 		db->hash_update(db->arg, st, buf, n);
 		off += n;
 	}
 	db->hash_final(db->arg, st, h);
+	ret = !memcmp(h, k->hash, sizeof(h));
+out:
 	sodium_memzero(st, sizeof(st));
-	return !memcmp(h, k->hash, sizeof(h));
+	return ret;
 }
 
 void hf_scratch_free(struct hf_tree *t, uint8_t *buf, size_t n)

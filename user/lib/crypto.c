@@ -7,6 +7,9 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <stdio.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,7 +21,64 @@ int hf_crypto_init(void)
 	return sodium_init() < 0 ? -EIO : 0;
 }
 
-static int derive(const uint8_t master[32], struct hf_keys **out)
+/* Whether any amount of memory may be locked: by asking for more than the limit. */
+static bool may_lock_all(void)
+{
+	struct rlimit rl;
+	size_t n;
+	bool may;
+	void *p;
+
+	if (getrlimit(RLIMIT_MEMLOCK, &rl))
+		return false;
+	if (rl.rlim_cur == RLIM_INFINITY)
+		return true;
+	n = (rl.rlim_cur / 4096 + 2) * 4096;
+	p = mmap(NULL, n, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (p == MAP_FAILED)
+		return false;
+	may = !mlock2(p, n, MLOCK_ONFAULT);
+	munmap(p, n);
+	return may;
+}
+
+/*
+ * A process that holds keys leaves no core, and what it decrypts stays out of swap: that passes
+ * through buffers, stacks and zstd's workspaces, so all pages are locked as they are touched.
+ * Under a limit that would make later allocations fail; then only the keys are.
+ */
+static void hide_process(void)
+{
+	static bool told;
+
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	if (may_lock_all() && !mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT))
+		return;
+	if (!told)
+		hf_logf(HF_LOG_WARN,
+			"contents of crypto checkpoints could be swapped: memory cannot be locked; give the daemon CAP_IPC_LOCK or LimitMEMLOCK=infinity, or encrypt the swap");
+	told = true;
+}
+
+/* Locked, with guard pages on either side, left out of core dumps, wiped by sodium_free(). That
+ * leaves it at trying to lock, so it is asked for again. */
+static void *secret_alloc(size_t n, struct hf_err *err)
+{
+	void *p = sodium_malloc(n);
+
+	if (!p) {
+		hf_fail(err, HF_FAILED, -ENOMEM, "out of memory for keys");
+	} else if (mlock(p, n)) {
+		hf_fail(err, HF_FAILED, -errno,
+			"the cluster's key cannot be kept out of swap: %s; raise the limit of locked memory (LimitMEMLOCK= in the unit, ulimit -l) to 64 kB at least, or give CAP_IPC_LOCK",
+			strerror(errno));
+		sodium_free(p);
+		p = NULL;
+	}
+	return p;
+}
+
+static int derive(const uint8_t master[32], struct hf_keys **out, struct hf_err *err)
 {
 	static const struct { size_t off; uint64_t id; } sub[] = {
 		{ offsetof(struct hf_keys, aead), 1 },
@@ -26,12 +86,14 @@ static int derive(const uint8_t master[32], struct hf_keys **out)
 		{ offsetof(struct hf_keys, hash), 3 },
 		{ offsetof(struct hf_keys, local), 4 },
 	};
-	struct hf_keys *k = sodium_malloc(sizeof(*k));
+	struct hf_keys *k = secret_alloc(sizeof(*k), err);
 
 	if (!k)
 		return -ENOMEM;
 	for (size_t i = 0; i < HF_ARRAY(sub); i++)
 		crypto_kdf_derive_from_key((uint8_t *)k + sub[i].off, 32, sub[i].id, "holdfast", master);
+	/* what the derivation left below this frame */
+	sodium_stackzero(4096);
 	sodium_mprotect_readonly(k);
 	*out = k;
 	return 0;
@@ -40,8 +102,8 @@ static int derive(const uint8_t master[32], struct hf_keys **out)
 int hf_keys_load(const char *path, struct hf_keys **out, struct hf_err *err)
 {
 	const char *creds = getenv("CREDENTIALS_DIRECTORY");
-	char cred[PATH_MAX], text[129] = "";
-	uint8_t *master = NULL;
+	struct { uint8_t key[32]; char text[128]; } *master = NULL;
+	char cred[PATH_MAX];
 	struct stat st;
 	size_t n = 0;
 	int fd, ret;
@@ -69,25 +131,25 @@ int hf_keys_load(const char *path, struct hf_keys **out, struct hf_err *err)
 			      "the key file %s may be read by others; chown root and chmod 600 it", path);
 		goto out;
 	}
-	ssize_t r = read(fd, text, sizeof(text) - 1);
+	hide_process();
+	master = secret_alloc(sizeof(*master), err);
+	if (!master) {
+		ret = -ENOMEM;
+		goto out;
+	}
+	ssize_t r = read(fd, master->text, sizeof(master->text));
 
 	if (r < 0) {
 		ret = hf_fail(err, HF_FAILED, -errno, "%s: %s", path, strerror(errno));
 		goto out;
 	}
-	master = sodium_malloc(32);
-	if (!master) {
-		ret = -ENOMEM;
-		goto out;
-	}
-	if (sodium_hex2bin(master, 32, text, r, " \n", &n, NULL) || n != 32) {
+	if (sodium_hex2bin(master->key, 32, master->text, r, " \n", &n, NULL) || n != 32) {
 		ret = hf_fail(err, HF_USAGE, -EINVAL, "%s is not a key file: 64 hexadecimal digits are wanted", path);
 		goto out;
 	}
-	ret = derive(master, out);
+	ret = derive(master->key, out, err);
 out:
 	close(fd);
-	sodium_memzero(text, sizeof(text));
 	sodium_free(master);
 	return ret;
 }
@@ -99,27 +161,32 @@ void hf_keys_free(struct hf_keys *k)
 
 int hf_keyfile_create(const char *path, struct hf_err *err)
 {
-	uint8_t key[32];
-	char text[66];
+	struct { uint8_t key[32]; char text[66]; } *master;
 	int fd, ret = hf_crypto_init();
 
 	if (ret)
 		return ret;
+	hide_process();
+	master = secret_alloc(sizeof(*master), err);
+	if (!master)
+		return -ENOMEM;
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return hf_fail(err, HF_OK, -errno, errno == EEXIST ?
+	if (fd < 0) {
+		ret = -errno;
+		sodium_free(master);
+		return hf_fail(err, HF_OK, ret, ret == -EEXIST ?
 			       "%s exists already; a cluster's key is never overwritten%.0s" :
-			       "the key cannot be written to %s: %s", path, strerror(errno));
-	randombytes_buf(key, sizeof(key));
-	sodium_bin2hex(text, 65, key, 32);
-	text[64] = '\n';
-	ret = hf_pwrite_full(fd, text, 65, 0);
+			       "the key cannot be written to %s: %s", path, strerror(-ret));
+	}
+	randombytes_buf(master->key, sizeof(master->key));
+	sodium_bin2hex(master->text, 65, master->key, 32);
+	master->text[64] = '\n';
+	ret = hf_pwrite_full(fd, master->text, 65, 0);
 	if (!ret && fsync(fd))
 		ret = -errno;
 	if (close(fd) && !ret)
 		ret = -errno;
-	sodium_memzero(key, sizeof(key));
-	sodium_memzero(text, sizeof(text));
+	sodium_free(master);
 	if (ret) {
 		unlink(path);
 		return hf_fail(err, HF_FAILED, ret, "the key cannot be written to %s: %s", path, strerror(-ret));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The cluster's key and what is derived from it (libsodium). Keys live in
- * locked memory and are wiped.
+ * locked memory with guard pages, and are wiped. Who loads them leaves no core
+ * any more, and has its memory locked where it may (Documentation/security.rst).
  */
 #ifndef HF_CRYPTO_H
 #define HF_CRYPTO_H

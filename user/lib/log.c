@@ -506,6 +506,7 @@ int hf_log_put(struct hf_log *l, const void *key, uint32_t keylen, const void *a
 		memcpy(hash, sum, HF_HASH);
 	ret = change(l, e);
 out:
+	explicit_bzero(st, sizeof(st));	/* it holds the key where it was not ended */
 	free(ref);
 	if (buf) {
 		explicit_bzero(buf, HF_CHUNK_MAX);

@@ -224,6 +224,7 @@ static enum slot_status slot_in(enum slot_kind kind, const struct bind *b, uint3
 	if (hf_unseal(b->keys->aead, &ad, adlen, d.body, HFD_SLOT_BODY, d.nonce, d.tag))
 		return SLOT_BAD;
 	memcpy(body, d.body, len);
+	sodium_memzero(d.body, sizeof(d.body));
 	return SLOT_OK;
 }
 
