@@ -50,12 +50,13 @@ static void row_unlock(struct disk *d, uint32_t row)
 	pthread_mutex_unlock(&d->row_mu);
 }
 
-static bool undecided(const struct row *r)
+/* the slot of the row that cannot be decided; -1: none */
+static int undecided(const struct row *r)
 {
 	for (uint32_t i = 0; i < r->nodes; i++)
 		if (r->status[i] == SLOT_BAD)
-			return true;
-	return false;
+			return i;
+	return -1;
 }
 
 /* Ballots are unique to a node: the round times the greatest number of nodes,
@@ -176,7 +177,16 @@ static int adopt(struct claim *c, struct row *r, hf_restart_fn restart, hf_rec_f
 			ret = row_read(d, id->row, r);
 		if (ret)
 			return io_err(d, err, ret);
-		if (undecided(r) || row_max_ballot(r) > c->mine.ballot)
+		if (undecided(r) >= 0) {
+			char name[HF_NAME_MAX + 1];
+
+			/* its node may be writing there just now */
+			node_name(d, undecided(r), name);
+			return hf_fail(err, HF_DAMAGED, -EAGAIN,
+				       "%s: the claim of %s cannot be read, so %s cannot be taken; if that stays it is damaged: holdfast disk check",
+				       d->path, name, id->name);
+		}
+		if (row_max_ballot(r) > c->mine.ballot)
 			return lost_race(err, id);
 		a = row_accepted(r, id->uuid);
 		memset(old, 0, sizeof(*old));

@@ -63,6 +63,13 @@ out:
 	return ret;
 }
 
+/* A node counts on over all its incarnations. Of the own row everything is news. */
+static bool goes_back(const struct disk *d, uint32_t slot, const struct node_rec *known, const struct node_rec *now)
+{
+	return !(d->joined && slot == d->id.slot) && !memcmp(known->uuid, now->uuid, 16) &&
+	       now->counter < known->counter;
+}
+
 int nodes_read(struct disk *d)
 {
 	size_t n = 2ull * HFD_SECTOR * d->sb.slots;
@@ -93,8 +100,8 @@ int nodes_read(struct disk *d)
 		pthread_mutex_lock(&d->node_mu);
 		now.watched_ms = s->watched_ms ? s->watched_ms : t;
 		now.changed_ms = s->changed_ms;
-		if (now.status != SLOT_OK && s->status == SLOT_OK) {
-			/* undecided: what was known of it still holds */
+		if (s->status == SLOT_OK && (now.status != SLOT_OK || goes_back(d, i, &s->rec, &now.rec))) {
+			/* undecided, or played again: what was known of it still holds */
 			now.rec = s->rec;
 			now.newest = s->newest;
 			now.status = s->status;
