@@ -147,6 +147,10 @@ HF_API int hf_disk_info(const char *conf, const char *dev, char **json, struct h
  *  writes. HF_DAMAGED with the findings in @json when something is wrong. */
 HF_API int hf_disk_check(const char *conf, const char *dev, char **json, struct hf_err *err);
 
+/** hf_disk_accept() - an older state of the configured disk was put there on purpose: this node
+ *  forgets that it saw a newer one. Writes nothing to the disk; @json names what is older. */
+HF_API int hf_disk_accept(const char *conf, char **json, struct hf_err *err);
+
 /**
  * hf_node_join() - give this node an identity and an area of the disk
  * @conf: configuration file to write if there is none (HF_EXISTS when it

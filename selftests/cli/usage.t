@@ -42,7 +42,7 @@ sweep() {
 	shift
 	good=("$@")
 	case "${verb[*]}" in
-	keygen|"node list"|cluster-state|"resource list"|"disk info"|"disk check"|"checkpoint list"|status|watch|"displaced list"| \
+	keygen|"node list"|cluster-state|"resource list"|"disk info"|"disk check"|"disk accept"|"checkpoint list"|status|watch|"displaced list"| \
 		module\ *|"tree list"|"tree dirty"|"tree events")
 		;;		# all that they take is optional
 	*)
@@ -73,6 +73,7 @@ sweep disk format -- "$disk" --name web
 sweep disk info -- "$disk"
 sweep disk check -- "$disk"
 sweep disk grow -- "$disk"
+sweep disk accept -- --yes
 sweep node list --
 sweep node replace -- old "$disk"
 sweep node remove -- old
@@ -110,6 +111,7 @@ surplus "disk format" disk format "$disk" x --name web
 surplus "disk info" disk info "$disk" x
 surplus "disk check" disk check "$disk" x
 surplus "disk grow" disk grow "$disk" x
+surplus "disk accept" disk accept x
 surplus "node list" node list x
 surplus "node replace" node replace x "$disk" y
 surplus "node remove" node remove x y

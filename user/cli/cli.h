@@ -115,6 +115,7 @@ int cmd_disk_format(struct cli *c);
 int cmd_disk_info(struct cli *c);
 int cmd_disk_check(struct cli *c);
 int cmd_disk_grow(struct cli *c);
+int cmd_disk_accept(struct cli *c);
 int cmd_node_list(struct cli *c);
 int cmd_node_replace(struct cli *c);
 int cmd_node_remove(struct cli *c);

@@ -234,6 +234,28 @@ int cmd_disk_grow(struct cli *c)
 	return printed(c);
 }
 
+int cmd_disk_accept(struct cli *c)
+{
+	char *text = NULL;
+	struct json_object *o;
+	size_t n;
+
+	if (confirm(c, "Use the disk as it is, though this node has seen a newer state of it? What was confirmed since is lost."))
+		return HF_FAILED;
+	if (hf_disk_accept(c->conf, &text, &c->err)) {
+		free(text);
+		return fail(c);
+	}
+	o = taken(c, text);
+	n = jlen(o, "accepted");
+	for (size_t i = 0; i < n && !c->json; i++)
+		say("accepted: %s\n", json_object_get_string(jat(o, "accepted", i)));
+	if (!n && !c->json && !c->quiet)
+		say("the disk is not older than what this node has seen of it\n");
+	json_object_put(o);
+	return printed(c);
+}
+
 int cmd_node_list(struct cli *c)
 {
 	static const char *const heads[] = { "NODE", "STATE", "SLOT", "HOST", "VERSION", "SEEN", NULL };

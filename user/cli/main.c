@@ -30,6 +30,8 @@ static const struct cmd cmds[] = {
 	{ "disk check", "[DEV]", "read and authenticate all that is in use", { DEV_OPT }, { { 0 } }, cmd_disk_check },
 	{ "disk grow", "DEV [--nodes N]", "use what DEV became larger by; areas for more nodes", { DEV },
 	  { { "nodes", "N", V_COUNT, false } }, cmd_disk_grow },
+	{ "disk accept", "[--yes]", "use a disk that was put back to an earlier state", { { 0 } }, { FLAG("yes") },
+	  cmd_disk_accept },
 	{ "node list", "", "the nodes of the cluster", { { 0 } }, { { 0 } }, cmd_node_list },
 	{ "node replace", "OLD [DEV] [--yes]", "this machine takes the place of a node that is dead for good",
 	  { { "OLD", V_NAME, false, false }, DEV_OPT }, { FLAG("yes") }, cmd_node_replace },

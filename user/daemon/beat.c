@@ -7,6 +7,7 @@
  * Lock: beat_lock, a leaf, protects what is remembered; never held while the
  * store is used.
  */
+#include "memory.h"
 #include "resource.h"
 #include <stdlib.h>
 
@@ -54,22 +55,35 @@ static void look_at(struct resource *r, void *arg)
 	struct hf_log_stat st;
 	struct regs *pin;
 	const struct hf_resource *def = resource_def(r, &pin);
+	struct hf_err e = { 0 };
+	struct hf_logid id;
+	uint64_t confirmed;
+	bool news = false;
 	int ret;
 
 	if (!def) {
 		regs_put(pin);
 		return;
 	}
-	ret = hfd.store->ops->stat(hfd.store, &def->id, &st, NULL);
+	id = def->id;
 	regs_put(pin);
+	pthread_mutex_lock(&r->lock);
+	confirmed = r->live && !r->without_store ? r->confirmed : 0;
+	pthread_mutex_unlock(&r->lock);
+	ret = hfd.store->ops->stat(hfd.store, &id, &st, NULL);
 	if (ret && ret != -ENOENT)
 		return;
 	if (ret)
 		memset(&st, 0, sizeof(st));
+	ret = memory_look(&id, &st, confirmed, &e);
 	pthread_mutex_lock(&r->lock);
 	r->st = st;
 	r->st_valid = true;
+	news = ret && !*r->warn_behind;
+	snprintf(r->warn_behind, sizeof(r->warn_behind), "%.255s", ret ? e.msg : "");
 	pthread_mutex_unlock(&r->lock);
+	if (news)
+		hf_logf(HF_LOG_ERR, "%s: %s", r->name, e.msg);
 }
 
 /* Has anybody changed the registrations since they were read last? */
@@ -78,10 +92,16 @@ static void look_at_regs(uint64_t seen[3])
 	struct hf_log_stat st;
 	struct hf_logid id;
 	struct hf_err e = { 0 };
+	static bool behind;
+	bool was = behind;
 
 	hf_reg_logid(&id);
 	if (hfd.store->ops->stat(hfd.store, &id, &st, &e))
 		return;
+	behind = memory_look(&id, &st, 0, &e);
+	if (behind && !was)
+		hf_logf(HF_LOG_ERR, "%s", e.msg);
+	memset(&e, 0, sizeof(e));
 	if (seen[0] == st.epoch && seen[1] == st.gen && seen[2] == st.ballot)
 		return;
 	/* a change may become visible after its row did: look again while its owner is at it */
@@ -124,6 +144,7 @@ static void *run(void *arg)
 			if (++beats % 16 == 0)
 				regs_tell_store();
 			resources_each(look_at, NULL);
+			memory_beat();
 		}
 		took = hf_now_ms() - t0;
 		pthread_mutex_lock(&beat_lock);

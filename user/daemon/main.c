@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* holdfastd: from the command line to the event loop, and back in mirror order. */
+#include "memory.h"
 #include "resource.h"
 #include "server.h"
 #include <fcntl.h>
@@ -121,6 +122,8 @@ static int open_store(struct hf_err *err)
 	int ret = hf_store_open(hfd.conf->url, &p, &hfd.store, err), count;
 
 	if (!ret)
+		ret = memory_open(err);
+	if (!ret)
 		ret = hfd.store->ops->join(hfd.store, err);
 	if (ret)
 		return ret;
@@ -211,6 +214,8 @@ static int start(struct hf_err *err)
 		ret = hf_track_open(hfd.conf->require_kernel ? "kernel" : hfd.conf->track_source, consumer,
 				    &hfd.track, err);
 	if (!ret)
+		ret = memory_start(err);
+	if (!ret)
 		ret = beat_start(err);
 	if (!ret)
 		ret = tracker_start(err);
@@ -250,6 +255,7 @@ static void stop(int code)
 	resources_stop(5000, code != HF_STALE);
 	tracker_stop();
 	beat_stop();
+	memory_stop();
 	if (!any && code != HF_STALE)
 		leave_bounded();
 	server_exit();

@@ -8,6 +8,7 @@
  * pointer. load_lock before cur_lock, and before those of resource.c.
  */
 #include "daemon.h"
+#include "memory.h"
 #include "resource.h"
 #include <pthread.h>
 #include <stdlib.h>
@@ -76,8 +77,10 @@ void regs_tell_store(void)
 
 	for (unsigned i = 0; uuid && i < r->reg->nres; i++)
 		memcpy(uuid[i], r->reg->res[i].id.uuid, 16);
-	if (uuid)
+	if (uuid) {
 		hfd.store->ops->known(hfd.store, uuid, r->reg->nres);
+		memory_known(uuid, r->reg->nres);
+	}
 	free(uuid);
 	regs_put(r);
 }

@@ -87,6 +87,7 @@ struct resource {
 	uint64_t epoch, gen, confirmed;
 	bool consistent, degraded, stale, unreleased, without_store;
 	char warn_guard[256], warn_commit[256], warn_other[256];
+	char warn_behind[256];	/* by the heartbeat */
 	uint32_t refused_id;	/* the checkpoint that was taken back last, and why */
 	char refused_why[256];
 	struct journal j;	/* as last written */

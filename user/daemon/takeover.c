@@ -4,6 +4,7 @@
  * after which a crash would leave something is journalled before it. Runs in
  * the resource's worker.
  */
+#include "memory.h"
 #include "replicator.h"
 #include "treedb.h"
 #include <stdlib.h>
@@ -132,6 +133,8 @@ static int claim(struct resource *r, const struct hf_resource *def, struct job *
 	else if (!ret && mode == RESUME && st.slot != hfd.id.slot)
 		ret = hf_fail(err, HF_STALE, -ESTALE, "%s: %s has taken over (epoch %llu)", r->name, st.node,
 			      (unsigned long long)st.epoch);
+	if (!ret)
+		ret = memory_claim(&def->id, err);
 	while (!ret) {
 		ret = hf_log_claim(hfd.store, &def->id, flags, &r->log, err);
 		if (ret != -EAGAIN || hf_now_ms() + pause > until)
@@ -152,6 +155,8 @@ static int claim(struct resource *r, const struct hf_resource *def, struct job *
 		hf_log_release(r->log, &e);
 		ret = hf_fail(err, HF_STALE, -ESTALE, "%s: another node has owned it meanwhile", r->name);
 	}
+	if (!ret)
+		ret = memory_claimed(&def->id, hf_log_gen(r->log), err);
 	if (ret)
 		return ret;
 	r->log_broken = false;

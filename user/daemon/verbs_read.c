@@ -113,6 +113,8 @@ static void put_warnings(struct json_object *w, struct resource *r)
 		warn(w, "%s", r->warn_commit);
 	if (r->warn_other[0])
 		warn(w, "%s", r->warn_other);
+	if (r->warn_behind[0])
+		warn(w, "behind: %s", r->warn_behind);
 	for (unsigned i = 0; i < r->ncp; i++) {
 		if (r->cp[i]->lost)
 			warn(w, "lost: %s is gone or not the tree it was; it is not captured", r->cp[i]->path);
