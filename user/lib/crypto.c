@@ -211,6 +211,18 @@ int hf_unseal(const uint8_t key[32], const void *ad, size_t adlen, void *p, size
 	return 0;
 }
 
+void hf_padding(void *p, size_t len)
+{
+	uint8_t seed[randombytes_SEEDBYTES];
+
+	if (!len)
+		return;
+	/* one small question to the kernel instead of a sector's worth */
+	randombytes_buf(seed, sizeof(seed));
+	randombytes_buf_deterministic(p, len, seed);
+	sodium_memzero(seed, sizeof(seed));
+}
+
 void hf_mac(const uint8_t key[32], const void *p, size_t len, uint8_t out[HF_HASH])
 {
 	crypto_generichash(out, HF_HASH, p, len, key, 32);

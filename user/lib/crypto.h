@@ -34,6 +34,8 @@ void hf_seal(const uint8_t key[32], const void *ad, size_t adlen, void *p, size_
 /** hf_unseal() - in place; -EBADMSG, and @p is wiped, when not authentic */
 int hf_unseal(const uint8_t key[32], const void *ad, size_t adlen, void *p, size_t len,
 	      const uint8_t nonce[HF_NONCE], const uint8_t tag[HF_TAG]);
+/** hf_padding() - fill what is left of a sector so that it looks as what is sealed before it */
+void hf_padding(void *p, size_t len);
 void hf_mac(const uint8_t key[32], const void *p, size_t len, uint8_t out[HF_HASH]);
 /* keyed BLAKE2b, streamed; st as in struct hf_tree_db */
 void hf_hash_init(const struct hf_keys *k, void *st);

@@ -410,6 +410,7 @@ void rec_out(const struct hf_rec *r, uint64_t seq, const void *tail, size_t tail
 
 	if (ntail) {
 		memcpy(tp, tail, taillen);
+		hf_padding(tp + taillen, (size_t)ntail * HFD_SECTOR - taillen);
 		hf_mac(b->keys->mac, tp, (size_t)ntail * HFD_SECTOR, d.tail_hash);
 	}
 	w32(&h.magic, HFD_REC_MAGIC);

@@ -291,7 +291,7 @@ static int pack_write(struct claim *c, struct hf_err *err)
 
 	if (!c->plen)
 		return 0;
-	memset(c->pbuf + c->plen, 0, n - c->plen);
+	hf_padding(c->pbuf + c->plen, n - c->plen);
 	ret = hf_seam("disk.pack");
 	if (!ret)
 		ret = node_held(c->d);
