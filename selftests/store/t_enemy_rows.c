@@ -4,6 +4,7 @@
  * from other rows, nodes and disks. Each case says who finds it, and what nobody can.
  */
 #include "enemy.h"
+#include "ondisk.h"
 
 static struct node a, b;
 static struct hf_logid one = LOGID(51, 2), two = LOGID(52, 3);
@@ -214,6 +215,32 @@ static void heartbeats(void)
 	free(left);
 }
 
+/* Two superblocks of one disk, as growing it leaves them behind. */
+static void old_superblock(void)
+{
+	uint8_t *old = take(0, PAIR), now[SECT] __attribute__((aligned(8)));
+	struct hf_store_params p = { .keys = keys };
+	struct hf_store *st;
+	unsigned lease;
+	struct super sb;
+
+	must(super_in(&sb, keys, old, &err));
+	sb.seq++;
+	sb.lease_ms = 700;
+	super_out(&sb, keys, now);
+	for (int olds = 0; olds < 4; olds++) {	/* bit by bit, which copies are old */
+		put_at(0, olds & 1 ? old : now, SECT);
+		put_at(SECT, olds & 2 ? old : now, SECT);
+		must(hf_store_open(dev, &p, &st, &err));
+		st->ops->info(st, NULL, NULL, &lease, NULL, NULL, NULL);
+		st->ops->close(st);
+		is(lease, olds < 3 ? 700 : 500, olds < 3 ? "of two superblocks the newer one counts" :
+		   "with both put back the older one does: nothing on the disk tells");
+	}
+	put_at(0, old, PAIR);
+	free(old);
+}
+
 static void superblocks(void)
 {
 	uint8_t *sb = take(0, PAIR), *x = take(0, PAIR), *foreign;
@@ -293,5 +320,6 @@ int main(void)
 	undone();
 	heartbeats();
 	superblocks();
+	old_superblock();
 	return tap_done();
 }
