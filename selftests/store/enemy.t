@@ -128,6 +128,54 @@ run 0 "accepted while the daemon runs" a disk accept --yes
 until_true 10 eval '! hf a status pg | grep -q "behind: "'
 ok $? "it believes the disk from then on"
 
+# --- a row that is no row
+run 0 "online" a online pg
+dd if=/dev/urandom of="$tmp/disk" bs=4096 seek="$(row "$pg")" count=2 conv=notrunc
+run 6 "the owner's row overwritten: it steps down at its next confirmation" a sync pg
+says err "not as it was written" "and says why"
+run 8 "disk check names it" a disk check
+run 8 "nobody claims over it" a online pg --timeout 1s
+says err "damaged" "and it is said"
+cp --sparse=always "$tmp/new" "$tmp/disk"
+down a
+run 0 "put right" a disk accept --yes
+begin a
+
+# --- the newest log cut short, before its owner noted in the row how far it was confirmed
+run 0 "online" a online pg
+run 0 "sync" a sync pg
+beats
+for i in $(seq 24); do		# not so many that a base is made
+	echo "$i" >"$A/f"
+	hf a sync pg >/dev/null
+done
+crash a
+# commits follow each other in less than a beat, so no note was taken of the last ones
+$PY - "$tmp/disk" "$(at 240)" "$(at 248)" >"$tmp/out" <<'PY'
+import sys
+path, area, size = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+with open(path, 'r+b') as f:
+    f.seek(area)
+    d = f.read(size)
+    num = lambda at, n: int.from_bytes(d[at:at + n], 'little')
+    recs = sorted((num(at + 16, 8), at, num(at + 8, 4) + num(at + 12, 4)) for at in range(0, size, 4096) if d[at:at + 4] == b'HFRC')
+    for seq, at, n in recs[-8:]:
+        f.seek(area + at)
+        f.write(bytes(4096 * n))
+        print(seq)
+PY
+begin a
+until_true 20 field_is a pg state failed
+run 8 "a log that was cut short" a online pg
+# where the machine was slow it was noted after all, and then what is missing is damage
+says err "pg has generation [0-9]*, and had [0-9]*;\|record [0-9]* of epoch [0-9]* .* is damaged" "is missed, and named"
+echo "# $(cut -c 1-200 "$tmp/err")"
+is "$(cat "$A/f")" 24 "the tree is as it was"
+down a
+cp --sparse=always "$tmp/new" "$tmp/disk"
+run 0 "put right" a disk accept --yes
+begin a
+
 # --- a foreign superblock
 for i in 100 4196; do
 	printf 'x' | dd of="$tmp/disk" bs=1 seek=$i conv=notrunc

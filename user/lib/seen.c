@@ -206,7 +206,7 @@ void hf_seen_free(struct hf_seen *s)
 static int behind(struct hf_err *err, const char *what, const char *unit, uint64_t has, uint64_t was)
 {
 	return hf_fail(err, HF_DAMAGED, -EBADMSG,
-		       "the disk is older than what this node has seen of it: %s has %s %llu, and had %llu; put the newest image back, or if the older state was put there on purpose: holdfast disk accept",
+		       "the disk is older than what this node has seen of it, or damaged (holdfast disk check): %s has %s %llu, and had %llu; put the newest copy back, or if the older state was put there on purpose: holdfast disk accept",
 		       what, unit, (unsigned long long)has, (unsigned long long)was);
 }
 
