@@ -134,6 +134,23 @@ static void claims(void)
 	free(older);
 }
 
+/* The owner's own row from before its last note: same ballot, same epoch, and still not as it wrote it. */
+static void unnoted(void)
+{
+	uint64_t at = claim_at(2, a.id.slot, 0);
+	struct hf_log *l;
+	uint8_t *before;
+
+	must(hf_log_claim(a.st, &one, HF_CLAIM_FENCED, &l, &err));
+	before = take(at, PAIR);
+	commits(l, &one, 1);
+	must(hf_log_note(l, &err));
+	put_at(at, before, PAIR);
+	is(hf_log_confirm(l, &err), -ESTALE, "a note undone: its owner finds it when it confirms");
+	hf_log_close(l);
+	free(before);
+}
+
 /* b takes over, and its claim is taken away again: a, fenced out, sees no higher ballot. It is b,
  * the rightful owner, that finds it. */
 static void undone(void)
@@ -317,6 +334,7 @@ int main(void)
 	node_make(&a, "alpha");
 	node_make(&b, "beta");
 	claims();
+	unnoted();
 	undone();
 	heartbeats();
 	superblocks();
