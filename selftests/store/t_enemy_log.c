@@ -273,5 +273,7 @@ int main(void)
 	is(check(), 0, "and is sound");
 	hf_log_close(l);
 	hf_log_close(k);
+	free(old);
+	free(whole);
 	return tap_done();
 }
