@@ -68,7 +68,7 @@ out = {'found': bad, 'words': len(words)}
 # what may be in the clear is in the superblock alone: name of the cluster and so on
 out['cluster'] = [m.start() for m in re.finditer(b'test\0', d)]
 # sectors: rows are 448 sealed bytes behind a head; areas have nothing that is not random
-area, size, nodes = num(240), num(248), num(176, 4)
+area = num(224) + num(232) * num(180, 4)        # all behind the rows
 rows = []
 for at in range(65536, area, 4096):
     s = d[at:at + 4096]
@@ -77,7 +77,7 @@ for at in range(65536, area, 4096):
 out['rows'] = rows
 runs = []
 heads = set()
-for at in range(area, area + size * nodes, 4096):
+for at in range(area, len(d), 4096):
     s = d[at:at + 4096]
     if not any(s):
         continue

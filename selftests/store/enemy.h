@@ -45,14 +45,15 @@ static uint8_t *image(size_t *n)
 }
 
 /* places, from the superblock, which is in the clear */
-static uint64_t super_num(unsigned at)
+static uint64_t super_field(unsigned at, unsigned n)
 {
 	uint8_t *sb = take(0, SECT);
-	uint64_t v = num(sb + at, 8);
+	uint64_t v = num(sb + at, n);
 
 	free(sb);
 	return v;
 }
+#define super_num(at) super_field(at, 8)
 
 __attribute__((unused))
 static uint64_t node_at(uint32_t slot, unsigned which)
@@ -66,9 +67,16 @@ static uint64_t claim_at(uint32_t row, uint32_t slot, unsigned which)
 	return super_num(224) + super_num(232) * row + (2ull * slot + which) * SECT;
 }
 
+/* areas lie behind the rows, and are of one size as long as nothing grew */
+static uint64_t areas(void)
+{
+	return (super_num(224) + super_num(232) * super_field(180, 4) + 65535) / 65536 * 65536;
+}
+
+static uint64_t area_len(void) { return (super_num(208) - areas()) / super_field(176, 4) / 65536 * 65536; }
+
 __attribute__((unused))
-static uint64_t area_at(uint32_t slot) { return super_num(240) + super_num(248) * slot; }
-#define area_len() super_num(248)
+static uint64_t area_at(uint32_t slot) { return areas() + area_len() * slot; }
 
 struct rec { uint64_t off; uint32_t sectors, tail; uint64_t seq; };
 

@@ -10,8 +10,8 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 LEASE=500ms
 dd() { command dd "$@" 2>/dev/null; }
-# at OFFSET: an integer of the superblock
-at() { od -A n -t u8 -j "$1" -N 8 "$tmp/disk" | tr -d ' '; }
+# at OFFSET [BYTES]: an integer of the superblock
+at() { od -A n -t "u${2:-8}" -j "$1" -N "${2:-8}" "$tmp/disk" | tr -d ' '; }
 # row R: where the row of claims R lies, in sectors; its length
 row() { echo $((($(at 224) + $1 * $(at 232)) / 4096)); }
 rowlen() { echo $(($(at 232) / 4096)); }
@@ -151,14 +151,14 @@ for i in $(seq 24); do		# not so many that a base is made
 done
 crash a
 # commits follow each other in less than a beat, so no note was taken of the last ones
-$PY - "$tmp/disk" "$(at 240)" "$(at 248)" >"$tmp/out" <<'PY'
+$PY - "$tmp/disk" "$(($(at 224) + $(at 232) * $(at 180 4)))" >"$tmp/out" <<'PY'
 import sys
-path, area, size = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+path, area = sys.argv[1], int(sys.argv[2])      # all behind the rows
 with open(path, 'r+b') as f:
     f.seek(area)
-    d = f.read(size)
+    d = f.read()
     num = lambda at, n: int.from_bytes(d[at:at + n], 'little')
-    recs = sorted((num(at + 16, 8), at, num(at + 8, 4) + num(at + 12, 4)) for at in range(0, size, 4096) if d[at:at + 4] == b'HFRC')
+    recs = sorted((num(at + 16, 8), at, num(at + 8, 4) + num(at + 12, 4)) for at in range(0, len(d), 4096) if d[at:at + 4] == b'HFRC')
     for seq, at, n in recs[-8:]:
         f.seek(area + at)
         f.write(bytes(4096 * n))
