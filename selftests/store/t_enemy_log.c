@@ -121,11 +121,16 @@ static void spliced(bool noted)
 		for (size_t d = 0; d < n; d++) {
 			uint64_t from = v[s].off + v[s].sectors * SECT, to = v[d].off + v[d].sectors * SECT;
 
-			if (s == d || !v[s].tail || !v[d].tail || (s + d) % 3)
+			if (s == d || !v[s].tail || !v[d].tail)
 				continue;
 			put_at(to, whole + from, SECT);
 			look(&t, noted, "tail", to);
 			restore(to, SECT);
+			from += v[s].tail * SECT - 1024;
+			to += v[d].tail * SECT - 1024;
+			put_at(to, whole + from, 1024);
+			look(&t, noted, "end of a tail", to);
+			restore(to, 1024);
 		}
 	say(&t, "tails of other records");
 	/* blocks without a record in use are packs: all zero ones are not in use */
