@@ -87,7 +87,7 @@ static void look_at(struct resource *r, void *arg)
 }
 
 /* Has anybody changed the registrations since they were read last? */
-static void look_at_regs(uint64_t seen[3])
+static void look_at_regs(void)
 {
 	struct hf_log_stat st;
 	struct hf_logid id;
@@ -95,6 +95,8 @@ static void look_at_regs(uint64_t seen[3])
 	static bool behind;
 	bool was = behind;
 
+	if (hf_seam("beat.registrations"))
+		return;
 	hf_reg_logid(&id);
 	if (hfd.store->ops->stat(hfd.store, &id, &st, &e))
 		return;
@@ -102,21 +104,12 @@ static void look_at_regs(uint64_t seen[3])
 	if (behind && !was)
 		hf_logf(HF_LOG_ERR, "%s", e.msg);
 	memset(&e, 0, sizeof(e));
-	if (seen[0] == st.epoch && seen[1] == st.gen && seen[2] == st.ballot)
-		return;
-	/* a change may become visible after its row did: look again while its owner is at it */
-	if (!regs_reload(&e) && st.released) {
-		seen[0] = st.epoch;
-		seen[1] = st.gen;
-		seen[2] = st.ballot;
-	} else if (e.exit) {
+	if (regs_follow(&st, &e))
 		hf_logf(HF_LOG_WARN, "registrations: %s", e.msg);
-	}
 }
 
 static void *run(void *arg)
 {
-	uint64_t seen[3] = { UINT64_MAX, 0, 0 };
 	unsigned beats = 0;
 	struct timespec ts;
 
@@ -140,7 +133,7 @@ static void *run(void *arg)
 		if (ret)
 			hf_logf(HF_LOG_WARN, "heartbeat: %s", e.msg);
 		else {
-			look_at_regs(seen);
+			look_at_regs();
 			if (++beats % 16 == 0)
 				regs_tell_store();
 			resources_each(look_at, NULL);

@@ -55,8 +55,12 @@ struct regs {
 };
 struct regs *regs_get(void);	/* NULL before the first load */
 void regs_put(struct regs *r);
-int regs_reload(struct hf_err *err);
-void regs_tell_store(void);	/* reads the store, publishes */
+int regs_reload(struct hf_err *err);	/* reads the store, publishes */
+/* the same, unless @row, just read, is as it was then */
+int regs_follow(const struct hf_log_stat *row, struct hf_err *err);
+/* every change that was confirmed before this call is known here after it; mostly one read */
+int regs_refresh(struct hf_err *err);
+void regs_tell_store(void);
 const struct hf_resource *regs_find(const struct regs *r, const char *name);
 
 /* tracker.c: the thread that drains the tracker */

@@ -5,7 +5,7 @@
  *
  * Locks: load_lock serialises loads (held while the store is read, so that an
  * older reading cannot replace a newer one); cur_lock, a leaf, protects the
- * pointer. load_lock before cur_lock, and before those of resource.c.
+ * pointer and row_seen. load_lock before cur_lock, and before those of resource.c.
  */
 #include "daemon.h"
 #include "memory.h"
@@ -17,6 +17,7 @@
 static pthread_mutex_t load_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t cur_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct regs *cur;
+static uint64_t row_seen[3] = { UINT64_MAX };	/* of a row all of whose changes are in cur */
 
 struct regs *regs_get(void)
 {
@@ -67,6 +68,38 @@ int regs_reload(struct hf_err *err)
 	pthread_mutex_unlock(&load_lock);
 	regs_put(old);
 	return 0;
+}
+
+int regs_follow(const struct hf_log_stat *row, struct hf_err *err)
+{
+	const uint64_t now[3] = { row->epoch, row->gen, row->ballot };
+	bool same;
+	int ret;
+
+	pthread_mutex_lock(&cur_lock);
+	same = !memcmp(row_seen, now, sizeof(now));
+	pthread_mutex_unlock(&cur_lock);
+	if (same)
+		return 0;
+	ret = regs_reload(err);
+	/* a change may become visible after its row did: read again while its owner is at it */
+	if (!ret && row->released) {
+		pthread_mutex_lock(&cur_lock);
+		memcpy(row_seen, now, sizeof(now));
+		pthread_mutex_unlock(&cur_lock);
+	}
+	return ret;
+}
+
+int regs_refresh(struct hf_err *err)
+{
+	struct hf_log_stat st;
+	struct hf_logid id;
+	int ret;
+
+	hf_reg_logid(&id);
+	ret = hfd.store->ops->stat(hfd.store, &id, &st, err);
+	return ret ? ret : regs_follow(&st, err);
 }
 
 /* P8: the space of logs that are registered no more comes back. */

@@ -225,16 +225,11 @@ out:
 	req_done(q);
 }
 
-struct resource *verb_resource(const char *name, struct hf_err *err)
+/* @r is consumed, unless it is returned */
+static struct resource *if_registered(struct resource *r, const char *name, struct hf_err *err)
 {
-	struct resource *r;
 	bool gone;
 
-	if (hf_name_check(name, "resource", err))
-		return NULL;
-	r = resource_get(name);
-	if (!r && !regs_reload(NULL))	/* another node may just have added it */
-		r = resource_get(name);
 	if (r) {
 		pthread_mutex_lock(&r->lock);
 		gone = r->gone || !regs_find(r->regs, name);
@@ -246,4 +241,30 @@ struct resource *verb_resource(const char *name, struct hf_err *err)
 	hf_fail(err, HF_NOTFOUND, -ENOENT, "there is no resource %s; `holdfast resource list` shows those there are",
 		name);
 	return NULL;
+}
+
+struct resource *verb_resource(const char *name, struct hf_err *err)
+{
+	struct resource *r;
+
+	if (hf_name_check(name, "resource", err))
+		return NULL;
+	r = resource_get(name);
+	if (!r && !regs_reload(NULL))	/* another node may just have added it */
+		r = resource_get(name);
+	return if_registered(r, name, err);
+}
+
+int verb_resource_now(const char *name, struct resource **out, struct hf_err *err)
+{
+	int ret;
+
+	*out = NULL;
+	if (hf_name_check(name, "resource", err))
+		return -EINVAL;
+	ret = regs_refresh(err);
+	if (ret)
+		return ret;
+	*out = if_registered(resource_get(name), name, err);
+	return *out ? 0 : -ENOENT;
 }

@@ -18,9 +18,12 @@ struct verb {
 
 extern const struct verb verbs_read[], verbs_store[], verbs_reg[], verbs_res[], verbs_node[];	/* end with name NULL */
 
-/* the resource @name for a verb: -ENOENT with @err; resource_put() after use */
+/* the resource @name for a verb that hands it to a worker, as it was read last: with a store that
+ * hangs too. NULL with @err; resource_put() after use */
 struct resource;
 struct resource *verb_resource(const char *name, struct hf_err *err);
+/* for a verb that answers from its registration: with all that any node had confirmed */
+int verb_resource_now(const char *name, struct resource **out, struct hf_err *err);
 struct json_object *res_json(struct resource *r);
 struct json_object *cp_json(const struct hf_resource *def, const struct hf_checkpoint *cp);
 

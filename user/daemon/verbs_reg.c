@@ -30,16 +30,16 @@ static int resource_add(struct req *q, struct hf_err *err)
 static int resource_delete(struct req *q, struct hf_err *err)
 {
 	const char *name = jget_str(q->args, "name");
-	struct resource *r = verb_resource(name, err);
+	struct resource *r;
 	struct regs *pin;
 	const struct hf_resource *def;
 	struct hf_log_stat st = { 0 };
 	unsigned n;
 	bool live;
-	int ret = 0;
+	int ret = verb_resource_now(name, &r, err);
 
-	if (!r)
-		return err->exit == HF_USAGE ? -EINVAL : -ENOENT;
+	if (ret)
+		return ret;
 	def = resource_def(r, &pin);
 	n = def ? def->ncp : 0;
 	if (def && hfd.store->ops->stat(hfd.store, &def->id, &st, NULL))
@@ -413,17 +413,15 @@ static int checkpoint_delete(struct req *q, struct hf_err *err)
 {
 	const char *name = jget_str(q->args, "resource");
 	char *path = strdup(jget_str(q->args, "path"));
-	struct resource *r = verb_resource(name, err);
+	struct resource *r;
 	struct regs *pin = NULL;
 	const struct hf_resource *def;
 	bool found = false, live;
 	struct job *j;
-	int ret = 0;
+	int ret = verb_resource_now(name, &r, err);
 
-	if (!r) {
-		free(path);
-		return err->exit == HF_USAGE ? -EINVAL : -ENOENT;
-	}
+	if (ret)
+		goto out;
 	if (!path) {
 		ret = -ENOMEM;
 		goto out;

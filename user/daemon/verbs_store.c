@@ -59,16 +59,14 @@ static int add_gen(void *ctx, const struct hf_gen_info *i)
 
 static int history(struct req *q, struct hf_err *err)
 {
-	struct resource *r = verb_resource(jget_str(q->args, "resource"), err);
 	struct gens g = { .arr = json_object_new_array() };
 	struct regs *pin = NULL;
 	const struct hf_resource *def;
-	int ret;
+	struct resource *r;
+	int ret = verb_resource_now(jget_str(q->args, "resource"), &r, err);
 
-	if (!r) {
-		ret = err->exit == HF_USAGE ? -EINVAL : -ENOENT;
+	if (ret)
 		goto out;
-	}
 	def = resource_def(r, &pin);
 	g.nodes = calloc(HF_MAX_NODES, sizeof(*g.nodes));
 	g.nnodes = g.nodes ? beat_nodes(g.nodes, HF_MAX_NODES) : 0;
@@ -218,19 +216,17 @@ static int diff_logs(const struct hf_checkpoint *cp, struct hf_log *from, struct
 
 static int diff_verb(struct req *q, struct hf_err *err)
 {
-	struct resource *r = verb_resource(jget_str(q->args, "resource"), err);
 	uint64_t g1 = jget_u64(q->args, "from"), g2 = jget_u64(q->args, "to");
 	bool two = jhas(q->args, "to");
 	struct hf_log *from = NULL, *to = NULL;
 	struct diff d = { .arr = json_object_new_array() };
 	struct regs *pin = NULL;
 	const struct hf_resource *def;
-	int ret;
+	struct resource *r;
+	int ret = verb_resource_now(jget_str(q->args, "resource"), &r, err);
 
-	if (!r) {
-		ret = err->exit == HF_USAGE ? -EINVAL : -ENOENT;
+	if (ret)
 		goto out;
-	}
 	def = resource_def(r, &pin);
 	if (!def) {
 		ret = hf_fail(err, HF_NOTFOUND, -ENOENT, "there is no resource %s", r->name);
