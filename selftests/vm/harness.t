@@ -134,6 +134,7 @@ def test_shared(tap, c, a, b):
     tap.ok(ping(), "again when it is plugged")
 
     counter = b.spawn("i=0; while :; do i=$((i + 1)); echo $i >/tmp/n; sleep 0.05; done")
+    b.run("until [ -s /tmp/n ]; do sleep 0.1; done")
     b.freeze()
     asked = b.spawn("cat /tmp/n")
     tap.ok(not asked.ended.wait(2) and not ping("-W 2"), "a frozen one does nothing")
