@@ -200,12 +200,21 @@ static void free_pins(struct disk *d, struct pin *p)
 }
 
 /*
- * Which of @old may go? Only the chain from the highest accepted epoch counts, if
- * no higher ballot is there: whoever claims later adopts that chain. With a higher one it
- * cannot be told which epoch its claimer adopts. But a confirmed base of any newer epoch
- * makes all before that needless: it was accepted before its owner confirmed, so every
- * later claimer saw it, or what stands on it. History is kept as long as its owner asks for it and
- * there is room.
+ * Was the epoch of @acc, whose log ends with @end, ever owned? Only an owner appends anything to
+ * its seal. It had read the row after accepting and found no higher ballot, so whoever claims
+ * later finds this epoch accepted, and adopts it or what stands on it. An epoch that holds its seal alone may have been
+ * claimed in vain, while another claimer, not seen yet, stands on what its claimer left out: a
+ * row is not read at one moment.
+ */
+static bool was_owned(const struct claim_rec *acc, const struct walk_end *end)
+{
+	return acc->acc.base.place || end->seq;
+}
+
+/*
+ * Which of @old may go? A confirmed base of any newer epoch makes all before it needless. Else
+ * only the chain from the highest accepted epoch counts, if that was ever owned.
+ * History is kept as long as its owner asks for it and there is room.
  */
 static struct pin *collect_log(struct disk *d, const struct row *r, struct pin *old, bool tight)
 {
@@ -238,10 +247,10 @@ static struct pin *collect_log(struct disk *d, const struct row *r, struct pin *
 		bare &= p->bare;
 		newest |= p->epoch >= acc->acc.epoch;
 	}
-	if (bare || !tight || row_max_ballot(r) > acc->acc.epoch || blockset_init(&set, d))
+	if (bare || !tight || blockset_init(&set, d))
 		return old;
 	o.ctx = &set;
-	if (log_walk(d, acc, &o, &end, NULL)) {
+	if (log_walk(d, acc, &o, &end, NULL) || !was_owned(acc, &end)) {
 		blockset_free(&set);
 		return old;
 	}
@@ -398,7 +407,8 @@ static int ignore_rec(void *ctx, const struct hf_rec *r) { return 0; }
 
 /* What a log stands on that is told of by @acc. Only what is damaged for good is passed over:
  * what lies behind it nobody can read any more. */
-static int rebuild_log(struct disk *d, uint32_t row, const struct claim_rec *acc, bool last, struct hf_err *err)
+static int rebuild_log(struct disk *d, uint32_t row, const struct claim_rec *acc, bool last, bool *owned,
+		       struct hf_err *err)
 {
 	struct blockset set;
 	struct walk_opts o = { .history = true, .seg = seg_in, .fn = ignore_rec, .ctx = &set };
@@ -418,6 +428,7 @@ static int rebuild_log(struct disk *d, uint32_t row, const struct claim_rec *acc
 	}
 	if (ret)
 		hf_logf(HF_LOG_ERR, "row %u of %s: %s", row, d->path, e.msg);
+	*owned = !ret && was_owned(acc, &end);
 	/* another's epoch stands on what was here before it */
 	p = blockset_pin(&set, row, acc->log, acc->acc.epoch - (acc->acc.slot != d->id.slot), end.gen);
 	if (!p)
@@ -429,6 +440,7 @@ static int rebuild_log(struct disk *d, uint32_t row, const struct claim_rec *acc
 /* -EBADMSG: not to be decided, or the row has moved on meanwhile. @last: take it as it is. */
 static int rebuild_row(struct disk *d, uint32_t row, struct row *r, bool last, struct hf_err *err)
 {
+	bool owned[HF_MAX_NODES] = { false }, any;
 	int ret = row_read(d, row, r);
 
 	if (ret)
@@ -437,14 +449,15 @@ static int rebuild_row(struct disk *d, uint32_t row, struct row *r, bool last, s
 		if (r->status[i] == SLOT_BAD)
 			return -EBADMSG;
 	/* once for each log: a row that was used before holds several */
+	for (uint32_t i = 0; i < r->nodes && !ret; i++)
+		if (r->status[i] == SLOT_OK && &r->rec[i] == row_accepted(r, r->rec[i].log))
+			ret = rebuild_log(d, row, &r->rec[i], last, &owned[i], err);
+	/* where the highest may be in vain, a claimer may stand on any other */
 	for (uint32_t i = 0; i < r->nodes && !ret; i++) {
 		const struct claim_rec *acc = r->status[i] == SLOT_OK ? row_accepted(r, r->rec[i].log) : NULL;
 
-		if (!acc || !r->rec[i].acc.epoch)
-			continue;
-		/* while a higher ballot is there, it cannot be told which epoch its claimer adopts */
-		if (acc == &r->rec[i] || row_max_ballot(r) > acc->acc.epoch)
-			ret = rebuild_log(d, row, &r->rec[i], last, err);
+		if (acc && acc != &r->rec[i] && r->rec[i].acc.epoch && !owned[acc - r->rec])
+			ret = rebuild_log(d, row, &r->rec[i], last, &any, err);
 	}
 	return ret;
 }

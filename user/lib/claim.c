@@ -300,7 +300,7 @@ int claim_take(struct hf_store *s, const struct hf_logid *id, unsigned flags, hf
 	c->mine.ballot = next_ballot(row_max_ballot(r), d->id.slot);
 	c->epoch = c->rb.epoch = c->mine.ballot;
 
-	/* while our own ballot is the highest nothing can be collected: make room before */
+	/* an epoch that holds its seal alone gives nothing back: make room before there is one */
 	if (area_room(d, &total) < total / 8)
 		area_collect(d);
 
