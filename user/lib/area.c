@@ -225,6 +225,7 @@ static struct pin *collect_log(struct disk *d, const struct row *r, struct pin *
 	struct blockset set;
 	struct pin *keep = NULL, *p, **pp;
 	bool bare = true, newest = false;
+	int ret = 0;
 
 	for (uint32_t i = 0; i < r->nodes; i++)
 		if (r->status[i] == SLOT_BAD)
@@ -250,7 +251,13 @@ static struct pin *collect_log(struct disk *d, const struct row *r, struct pin *
 	if (bare || !tight || blockset_init(&set, d))
 		return old;
 	o.ctx = &set;
-	if (log_walk(d, acc, &o, &end, NULL) || !was_owned(acc, &end)) {
+	/* the past of what we hold, as far as the row tells, is trimmed by a row that tells it */
+	if (newest && !(acc->flags & CLAIM_RELEASED) && !memcmp(acc->acc.incarnation, d->incarnation, 16)) {
+		o.kept = true;
+		ret = log_walk(d, acc, &o, &end, NULL);
+		o.kept = false;
+	}
+	if (ret || log_walk(d, acc, &o, &end, NULL) || !was_owned(acc, &end)) {
 		blockset_free(&set);
 		return old;
 	}
