@@ -148,6 +148,7 @@ beats
 for i in $(seq 24); do		# not so many that a base is made
 	echo "$i" >"$A/f"
 	hf a sync pg >/dev/null
+	sleep 0.02	# what is remembered is remembered at a beat
 done
 crash a
 # commits follow each other in less than a beat, so no note was taken of the last ones
@@ -159,7 +160,7 @@ with open(path, 'r+b') as f:
     d = f.read()
     num = lambda at, n: int.from_bytes(d[at:at + n], 'little')
     recs = sorted((num(at + 16, 8), at, num(at + 8, 4) + num(at + 12, 4)) for at in range(0, len(d), 4096) if d[at:at + 4] == b'HFRC')
-    for seq, at, n in recs[-8:]:
+    for seq, at, n in recs[-12:]:
         f.seek(area + at)
         f.write(bytes(4096 * n))
         print(seq)
