@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A quorum disk in a temporary file, opened as several nodes by one process. */
+/* A store in a temporary directory, opened as several nodes by one process: a quorum disk, or
+ * `store_dirs` shared directories. */
 #ifndef STORE_TEST_H
 #define STORE_TEST_H
 #include "../tap.h"
@@ -9,12 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "disk.h"
 #include "log.h"
 
-static char dir[256], dev[300], conf[300];
+static char dir[256], dev[1000], conf[300];
+static unsigned store_dirs;
 static struct hf_keys *keys;
 static struct hf_err err;
 
@@ -47,10 +50,19 @@ static void setup(unsigned nodes, uint64_t size, unsigned lease_ms)
 		exit(1);
 	atexit(cleanup);
 	snprintf(dev, sizeof(dev), "%s/disk", dir);
+	for (unsigned i = 0; i < store_dirs; i++) {
+		char one[300];
+
+		snprintf(one, sizeof(one), "%s/dir%u", dir, i);
+		if (mkdir(one, 0700))
+			exit(1);
+		snprintf(dev + (i ? strlen(dev) : 0), sizeof(dev) - (i ? strlen(dev) : 0), "%s%s", i ? ":" : "dir:", one);
+	}
 	snprintf(conf, sizeof(conf), "%s/conf", dir);
 	snprintf(key, sizeof(key), "%s/key", dir);
 	c = fopen(conf, "w");
-	fprintf(c, "[node]\nkey_file = %s\nstate_dir = %s\nruntime_dir = %s\n[store]\nurl = disk:%s\n", key, dir, dir, dev);
+	fprintf(c, "[node]\nkey_file = %s\nstate_dir = %s\nruntime_dir = %s\n[store]\nurl = %s%s\n", key, dir, dir,
+		store_dirs ? "" : "disk:", dev);
 	fclose(c);
 	must(hf_keyfile_create(key, &err));
 	must(hf_disk_format(conf, dev, &f, &err));
