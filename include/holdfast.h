@@ -122,7 +122,8 @@ struct hf_format {
 	unsigned nodes_max;
 };
 
-/** hf_disk_format() - make @dev a quorum disk under the configured key.
+/** hf_disk_format() - make @dev a quorum disk under the configured key; dir:/one:/two makes a
+ *  store of shared directories.
  *  HF_REFUSED when @dev carries something (names what) and @f->force is 0. */
 HF_API int hf_disk_format(const char *conf, const char *dev, const struct hf_format *f,
 			  struct hf_err *err);
@@ -150,6 +151,11 @@ HF_API int hf_disk_check(const char *conf, const char *dev, char **json, struct 
 /** hf_disk_accept() - an older state of the configured disk was put there on purpose: this node
  *  forgets that it saw a newer one. Writes nothing to the disk; @json names what is older. */
 HF_API int hf_disk_accept(const char *conf, char **json, struct hf_err *err);
+
+/** hf_dir_set() - the set of a store of shared directories is from now on those of @url
+ *  (dir:/one:/two); what they lack is copied. While no daemon runs. HF_UNAVAIL when it cannot be
+ *  told that one of them has everything, unless @force. */
+HF_API int hf_dir_set(const char *conf, const char *url, int force, struct hf_err *err);
 
 /**
  * hf_node_join() - give this node an identity and an area of the disk

@@ -3,6 +3,7 @@
 #include "conform.h"
 
 /* The interface by itself: claim, append, confirm, read, get_bytes, stat, note, release. */
+__attribute__((unused))
 static void by_hand(void)
 {
 	struct hf_logid id = LOGID(1, 2), beyond = LOGID(1, 1u << 30);
@@ -54,6 +55,7 @@ static void by_hand(void)
 	store_end();
 }
 
+__attribute__((unused))
 static void owner_alive_test(void)
 {
 	struct hf_logid id = LOGID(2, 3);
@@ -93,6 +95,7 @@ static void owner_alive_test(void)
 }
 
 /* An owner that is paused between its append and its confirm, and one that appends without end. */
+__attribute__((unused))
 static void paused(void)
 {
 	struct hf_logid id = LOGID(3, 2);
@@ -132,6 +135,7 @@ static void *contestant(void *arg)
 	return NULL;
 }
 
+__attribute__((unused))
 static void racing(void)
 {
 	unsigned won = 0, lost = 0, odd = 0, two = 0, rounds = 60;
@@ -173,6 +177,7 @@ static void racing(void)
 
 /* ---- identity ---- */
 
+__attribute__((unused))
 static void identity(void)
 {
 	struct hf_logid id = LOGID(5, 2);

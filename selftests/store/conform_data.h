@@ -12,6 +12,7 @@ static int add_gen(void *ctx, const struct hf_gen_info *g)
 	return 0;
 }
 
+__attribute__((unused))
 static void history(void)
 {
 	struct hf_logid id = LOGID(10, 2);
@@ -54,6 +55,7 @@ static void history(void)
 }
 
 /* Records of a commit that did not come to its end are void, whoever goes on. */
+__attribute__((unused))
 static void parts(void)
 {
 	struct hf_logid id = LOGID(11, 2);
@@ -109,6 +111,7 @@ static void parts(void)
 }
 
 /* Contents of all sizes around those at which they travel differently. */
+__attribute__((unused))
 static void contents(void)
 {
 	static const size_t size[] = { 1, 4095, 4096, 4097, 65535, 65536, 65537, 200000, 262144, 262145, 1500000, 5000000 };
@@ -170,6 +173,7 @@ static void contents(void)
 }
 
 /* Bases, trimming, and the space of resources that are registered no more. */
+__attribute__((unused))
 static void space(void)
 {
 	struct hf_logid id = LOGID(14, 2), gone = LOGID(15, 3);
@@ -283,6 +287,7 @@ static void again(void *ctx)
 }
 
 /* once for a reader, once for a claimer */
+__attribute__((unused))
 static void trimmed(void)
 {
 	for (unsigned claims = 0; claims < 2; claims++) {

@@ -18,6 +18,9 @@ static struct {
 	atomic_int stop;
 } *storm_sh;
 
+/* what else is wrong for a node, from its start on */
+static void (*storm_weather)(unsigned me, unsigned *seed);
+
 static void storm_pause(unsigned *seed)
 {
 	if (rand_r(seed) % 6 == 0)
@@ -87,6 +90,8 @@ static void storm_node(unsigned me, unsigned seed)
 	struct node *n = me == 0 ? &na : me == 1 ? &nb : &nc;
 	unsigned lost = 0;
 
+	if (storm_weather)
+		storm_weather(me, &seed);
 	node_open(n);
 	storm_sh->starts++;
 	while (!storm_sh->stop) {

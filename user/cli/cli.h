@@ -112,6 +112,7 @@ int cmd_init(struct cli *c);
 int cmd_join(struct cli *c);
 int cmd_keygen(struct cli *c);
 int cmd_disk_format(struct cli *c);
+int cmd_disk_set(struct cli *c);
 int cmd_disk_info(struct cli *c);
 int cmd_disk_check(struct cli *c);
 int cmd_disk_grow(struct cli *c);

@@ -35,7 +35,8 @@ static int layout(struct cli *c, struct hf_format *f)
 		return usage(c, "--name CLUSTER is missing; usage: holdfast %s %s", c->cmd->name, c->cmd->synopsis);
 	if (arg_flag(c, "lease") && (lease < 500 || lease > 600000))
 		return usage(c, "--lease '%s' is out of range; write 500ms to 10m", arg_value(c, "lease"));
-	if (f->force && !stat(arg_pos(c, 0), &st) &&
+	/* a shared directory is there in any case */
+	if (f->force && (!strncmp(arg_pos(c, 0), "dir:", 4) || !stat(arg_pos(c, 0), &st)) &&
 	    confirm(c, "Overwrite whatever is on %s? Every generation in it is lost.", arg_pos(c, 0)))
 		return HF_FAILED;
 	return 0;
@@ -107,7 +108,24 @@ int cmd_disk_format(struct cli *c)
 	if (c->json)
 		puts("{}");
 	else if (!c->quiet)
-		say("%s is a quorum disk of cluster %s\n", arg_pos(c, 0), f.cluster);
+		say("%s is a %s of cluster %s\n", arg_pos(c, 0),
+		    strncmp(arg_pos(c, 0), "dir:", 4) ? "quorum disk" : "shared store", f.cluster);
+	return printed(c);
+}
+
+int cmd_disk_set(struct cli *c)
+{
+	const char *url = arg_pos(c, 0);
+
+	if (arg_flag(c, "force") &&
+	    confirm(c, "Make %s the whole store? What was confirmed on directories that are not named is lost.", url))
+		return HF_FAILED;
+	if (hf_dir_set(c->conf, url, arg_flag(c, "force"), &c->err))
+		return fail(c);
+	if (c->json)
+		puts("{}");
+	else if (!c->quiet)
+		say("the store is %s now; write that into the configuration of every node ([store] url)\n", url);
 	return printed(c);
 }
 

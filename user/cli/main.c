@@ -26,6 +26,8 @@ static const struct cmd cmds[] = {
 	  { { "name", "CLUSTER", V_NAME, false }, { "nodes", "N", V_COUNT, false },
 	    { "nodes-max", "N", V_COUNT, false }, { "lease", "T", V_DURATION, false }, { "size", "SIZE", V_SIZE, false }, FLAG("force"), FLAG("yes") },
 	  cmd_disk_format },
+	{ "disk set", "dir:DIR[:DIR...] [--force] [--yes]",
+	  "say which shared directories a store consists of", { DEV }, { FLAG("force"), FLAG("yes") }, cmd_disk_set },
 	{ "disk info", "[DEV]", "what a quorum disk says of itself", { DEV_OPT }, { { 0 } }, cmd_disk_info },
 	{ "disk check", "[DEV]", "read and authenticate all that is in use", { DEV_OPT }, { { 0 } }, cmd_disk_check },
 	{ "disk grow", "DEV [--nodes N]", "use what DEV became larger by; areas for more nodes", { DEV },

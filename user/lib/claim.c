@@ -133,7 +133,7 @@ static struct claim *claim_new(struct disk *d, const struct hf_logid *id)
 
 	if (!c)
 		return NULL;
-	c->pub.ops = &hf_store_disk;
+	c->pub.ops = d->store.ops;
 	c->pub.store = &d->store;
 	c->pub.id = *id;
 	c->d = d;

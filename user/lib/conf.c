@@ -104,6 +104,8 @@ static int set_url(struct parser *p, const struct key *k, const char *value)
 
 	if (!strncmp(value, "disk:", 5) && value[5] != '/')
 		return bad(p, k, value, "names no disk; write disk:/dev/disk/by-id/… or disk:/a/file");
+	if (!strncmp(value, "dir:", 4) && value[4] != '/')
+		return bad(p, k, value, "names no directory; write dir:/a/shared/one, or dir:/srv/one:/srv/two");
 	for (size_t i = 0; i < HF_ARRAY(schemes); i++)
 		known |= !strncmp(value, schemes[i], strlen(schemes[i]));
 	if (!known)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* The quorum disk: the device, and its table of functions. */
-#include "disk_int.h"
+#include "dir_int.h"
 #include <fcntl.h>
 #include <stdlib.h>
 #include <stdio.h>
@@ -21,7 +21,7 @@ int disk_read(struct disk *d, void *p, size_t n, uint64_t off)
 {
 	int ret = hf_seam("disk.read");
 
-	return ret ? ret : hf_pread_full(d->fd, p, n, off);
+	return ret ? ret : d->io->read(d, p, n, off);
 }
 
 int disk_write(struct disk *d, const void *p, size_t n, uint64_t off)
@@ -30,8 +30,50 @@ int disk_write(struct disk *d, const void *p, size_t n, uint64_t off)
 
 	if (!ret)
 		ret = node_held(d);
-	return ret ? ret : hf_pwrite_full(d->fd, p, n, off);
+	return ret ? ret : d->io->write(d, p, n, off);
 }
+
+int disk_write_pack(struct disk *d, const void *p, size_t n, uint64_t off)
+{
+	int ret = hf_seam("disk.pack");
+
+	return ret ? ret : d->io->put(d, p, n, off);
+}
+
+int disk_sync(struct disk *d) { return d->io->flush(d); }
+
+/* ---- the device ---- */
+
+static int dev_read(struct disk *d, void *p, size_t n, uint64_t off)
+{
+	return hf_pread_full(d->fd, p, n, off);
+}
+
+static int dev_write(struct disk *d, const void *p, size_t n, uint64_t off)
+{
+	return hf_pwrite_full(d->fd, p, n, off);
+}
+
+static int dev_put(struct disk *d, const void *p, size_t n, uint64_t off)
+{
+	return hf_pwrite_full(d->pack_fd, p, n, off);
+}
+
+static int dev_flush(struct disk *d) { return fdatasync(d->pack_fd) ? -errno : 0; }
+
+static void dev_close(struct disk *d)
+{
+	if (d->pack_fd >= 0)
+		close(d->pack_fd);
+}
+
+static const struct blocks_ops blocks_device = {
+	.read = dev_read,
+	.write = dev_write,
+	.put = dev_put,
+	.flush = dev_flush,
+	.close = dev_close,
+};
 
 /* O_DIRECT where it is to be had: tmpfs, where tests may live, has none on old kernels */
 int open_direct(const char *path, int flags)
@@ -41,6 +83,18 @@ int open_direct(const char *path, int flags)
 	if (fd < 0 && errno == EINVAL)
 		fd = open(path, flags | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
+}
+
+static int dev_open(struct disk *d, const char *path, bool write, struct hf_err *err)
+{
+	d->fd = open_direct(path, write ? O_RDWR | O_DSYNC : O_RDONLY);
+	if (d->fd < 0)
+		return hf_fail(err, HF_UNAVAIL, d->fd, "the quorum disk %s cannot be opened: %s", path,
+			       strerror(-d->fd));
+	if (!write)
+		return 0;
+	d->pack_fd = open_direct(path, O_RDWR);
+	return d->pack_fd < 0 ? hf_fail(err, HF_UNAVAIL, d->pack_fd, "%s: %s", path, strerror(-d->pack_fd)) : 0;
 }
 
 int disk_new(const char *path, const struct hf_keys *keys, bool write, struct disk **out,
@@ -53,7 +107,10 @@ int disk_new(const char *path, const struct hf_keys *keys, bool write, struct di
 
 	if (!d)
 		return -ENOMEM;
-	d->store.ops = &hf_store_disk;
+	bool dirs = !strncmp(path, "dir:", 4);
+
+	d->store.ops = dirs ? &hf_store_dir : &hf_store_disk;
+	d->io = &blocks_device;
 	d->store.keys = keys;
 	d->fd = d->pack_fd = d->lock_fd = -1;
 	d->keys = keys;
@@ -63,12 +120,9 @@ int disk_new(const char *path, const struct hf_keys *keys, bool write, struct di
 	pthread_mutex_init(&d->node_mu, NULL);
 	pthread_mutex_init(&d->cache_mu, NULL);
 	d->path = strdup(path);
-	d->fd = d->path ? open_direct(path, write ? O_RDWR | O_DSYNC : O_RDONLY) : -ENOMEM;
-	if (d->fd < 0) {
-		ret = hf_fail(err, HF_UNAVAIL, d->fd, "the quorum disk %s cannot be opened: %s", path,
-			      strerror(-d->fd));
+	ret = !d->path ? -ENOMEM : dirs ? dir_open(d, path + 4, write, err) : dev_open(d, path, write, err);
+	if (ret)
 		goto err;
-	}
 	ret = super_read(d->fd, keys, &d->sb, &e);
 	if (ret) {
 		hf_fail(err, e.exit, ret, "%s: %s%s", path, e.msg,
@@ -90,13 +144,6 @@ int disk_new(const char *path, const struct hf_keys *keys, bool write, struct di
 	memcpy(d->bind.cluster, d->sb.cluster_uuid, 16);
 	memcpy(d->bind.disk, d->sb.disk_uuid, 16);
 	d->bind.keys = keys;
-	if (write) {
-		d->pack_fd = open_direct(path, O_RDWR);
-		if (d->pack_fd < 0) {
-			ret = hf_fail(err, HF_UNAVAIL, d->pack_fd, "%s: %s", path, strerror(-d->pack_fd));
-			goto err;
-		}
-	}
 	d->row_busy = hf_alloc(d->sb.rows);
 	if (!d->row_busy || readahead_init(d)) {
 		ret = -ENOMEM;
@@ -138,6 +185,16 @@ static int disk_open(const char *arg, const struct hf_store_params *p, struct hf
 	return 0;
 }
 
+/* the same, which messages and disk_new() know by its scheme */
+static int dirs_open(const char *arg, const struct hf_store_params *p, struct hf_store **out, struct hf_err *err)
+{
+	char *url = hf_strf("dir:%s", arg);
+	int ret = url ? disk_open(url, p, out, err) : -ENOMEM;
+
+	free(url);
+	return ret;
+}
+
 void disk_close(struct hf_store *s)
 {
 	struct disk *d = disk_of(s);
@@ -145,8 +202,7 @@ void disk_close(struct hf_store *s)
 	area_exit(d);
 	if (d->fd >= 0)
 		close(d->fd);
-	if (d->pack_fd >= 0)
-		close(d->pack_fd);
+	d->io->close(d);
 	free(d->row_busy);
 	readahead_exit(d);
 	free(d->path);
@@ -161,7 +217,12 @@ void disk_close(struct hf_store *s)
 static int disk_join(struct hf_store *s, struct hf_err *err)
 {
 	struct disk *d = disk_of(s);
-	int ret = node_join(d, err);
+	int ret = d->io->join ? d->io->join(d, false, err) : 0;
+
+	if (!ret)
+		ret = node_join(d, err);
+	if (!ret && d->io->join)
+		ret = d->io->join(d, true, err);
 
 	if (!ret)
 		ret = area_rebuild(d, err);
@@ -278,32 +339,15 @@ static void disk_known(struct hf_store *s, const uint8_t (*uuid)[16], size_t n)
 	area_known(disk_of(s), uuid, n);
 }
 
-const struct hf_store_ops hf_store_disk = {
-	.scheme = "disk",
-	.open = disk_open,
-	.close = disk_close,
-	.join = disk_join,
-	.beat = disk_beat,
-	.leave = disk_leave,
-	.nodes = disk_nodes,
-	.info = disk_info,
-	.stat = claim_stat,
-	.claim = claim_take,
-	.epoch = disk_epoch,
-	.slot = disk_slot,
-	.append = claim_append,
-	.put_bytes = disk_put,
-	.flush = disk_flush,
-	.settle = disk_settle,
-	.use = disk_use,
-	.wants_copy = disk_wants_copy,
-	.room = disk_room,
-	.confirm = claim_confirm,
-	.trim = claim_trim,
-	.note = claim_note,
-	.release = claim_release,
-	.known = disk_known,
-	.drop = claim_drop,
-	.read = claim_read,
-	.get_bytes = disk_get,
-};
+/* the one protocol, over two kinds of blocks */
+#define OPS(name, how) { .scheme = name, .open = how, \
+	.close = disk_close, .join = disk_join, .beat = disk_beat, .leave = disk_leave, \
+	.nodes = disk_nodes, .info = disk_info, .stat = claim_stat, .claim = claim_take, \
+	.epoch = disk_epoch, .slot = disk_slot, .append = claim_append, \
+	.put_bytes = disk_put, .flush = disk_flush, .settle = disk_settle, .use = disk_use, \
+	.wants_copy = disk_wants_copy, .room = disk_room, .confirm = claim_confirm, \
+	.trim = claim_trim, .note = claim_note, .release = claim_release, \
+	.known = disk_known, .drop = claim_drop, .read = claim_read, .get_bytes = disk_get }
+
+const struct hf_store_ops hf_store_disk = OPS("disk", disk_open);
+const struct hf_store_ops hf_store_dir = OPS("dir", dirs_open);

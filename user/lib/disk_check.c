@@ -110,7 +110,8 @@ static int info_without_key(const char *path, char **json, struct hf_err *err)
 	uint8_t *p = dio_alloc(2 * HFD_SECTOR);
 	struct super sb;
 	struct hf_err e = { 0 };
-	int fd = open(path, O_RDONLY | O_CLOEXEC), ret;
+	char *file = strncmp(path, "dir:", 4) ? strdup(path) : hf_strf("%.*s/super", (int)strcspn(path + 4, ":"), path + 4);
+	int fd = file ? open(file, O_RDONLY | O_CLOEXEC) : -1, ret;
 
 	if (fd < 0 || !p) {
 		ret = hf_fail(err, HF_UNAVAIL, fd < 0 ? -errno : -ENOMEM, "%s cannot be opened: %s", path, strerror(errno));
@@ -135,6 +136,7 @@ static int info_without_key(const char *path, char **json, struct hf_err *err)
 out:
 	if (fd >= 0)
 		close(fd);
+	free(file);
 	free(p);
 	return ret;
 }

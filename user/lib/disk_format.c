@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Making a device a quorum disk. */
-#include "disk_int.h"
+#include "dir_int.h"
 #include <blkid/blkid.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -73,7 +73,7 @@ out:
 
 static uint64_t up(uint64_t v, uint64_t to) { return (v + to - 1) / to * to; }
 
-static int layout(struct super *sb, const struct hf_format *f, uint64_t size, struct hf_err *err)
+int super_layout(struct super *sb, const struct hf_format *f, uint64_t size, struct hf_err *err)
 {
 	uint64_t stride, rows, off, each = 0;
 
@@ -119,8 +119,19 @@ static int layout(struct super *sb, const struct hf_format *f, uint64_t size, st
 	return 0;
 }
 
+void super_name(struct super *sb, const char *cluster)
+{
+	snprintf(sb->cluster, sizeof(sb->cluster), "%s", cluster);
+	hf_uuid_make(sb->cluster_uuid);
+	hf_uuid_make(sb->disk_uuid);
+	hf_uuid_make(sb->set_uuid);
+	sb->set_epoch = 1;
+	sb->seq = 1;
+	sb->created_ns = hf_wall_ns();
+}
+
 /* Formatting under a daemon that beats would leave both with a damaged disk. */
-static int in_use(const char *dev, const struct hf_keys *keys, struct hf_err *err)
+int disk_in_use(const char *dev, const struct hf_keys *keys, struct hf_err *err)
 {
 	uint64_t counter[HF_MAX_NODES], start = hf_now_ms();
 	struct disk *d;
@@ -182,6 +193,10 @@ int hf_disk_format(const char *conf, const char *dev, const struct hf_format *f,
 	ret = hf_conf_load(conf, &cf, err);
 	if (!ret)
 		ret = hf_keys_load(cf->key_file, &keys, err);
+	if (!ret && !strncmp(dev, "dir:", 4)) {
+		ret = dir_format(dev + 4, keys, f, err);
+		goto out;
+	}
 	if (ret)
 		goto out;
 	fd = open(dev, O_RDWR | O_CLOEXEC);
@@ -222,18 +237,12 @@ int hf_disk_format(const char *conf, const char *dev, const struct hf_format *f,
 		if (ret)
 			goto out;
 	}
-	ret = layout(&sb, f, size, err);
+	ret = super_layout(&sb, f, size, err);
 	if (!ret && f->force)
-		ret = in_use(dev, keys, err);
+		ret = disk_in_use(dev, keys, err);
 	if (ret)
 		goto out;
-	snprintf(sb.cluster, sizeof(sb.cluster), "%s", f->cluster);
-	hf_uuid_make(sb.cluster_uuid);
-	hf_uuid_make(sb.disk_uuid);
-	hf_uuid_make(sb.set_uuid);
-	sb.set_epoch = 1;
-	sb.seq = 1;
-	sb.created_ns = hf_wall_ns();
+	super_name(&sb, f->cluster);
 	/* old magic first, superblock last: cut off in between, it is no quorum disk */
 	ret = wipe(fd, 0, sb.part[0].off);
 	/* a file's blocks are written once, so that a commit changes no metadata */

@@ -242,6 +242,8 @@ int hf_disk_grow(const char *conf, const char *dev, unsigned nodes, char **json,
 		*json = NULL;
 	if (!ret)
 		ret = hf_keys_load(cf->key_file, &keys, &e);
+	if (!ret && !strncmp(dev, "dir:", 4))
+		ret = hf_fail(&e, HF_USAGE, -EINVAL, "%s: shared directories do not grow; only a quorum disk does", dev);
 	if (!ret)
 		ret = disk_new(dev, keys, true, &d, &e);
 	if (ret)

@@ -33,6 +33,7 @@
 #include <pthread.h>
 #include "ondisk.h"
 #include "disk.h"
+#include "holdfast.h"
 
 #define AREA_MIN (1u << 20)
 #define AREA_MAX (1ull << 40)	/* blocks are numbered in 32 bits, and kept in memory */
@@ -61,10 +62,26 @@ struct pin {
 	size_t n;
 };
 
+/* Where the bytes of a store are: a device (disk.c), or directories (dir_set.c). */
+struct disk;
+struct blocks_ops {
+	int (*read)(struct disk *d, void *p, size_t n, uint64_t off);
+	int (*write)(struct disk *d, const void *p, size_t n, uint64_t off);	/* durable */
+	int (*put)(struct disk *d, const void *p, size_t n, uint64_t off);
+	int (*flush)(struct disk *d);			/* what was put is durable */
+	void (*close)(struct disk *d);
+	/* before the identity is taken, and when it is */
+	int (*join)(struct disk *d, bool done, struct hf_err *err);
+	int (*beat)(struct disk *d);	/* ahead of each heartbeat */
+};
+extern const struct blocks_ops blocks_dir;
+
 struct disk {
 	struct hf_store store;
+	const struct blocks_ops *io;
+	struct dirset *dirs;
 	char *path;
-	int fd;			/* O_DIRECT|O_DSYNC, or O_RDONLY */
+	int fd;			/* O_DIRECT|O_DSYNC, or O_RDONLY; of directories, that of a superblock */
 	int pack_fd;		/* O_DIRECT; made durable by fdatasync */
 	struct super sb;
 	uint64_t small_seq;	/* of a superblock that tells of more than this node sees */
@@ -151,8 +168,15 @@ struct claim {
 void *dio_alloc(size_t n);			/* zeroed, aligned; free() */
 int disk_read(struct disk *d, void *p, size_t n, uint64_t off);
 int disk_write(struct disk *d, const void *p, size_t n, uint64_t off);	/* durable */
+int disk_write_pack(struct disk *d, const void *p, size_t n, uint64_t off);	/* durable after disk_sync() */
+int disk_sync(struct disk *d);
 int open_direct(const char *path, int flags);
 int disk_new(const char *path, const struct hf_keys *keys, bool write, struct disk **out, struct hf_err *err);
+
+/* disk_format.c, of use for directories too */
+int super_layout(struct super *sb, const struct hf_format *f, uint64_t size, struct hf_err *err);
+void super_name(struct super *sb, const char *cluster);	/* a new one: names, numbers */
+int disk_in_use(const char *dev, const struct hf_keys *keys, struct hf_err *err);
 
 /* super.c */
 int dev_size(int fd, uint64_t *size);

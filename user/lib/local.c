@@ -63,7 +63,7 @@ int hf_keygen(const char *conf, const char *path, struct hf_err *err)
 
 struct join {
 	struct hf_conf *conf;
-	char *dev;			/* absolute */
+	char *dev;			/* absolute, or dir:… */
 	char *url;
 	const char *old;		/* the node that is replaced; NULL: none */
 	struct hf_identity had;		/* the identity before, if there was one */
@@ -82,6 +82,7 @@ static int join_check(const char *conf, const char *dev, struct join *j, struct 
 {
 	char cwd[PATH_MAX];
 	struct hf_err e;
+	bool dirs;
 	int ret = 0;
 
 	*j = (struct join){ 0 };
@@ -93,6 +94,7 @@ static int join_check(const char *conf, const char *dev, struct join *j, struct 
 			return hf_fail(err, HF_USAGE, -EINVAL, "no disk is named, and none is configured in %s", j->conf->path);
 		dev = j->conf->url;
 	}
+	dirs = !strncmp(dev, "dir:", 4);
 	dev += strncmp(dev, "disk:", 5) ? 0 : 5;
 	if (!*dev)
 		return hf_fail(err, HF_USAGE, -EINVAL, "no disk is named; write /dev/disk/by-id/…");
@@ -103,11 +105,11 @@ static int join_check(const char *conf, const char *dev, struct join *j, struct 
 		ret = hf_conf_load(conf, &j->conf, err);
 	if (ret)
 		return ret;
-	if (dev[0] == '/')
+	if (dev[0] == '/' || dirs)
 		j->dev = strdup(dev);
 	else if (getcwd(cwd, sizeof(cwd)))
 		j->dev = hf_strf("%s/%s", cwd, dev);
-	j->url = j->dev ? hf_strf("disk:%s", j->dev) : NULL;
+	j->url = j->dev ? hf_strf("%s%s", dirs ? "" : "disk:", j->dev) : NULL;
 	if (!j->url)
 		return hf_fail(err, HF_OK, -ENOMEM, "%s: no absolute path for it: %s", dev, strerror(errno));
 	if (j->conf->url && !hf_url_same(j->conf->url, j->url))

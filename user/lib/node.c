@@ -156,7 +156,7 @@ int node_held(struct disk *d)
 	if (!d->joined || now - __atomic_load_n(&d->held_ms, __ATOMIC_RELAXED) < d->sb.lease_ms / 2)
 		return 0;
 	p = dio_alloc(2 * HFD_SECTOR);
-	ret = p ? hf_pread_full(d->fd, p, 2 * HFD_SECTOR, node_off(d, d->id.slot, 0)) : -ENOMEM;
+	ret = p ? d->io->read(d, p, 2 * HFD_SECTOR, node_off(d, d->id.slot, 0)) : -ENOMEM;
 	if (!ret)
 		ret = parse_node(d, d->id.slot, p, &out);
 	free(p);
@@ -285,9 +285,11 @@ int node_join(struct disk *d, struct hf_err *err)
 int node_beat(struct disk *d, struct hf_err *err)
 {
 	struct seen *s = &d->seen[d->id.slot];
-	int ret = super_check(d, err);
+	int ret = d->io->beat ? d->io->beat(d) : 0;
 	bool lied;
 
+	if (!ret)
+		ret = super_check(d, err);
 	if (ret == -ESTALE)
 		return ret;
 	if (!ret)

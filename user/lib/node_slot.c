@@ -36,13 +36,13 @@ static int open_as(const char *dev, const struct hf_keys *keys, struct hf_identi
 
 	hf_uuid_make(id->uuid);
 	/* opened without an identity for its superblock, then for writing */
-	ret = hf_store_disk.open(dev, &p, &st, err);
+	ret = hf_store_open(dev, &p, &st, err);
 	if (ret)
 		return ret;
 	memcpy(id->disk, disk_of(st)->sb.disk_uuid, 16);
 	disk_close(st);
 	p.id = id;
-	ret = hf_store_disk.open(dev, &p, &st, err);
+	ret = hf_store_open(dev, &p, &st, err);
 	if (!ret)
 		*out = disk_of(st);
 	return ret;

@@ -296,7 +296,7 @@ static int pack_write(struct claim *c, struct hf_err *err)
 	if (!ret)
 		ret = node_held(c->d);
 	if (!ret)
-		ret = hf_pwrite_full(c->d->pack_fd, c->pbuf, n, c->poff);
+		ret = disk_write_pack(c->d, c->pbuf, n, c->poff);
 	if (ret) {
 		c->broken = true;
 		return hf_fail(err, HF_UNAVAIL, ret, "%s cannot be written: %s", c->d->path, strerror(-ret));
@@ -349,8 +349,8 @@ int pack_flush(struct claim *c, struct hf_err *err)
 
 	if (ret || !c->dirty_pack)
 		return ret;
-	if (fdatasync(c->d->pack_fd)) {
-		ret = -errno;
+	ret = disk_sync(c->d);
+	if (ret) {
 		c->broken = true;
 		return hf_fail(err, HF_UNAVAIL, ret, "%s cannot be flushed: %s", c->d->path, strerror(-ret));
 	}

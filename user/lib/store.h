@@ -190,9 +190,9 @@ struct hf_claim {
 	uint32_t before_slot;	/* whose epoch this claim sealed */
 };
 
-extern const struct hf_store_ops hf_store_disk;
+extern const struct hf_store_ops hf_store_disk, hf_store_dir;
 
-/** hf_store_open() - by URL: "disk:PATH"; a bare absolute path is a disk.
+/** hf_store_open() - by URL: "disk:PATH", "dir:PATH[:PATH...]"; a bare absolute path is a disk.
  *  Unknown scheme: -EINVAL. Wrong key: -EKEYREJECTED, HF_DAMAGED. */
 int hf_store_open(const char *url, const struct hf_store_params *p, struct hf_store **out,
 		  struct hf_err *err);
