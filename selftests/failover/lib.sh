@@ -53,21 +53,21 @@ node() {
 	{
 		printf '[node]\nname = %s\nroot = %s\nstate_dir = %s\nruntime_dir = %s\nkey_file = %s\nhooks_dir = %s\n' \
 			"$name" "$d/root" "$d/state" "$d/run" "$tmp/key" "$d/hooks"
-		printf '[store]\nurl = disk:%s\n[track]\nsource = fanotify\nscrub = 0\n' "$tmp/disk"
+		printf '[store]\nurl = %s\n[track]\nsource = fanotify\nscrub = 0\n' "${STORE:-disk:$tmp/disk}"
 		[ $# -gt 0 ] && printf '%s\n' "$@"
 	} >"$d/conf"
 }
 
-# cluster NAME...: key, disk, identities
+# cluster NAME...: key, disk (or STORE, a URL), identities
 cluster() {
 	local c
 	for c in "$@"; do
 		node "$c"
 	done
 	hf "$1" keygen >/dev/null &&
-	hf "$1" disk format "$tmp/disk" --name test --nodes 4 --lease "$LEASE" --size "${SIZE:-64MiB}" >/dev/null || exit 1
+	hf "$1" disk format "${STORE:-$tmp/disk}" --name test --nodes 4 --lease "$LEASE" --size "${SIZE:-64MiB}" >/dev/null || exit 1
 	for c in "$@"; do
-		hf "$c" join "$tmp/disk" >/dev/null || exit 1
+		hf "$c" join "${STORE:-$tmp/disk}" >/dev/null || exit 1
 	done
 }
 
