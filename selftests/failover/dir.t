@@ -55,6 +55,9 @@ is "$(cat "$tmp/a/root/srv/d/f")" two "P1: with all that was confirmed since"
 mv "$tmp/away" "$tmp/m0"
 echo three >"$tmp/a/root/srv/d/f"
 run 0 "it is back, as it was when it went away: sync" a sync r
+run 0 "disk info" a disk info
+says out "m0  *out of date" "tells that it is out of date"
+says out "m1  *counts" "and who is not"
 crash a; crash b
 up b; ok $? "a daemon that starts now"
 run 0 "takes over" b online r --fenced

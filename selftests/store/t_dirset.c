@@ -145,6 +145,24 @@ static void cold_start(void)
 	store_end();
 }
 
+/* A superblock that is gone is one of several. */
+static void no_super(void)
+{
+	char path[400];
+
+	start(3, 1);
+	must(put_value(&na, "one"));
+	kill_node(&na);
+	snprintf(path, sizeof(path), "%s/dir0/super", dir);
+	must(truncate(path, 0));
+	node_open(&na);
+	ok(value_is(na.st, "one"), "the first superblock is empty: the next one tells the same");
+	is(put_value(&na, "two"), 0, "and it goes on");
+	is(na.st->ops->beat(na.st, &err), 0, "heartbeats too");
+	is(na.st->ops->beat(na.st, &err), 0, "for good");
+	store_end();
+}
+
 /* of two, the first one decides */
 static void two(void)
 {
@@ -298,7 +316,7 @@ int main(int argc, char **argv)
 {
 	const char *only = argc > 1 ? argv[1] : "";
 	static const struct { const char *name; void (*fn)(void); } t[] = {
-		{ "one_fails", one_fails }, { "last_words", last_words }, { "cold_start", cold_start }, { "two", two },
+		{ "one_fails", one_fails }, { "last_words", last_words }, { "cold_start", cold_start }, { "no_super", no_super }, { "two", two },
 		{ "administrator", administrator }, { "buffered", buffered },
 	};
 

@@ -63,6 +63,23 @@ static int copy_node(const char *from, const char *to, uint32_t slot, const stru
 	return ret;
 }
 
+/* in place, one copy after the other: cut off in between, one of them is whole */
+static int update_super(const char *dir, const struct super *sb, const struct hf_keys *keys)
+{
+	char path[PATH_MAX];
+	int fd, ret = dir_file(dir, "super", -1, path, sizeof(path));
+
+	if (ret)
+		return ret;
+	fd = open(path, O_RDWR | O_DSYNC | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	for (int i = 0; i < 2 && !ret; i++)
+		ret = super_write(fd, i, sb, keys);
+	close(fd);
+	return ret;
+}
+
 /* the member that is @path, or NULL */
 static struct member *member_of(const struct dirset *s, const char *path)
 {
@@ -126,10 +143,12 @@ static int change(struct disk *d, char *path[DIR_MAX], unsigned n, const char *f
 		ret = dir_unlink_member(at);
 		for (uint32_t slot = 0; slot < dir_files(&sb) && !ret; slot++)
 			ret = copy_node(from, at, slot, &sb);
+		if (!ret)
+			ret = dir_create_super(at, &sb, d->keys);
 	}
 	for (unsigned k = 0; k < n && !ret; k++) {
 		at = path[k];
-		ret = dir_create_super(at, &sb, d->keys);
+		ret = update_super(at, &sb, d->keys);
 	}
 	for (unsigned k = 0; k < n && !ret; k++) {
 		struct member_rec r = dir_rec(&sb, k, n);

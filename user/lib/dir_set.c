@@ -114,6 +114,16 @@ static int follow(struct disk *d, unsigned first)
 	return ret;
 }
 
+/* the superblock that was followed */
+static bool super_good(struct disk *d)
+{
+	struct super *sb = malloc(sizeof(*sb));
+	bool good = sb && !super_read(d->fd, d->keys, sb, NULL) && !memcmp(sb->disk_uuid, d->sb.disk_uuid, 16);
+
+	free(sb);
+	return good;
+}
+
 /* Are they still what they were? Ahead of each heartbeat, which looks at the superblock. */
 static int blocks_beat(struct disk *d)
 {
@@ -127,6 +137,8 @@ static int blocks_beat(struct disk *d)
 		int first = __builtin_ffs(live_now(s)) - 1;
 
 		ret = s->m[first] ? follow(d, first) : -ENODEV;
+		if (!ret && s->count > 1 && !super_good(d))
+			ret = -EIO;
 		if (!dir_failed(ret) || set_drop(d, 1u << first))
 			break;
 	}
@@ -303,6 +315,17 @@ static int blocks_join(struct disk *d, bool done, struct hf_err *err)
 	return ret ? hf_fail(err, HF_UNAVAIL, ret, "too few directories of %s answer: %s", d->path, strerror(-ret)) : 0;
 }
 
+int dir_look(struct disk *d, unsigned i, const char **path, const char **state)
+{
+	struct dirset *s = d->dirs;
+
+	if (!s || i >= s->count)
+		return -ENOENT;
+	*path = s->m[i] ? s->m[i]->path : "";
+	*state = !(live_now(s) & 1u << i) ? "out of date" : !s->m[i] || member_same(s->m[i]) ? "not reached" : "counts";
+	return 0;
+}
+
 const struct blocks_ops blocks_dir = {
 	.read = blocks_read,
 	.write = blocks_write,
@@ -382,9 +405,9 @@ int dir_open(struct disk *d, const char *arg, bool write, struct hf_err *err)
 		ret = hf_fail(err, HF_UNAVAIL, -ENODEV, "%d of the %u directories of %s can be reached, which is no majority: who holds what cannot be told; see holdfast disk set",
 			      __builtin_popcount(here), s->count, d->path);
 	/* what a directory lacks shows later; but without a superblock nothing can be located */
-	for (unsigned i = 0; i < s->count && !ret && d->fd < 0; i++)
-		if (here & 1u << i)
-			(void)follow(d, i);
+	for (unsigned i = 0; i < s->count && !ret; i++)
+		if ((here & 1u << i) && !follow(d, i) && !super_read(d->fd, d->keys, &d->sb, NULL))
+			break;
 	if (!ret && d->fd < 0)
 		ret = hf_fail(err, HF_UNAVAIL, -ENODEV, "%s cannot be read", d->path);
 	dir_unsplit(path);

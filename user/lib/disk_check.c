@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* What a quorum disk says of itself, and whether it is sound. Never writes, and works
  * without a daemon; without the key only the superblock can be read. */
-#include "disk_int.h"
+#include "dir_int.h"
 #include "conf.h"
 #include "log.h"
 #include <fcntl.h>
@@ -86,6 +86,24 @@ static struct json_object *nodes_json(struct disk *d)
 	}
 	free(v);
 	return a;
+}
+
+static void add_dirs(struct json_object *o, struct disk *d)
+{
+	struct json_object *a = json_object_new_array();
+	const char *path, *state;
+
+	for (unsigned i = 0; !dir_look(d, i, &path, &state); i++) {
+		struct json_object *one = json_object_new_object();
+
+		add_str(one, "directory", path);
+		add_str(one, "state", state);
+		json_object_array_add(a, one);
+	}
+	if (json_object_array_length(a))
+		json_object_object_add(o, "directories", a);
+	else
+		json_object_put(a);
 }
 
 static int find_conf(const char *conf, const char *dev, struct hf_conf **cf, const char **path, struct hf_err *err)
@@ -207,6 +225,7 @@ int hf_disk_info(const char *conf, const char *dev, char **json, struct hf_err *
 		goto out;
 	r = malloc(sizeof(*r));
 	o = super_json(&d->sb, true);
+	add_dirs(o, d);
 	json_object_object_add(o, "nodes", nodes_json(d));
 	k.d = d;
 	k.logs = json_object_new_array();
@@ -402,6 +421,7 @@ int hf_disk_check(const char *conf, const char *dev, char **json, struct hf_err 
 	if (ret)
 		goto out;
 	o = super_json(&d->sb, true);
+	add_dirs(o, d);
 	json_object_object_add(o, "nodes", nodes_json(d));
 	k.d = d;
 	k.logs = json_object_new_array();
