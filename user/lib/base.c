@@ -194,17 +194,23 @@ static uint64_t clock_ns(clockid_t c)
 	return (uint64_t)ts.tv_sec * 1000000000ull + ts.tv_nsec;
 }
 
-uint64_t hf_now_ns(void) { return clock_ns(CLOCK_BOOTTIME); }
-uint64_t hf_now_ms(void) { return hf_now_ns() / 1000000; }
-uint64_t hf_wall_ns(void) { return clock_ns(CLOCK_REALTIME); }
+static uint64_t boottime_ns(void) { return clock_ns(CLOCK_BOOTTIME); }
 
-void hf_sleep_ms(unsigned ms)
+static void boottime_sleep_ms(unsigned ms)
 {
 	struct timespec ts = { ms / 1000, (long)(ms % 1000) * 1000000 };
 
 	while (nanosleep(&ts, &ts) && errno == EINTR)
 		;
 }
+
+static const struct hf_clock boottime = { boottime_ns, boottime_sleep_ms };
+const struct hf_clock *hf_clock = &boottime;
+
+uint64_t hf_now_ns(void) { return hf_clock->now_ns(); }
+uint64_t hf_now_ms(void) { return hf_now_ns() / 1000000; }
+uint64_t hf_wall_ns(void) { return clock_ns(CLOCK_REALTIME); }
+void hf_sleep_ms(unsigned ms) { hf_clock->sleep_ms(ms); }
 
 int hf_pread_full(int fd, void *p, size_t n, uint64_t off)
 {

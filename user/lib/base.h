@@ -67,10 +67,14 @@ const uint8_t *hf_rd_blob(struct hf_rd *r, uint32_t *n);
 
 void *hf_alloc(size_t n);	/* zeroed; NULL when out of memory */
 char *hf_strf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-uint64_t hf_now_ms(void);	/* CLOCK_BOOTTIME: sleep counts for leases */
-uint64_t hf_now_ns(void);	/* CLOCK_BOOTTIME */
-uint64_t hf_wall_ns(void);	/* CLOCK_REALTIME, for people only */
+/* Time comes from outside: CLOCK_BOOTTIME (the machine's sleep counts for leases), or a clock
+ * that somebody walks through a lease. */
+struct hf_clock { uint64_t (*now_ns)(void); void (*sleep_ms)(unsigned ms); };
+extern const struct hf_clock *hf_clock;
+uint64_t hf_now_ms(void);
+uint64_t hf_now_ns(void);
 void hf_sleep_ms(unsigned ms);
+uint64_t hf_wall_ns(void);	/* CLOCK_REALTIME, for people only */
 int hf_pread_full(int fd, void *p, size_t n, uint64_t off);	/* -ENODATA when short */
 int hf_pwrite_full(int fd, const void *p, size_t n, uint64_t off);
 /** hf_write_file() - replace @path atomically and durably (temp, fsync, rename, fsync of the directory) */

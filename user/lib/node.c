@@ -74,6 +74,7 @@ int nodes_read(struct disk *d)
 {
 	size_t n = 2ull * HFD_SECTOR * d->sb.slots;
 	uint8_t *p = dio_alloc(n);
+	bool anew = false;
 	int ret;
 
 	if (!p)
@@ -84,7 +85,8 @@ int nodes_read(struct disk *d)
 		uint64_t now = hf_now_ms();
 
 		pthread_mutex_lock(&d->node_mu);
-		for (uint32_t i = 0; i < d->sb.slots && now - d->looked_ms > d->sb.lease_ms / 2; i++)
+		anew = !d->looked_ms || now - d->looked_ms > d->sb.lease_ms / 2;
+		for (uint32_t i = 0; i < d->sb.slots && anew; i++)
 			d->seen[i].watched_ms = now;
 		d->looked_ms = now;
 		pthread_mutex_unlock(&d->node_mu);
@@ -109,7 +111,7 @@ int nodes_read(struct disk *d)
 			   (now.rec.counter != s->rec.counter ||
 			    memcmp(now.rec.incarnation, s->rec.incarnation, 16))) {
 			now.changed_ms = t;
-		} else if (now.status == SLOT_OK && s->status == SLOT_EMPTY && s->watched_ms) {
+		} else if (now.status == SLOT_OK && s->status == SLOT_EMPTY && !anew) {
 			now.changed_ms = t;	/* a node that has just joined */
 		}
 		*s = now;
