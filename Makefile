@@ -59,7 +59,7 @@ export HF_BUILD = $(abspath $(B))
 PROVE = prove --timer -j$(JOBS) -e 'timeout -k 20 900'
 T_FIRST = $(wildcard selftests/cluster/*.t)
 T_SCRIPTS = $(filter-out $(T_FIRST),$(wildcard selftests/*/*.t))
-SUITES = checks cli store tree track failover cluster vm
+SUITES = checks cli model store tree track failover cluster vm
 # a make that was given -j hands its own job server on
 SUBMAKE = +@$(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 
@@ -125,6 +125,7 @@ check: deps  ## run every test and check (under 45 minutes on two cores)
 
 check-checks:  ## run the checks of the source that `check` runs
 check-cli:  ## test the command, the configuration, the client library
+check-model:  ## explore the claim protocol's model with spin (model.soak goes further)
 check-store:  ## test crypto, disk, claims, log
 check-tree:  ## test capture, compare, restore
 check-track:  ## test how changes are noticed

@@ -15,7 +15,7 @@ packages() {
 			libmnl-dev libkmod-dev libnl-3-dev libnl-genl-3-dev ;;
 	check)
 		echo perl git rsync attr acl python3 python3-nacl libcap2-bin procps \
-			e2fsprogs mount util-linux shellcheck coccinelle man-db ;;
+			e2fsprogs mount util-linux shellcheck coccinelle man-db spin ;;
 	cluster)
 		echo mmdebstrap mount ca-certificates iproute2 util-linux procps python3 ;;
 	bench)
