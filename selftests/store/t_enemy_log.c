@@ -176,7 +176,7 @@ static void deleted(bool noted)
 /* the same key, the same names, the same history on a second disk of another cluster */
 static void other_disk(void)
 {
-	char first[300], second[310];
+	char first[300], second[sizeof(dev) + 10];
 	struct hf_format f = { .cluster = "test", .nodes = 2, .lease_ms = 500, .size = 16u << 20 };
 	struct node c;
 	struct hf_log *l;

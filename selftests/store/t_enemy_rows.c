@@ -70,7 +70,7 @@ static void row_case(const char *what, uint64_t at, const void *p, int owner, in
 static void claims(void)
 {
 	uint8_t *p, *q, *older, zero[PAIR] = { 0 };
-	char second[310];
+	char second[sizeof(dev) + 10];
 	struct hf_format f = { .cluster = "test", .nodes = 2, .lease_ms = 500, .size = 16u << 20 };
 	uint64_t at = claim_at(2, a.id.slot, 0);
 	struct hf_log *l;
@@ -262,7 +262,7 @@ static void old_superblock(void)
 static void superblocks(void)
 {
 	uint8_t *sb = take(0, PAIR), *x = take(0, PAIR), *foreign;
-	char second[310], key2[300], conf2[310];
+	char second[sizeof(dev) + 10], key2[300], conf2[310];
 	struct hf_format f = { .cluster = "test", .nodes = 2, .lease_ms = 500, .size = 16u << 20 };
 	struct hf_store_params p = { .keys = keys };
 	struct hf_store *st;
