@@ -26,6 +26,7 @@ int area_extend(struct disk *d, uint32_t nblk)
 		return -ENOMEM;
 	memset(b + d->nblk, 0, (nblk - d->nblk) * sizeof(*b));
 	d->blk = b;
+	d->nfree += nblk - d->nblk;
 	d->nblk = nblk;
 	return 0;
 }
@@ -46,24 +47,56 @@ void area_exit(struct disk *d)
 
 static bool is_free(const struct block *b) { return !b->logs && !b->chunks; }
 
-/* What contents must leave free, so that in a full area things can be deleted still, and a
- * base written that gives their space back; and so that a log can be claimed. */
-uint32_t area_reserve(const struct disk *d)
+/* with area_mu held */
+static void adjust(struct disk *d, uint32_t i, int logs, int chunks, int bytes)
 {
-	return d->nblk / 16 > 64 ? 64 : d->nblk / 16 + 1;
+	struct block *b = &d->blk[i];
+
+	d->nfree -= is_free(b);
+	b->logs += logs;
+	b->chunks += chunks;
+	b->bytes += bytes;
+	d->nfree += is_free(b);
+}
+
+/*
+ * In a full area a log can be claimed and released still: a block for each row, or a
+ * sixteenth of the area. Above that, things can be deleted, and a base written that gives
+ * their space back. Contents leave all that alone.
+ */
+uint32_t area_reserve(const struct disk *d, enum tier t)
+{
+	uint32_t share = d->nblk / 16 + 1;
+	uint32_t work = share > 64 ? 64 : share, claims = share > d->sb.rows ? d->sb.rows : share;
+
+	switch (t) {
+	case TIER_CONTENTS:
+		return claims + work;
+	case TIER_DELTA:
+		return claims + work / 2;
+	case TIER_BASE:
+		return claims;
+	default:
+		return 0;
+	}
+}
+
+bool area_tight(struct disk *d)
+{
+	uint64_t total, room = area_room(d, &total);
+
+	return room < total / 4 + (uint64_t)area_reserve(d, TIER_BASE) * HFD_BLOCK;
 }
 
 /* @n blocks in a row, or the longest run of at least @min; pinned once. */
 int area_take(struct disk *d, uint32_t n, uint32_t min, uint32_t leave, uint64_t *place, uint32_t *len)
 {
-	uint32_t best = 0, best_len = 0, room = 0;
+	uint32_t best = 0, best_len = 0;
 	int ret = -ENOSPC;
 
 	pthread_mutex_lock(&d->area_mu);
-	for (uint32_t i = 0; i < d->nblk && room < n + leave; i++)
-		room += is_free(&d->blk[i]);
-	if (room < n + leave)
-		n = room > leave ? room - leave : 0;
+	if (d->nfree < n + leave)
+		n = d->nfree > leave ? d->nfree - leave : 0;
 	for (uint32_t k = 0; n && k < d->nblk; ) {
 		uint32_t i = (d->hint + k) % d->nblk, run = 0, left;
 
@@ -80,7 +113,7 @@ int area_take(struct disk *d, uint32_t n, uint32_t min, uint32_t leave, uint64_t
 	}
 	if (best_len >= min && best_len) {
 		for (uint32_t i = 0; i < best_len; i++)
-			d->blk[best + i].logs++;
+			adjust(d, best + i, 1, 0, 0);
 		*place = area_at(d, d->id.slot, best, &n);
 		*len = best_len * HFD_BLOCK;
 		/* go round: what was freed last is used last, so that a reader of an old
@@ -103,17 +136,15 @@ void area_pin(struct disk *d, uint64_t place, uint64_t len, int delta)
 		return;
 	pthread_mutex_lock(&d->area_mu);
 	for (uint32_t b = block_of(d, place); b <= block_of(d, place + len - 1); b++)
-		d->blk[b].logs += delta;
+		adjust(d, b, delta, 0, 0);
 	pthread_mutex_unlock(&d->area_mu);
 }
 
 void area_chunk(struct disk *d, uint64_t place, uint32_t len, int delta)
 {
 	pthread_mutex_lock(&d->area_mu);
-	for (uint32_t b = block_of(d, place); b <= block_of(d, place + len - 1); b++) {
-		d->blk[b].chunks += delta;
-		d->blk[b].bytes += delta * (int)len;
-	}
+	for (uint32_t b = block_of(d, place); b <= block_of(d, place + len - 1); b++)
+		adjust(d, b, 0, delta, delta * (int)len);
 	pthread_mutex_unlock(&d->area_mu);
 }
 
@@ -143,11 +174,10 @@ bool area_chunks(struct disk *d, uint64_t place, uint64_t len)
 
 uint64_t area_room(struct disk *d, uint64_t *total)
 {
-	uint64_t n = 0;
+	uint64_t n;
 
 	pthread_mutex_lock(&d->area_mu);
-	for (uint32_t i = 0; i < d->nblk; i++)
-		n += is_free(&d->blk[i]);
+	n = d->nfree;
 	if (total)
 		*total = (uint64_t)d->nblk * HFD_BLOCK;
 	pthread_mutex_unlock(&d->area_mu);
@@ -158,7 +188,7 @@ static void pin_free(struct disk *d, struct pin *p)
 {
 	pthread_mutex_lock(&d->area_mu);
 	for (size_t i = 0; i < p->n; i++)
-		d->blk[p->blk[i]].logs--;
+		adjust(d, p->blk[i], -1, 0, 0);
 	pthread_mutex_unlock(&d->area_mu);
 	free(p->blk);
 	free(p);
@@ -273,7 +303,7 @@ static struct pin *collect_log(struct disk *d, const struct row *r, struct pin *
 void area_collect(struct disk *d)
 {
 	struct row *r = malloc(sizeof(*r));
-	uint64_t total, room = area_room(d, &total);
+	bool tight = area_tight(d);
 	struct pin *list, *done = NULL, **end;
 
 	if (!r)
@@ -293,7 +323,7 @@ void area_collect(struct disk *d)
 		} else {
 			of = take_pins(&list, log);
 			if (of)
-				of = collect_log(d, r, of, room < total / 2);
+				of = collect_log(d, r, of, tight);
 		}
 		for (end = &of; *end; end = &(*end)->next)
 			;
@@ -395,7 +425,7 @@ struct pin *blockset_pin(struct blockset *b, uint32_t row, const uint8_t log[16]
 	for (uint32_t i = 0; i < b->n; i++)
 		if (b->bits[i]) {
 			p->blk[p->n++] = i;
-			d->blk[i].logs++;
+			adjust(d, i, 1, 0, 0);
 		}
 	pthread_mutex_unlock(&d->area_mu);
 	blockset_free(b);
@@ -445,13 +475,20 @@ static int rebuild_log(struct disk *d, uint32_t row, const struct claim_rec *acc
 }
 
 /* -EBADMSG: not to be decided, or the row has moved on meanwhile. @last: take it as it is. */
-static int rebuild_row(struct disk *d, uint32_t row, struct row *r, bool last, struct hf_err *err)
+static int rebuild_row(struct disk *d, uint32_t row, struct row *r, struct row *before, bool last, struct hf_err *err)
 {
-	bool owned[HF_MAX_NODES] = { false }, any;
-	int ret = row_read(d, row, r);
+	bool owned[HF_MAX_NODES] = { false }, any, same = true;
+	int ret;
 
+	*before = *r;
+	ret = row_read(d, row, r);
 	if (ret)
 		return hf_fail(err, HF_UNAVAIL, ret, "%s cannot be read: %s", d->path, strerror(-ret));
+	/* what could not be read a moment ago, and nobody has moved, stays so */
+	for (uint32_t i = 0; i < r->nodes; i++)
+		same &= r->status[i] != SLOT_BAD && r->status[i] == before->status[i] &&
+			r->rec[i].seq == before->rec[i].seq;
+	last |= same;
 	for (uint32_t i = 0; i < r->nodes && !last; i++)
 		if (r->status[i] == SLOT_BAD)
 			return -EBADMSG;
@@ -473,12 +510,14 @@ static int rebuild_row(struct disk *d, uint32_t row, struct row *r, bool last, s
  * read now counts as used by nobody if this goes on, so it does not. */
 int area_rebuild(struct disk *d, struct hf_err *err)
 {
-	struct row *r = malloc(sizeof(*r));
+	struct row *r = hf_alloc(2 * sizeof(*r));
 	int ret = r ? area_init(d) : -ENOMEM;
 
 	for (uint32_t row = 0; row < d->sb.rows && !ret; row++)
 		for (unsigned tries = 0; tries < 8; tries++) {
-			ret = rebuild_row(d, row, r, tries == 7, err);
+			if (!tries)
+				memset(r, 0, sizeof(*r));
+			ret = rebuild_row(d, row, r, r + 1, tries == 7, err);
 			if (ret != -EBADMSG)
 				break;
 			hf_sleep_ms(2u << tries);

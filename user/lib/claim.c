@@ -479,7 +479,7 @@ int claim_trim(struct hf_claim *pc, uint64_t keep, struct hf_err *err)
 {
 	struct claim *c = claim_of(pc);
 	struct pos *oldest = NULL;
-	uint64_t total, room;
+	bool tight;
 	int ret;
 
 	pthread_mutex_lock(&c->mu);
@@ -488,15 +488,21 @@ int claim_trim(struct hf_claim *pc, uint64_t keep, struct hf_err *err)
 		ret = confirm_locked(c, err);
 	if (ret || !c->nbase)
 		goto out;
-	room = area_room(c->d, &total);
-	if (room < total / 2)
+	tight = area_tight(c->d);
+	if (tight && keep < c->gen) {
+		if (!c->short_said)
+			hf_logf(HF_LOG_NOTE,
+				"%s: space is short in the area of %s: history before generation %llu goes",
+				pc->id.name, c->d->id.name, (unsigned long long)c->gen);
 		keep = c->gen;		/* space before history */
+	}
+	c->short_said = tight;
 	for (size_t i = 0; i < c->nbase; i++)
 		if (c->base[i].gen <= keep)
 			oldest = &c->base[i];
 	c->mine.acc.base = c->base[c->nbase - 1];
 	c->mine.acc.after = c->after;
-	if (room < total / 2)
+	if (tight)
 		oldest = &c->base[c->nbase - 1];
 	if (oldest)
 		c->mine.acc.first = *oldest;

@@ -312,12 +312,15 @@ static bool disk_wants_copy(struct hf_claim *pc, uint32_t slot, uint64_t place, 
 
 	/* copying takes room before it gives any back */
 	return slot != c->d->id.slot || !in_area(c->d, slot, place, len) ||
-	       (area_sparse(c->d, place, len) && area_room(c->d, NULL) > 2ull * area_reserve(c->d) * HFD_BLOCK);
+	       (area_sparse(c->d, place, len) && area_room(c->d, NULL) > 2ull * area_reserve(c->d, TIER_CONTENTS) * HFD_BLOCK);
 }
 
 static uint64_t disk_room(struct hf_claim *pc, uint64_t *total)
 {
-	return area_room(claim_of(pc)->d, total);
+	struct disk *d = claim_of(pc)->d;
+	uint64_t room = area_room(d, total), leave = (uint64_t)area_reserve(d, TIER_BASE) * HFD_BLOCK;
+
+	return room > leave ? room - leave : 0;
 }
 
 static int disk_get(struct hf_store *s, uint32_t slot, uint64_t place, void *buf, size_t n,

@@ -49,6 +49,10 @@ struct seen {			/* a node's row as last read */
 
 struct block { uint32_t logs, chunks, bytes; };	/* pins; live bytes of chunks */
 
+/* What is written, by how far down into what is left of the area it may go: what may
+ * give space back goes further than what takes it, and there is always room to claim. */
+enum tier { TIER_CONTENTS, TIER_DELTA, TIER_BASE, TIER_SEAL };
+
 /* Blocks of the own area that a log stands on although this process does not own
  * it (any more): kept until a newer epoch has a confirmed base. */
 struct pin {
@@ -101,7 +105,7 @@ struct disk {
 
 	pthread_mutex_t area_mu;
 	struct block *blk;
-	uint32_t nblk, hint;
+	uint32_t nblk, nfree, hint;
 
 	pthread_mutex_t node_mu;
 	struct seen seen[HF_MAX_NODES];
@@ -140,6 +144,7 @@ struct claim {
 	unsigned which;			/* slot it was written to */
 	uint64_t epoch;
 	bool stale, broken;		/* fenced out; an append failed */
+	bool short_said;		/* that space goes before history */
 	struct rec_bind rb;		/* prev: tag of the last record */
 	uint64_t seq;			/* of the next record */
 	uint64_t gen;			/* newest generation appended */
@@ -158,7 +163,7 @@ struct claim {
 	uint64_t poff;
 	size_t plen;
 	bool dirty_pack;		/* written, not flushed */
-	bool deep;			/* what is written now may use the reserve of the area */
+	enum tier tier;			/* of what is written now */
 	uint8_t *buf;
 	size_t bufcap;
 };
@@ -237,7 +242,10 @@ int area_extend(struct disk *d, uint32_t nblk);	/* under area_mu */
 void area_exit(struct disk *d);
 /* @leave: so many blocks must be free afterwards */
 int area_take(struct disk *d, uint32_t n, uint32_t min, uint32_t leave, uint64_t *place, uint32_t *len);
-uint32_t area_reserve(const struct disk *d);
+/* so many blocks what is written in this tier leaves free */
+uint32_t area_reserve(const struct disk *d, enum tier t);
+/* space goes before history */
+bool area_tight(struct disk *d);
 void area_pin(struct disk *d, uint64_t place, uint64_t len, int delta);
 void area_chunk(struct disk *d, uint64_t place, uint32_t len, int delta);
 bool area_chunks(struct disk *d, uint64_t place, uint64_t len);

@@ -17,15 +17,20 @@
 static int no_space(struct claim *c, struct hf_err *err)
 {
 	return hf_fail(err, HF_UNAVAIL, -ENOSPC,
-		       "the area of node %s on %s is full; nothing is lost, and what fits is still taken. Make room with a smaller retain, or grow the disk",
+		       "the area of node %s on %s is full; nothing is lost, and what fits is still taken. Delete files, history pins or resources, set a smaller retain, or grow the disk",
 		       c->d->id.name, c->d->path);
 }
 
 static int take(struct claim *c, uint32_t want, uint32_t min, uint64_t *place, uint32_t *len,
 		struct hf_err *err)
 {
-	uint32_t leave = c->deep ? 0 : area_reserve(c->d);
+	uint32_t leave = area_reserve(c->d, c->tier);
+	uint64_t total, room = area_room(c->d, &total);
 
+	/* a log that has room ahead is a comfort; with many of them, or in the end, none takes
+	 * more than it needs */
+	if (room < total / 2 && want > min)
+		want = want / 4 > min && !area_tight(c->d) ? want / 4 : min;
 	if (!area_take(c->d, want, min, leave, place, len))
 		return 0;
 	area_collect(c->d);
@@ -60,7 +65,7 @@ int seg_open(struct claim *c, struct hf_err *err)
 	struct seg s;
 	int ret;
 
-	c->deep = true;
+	c->tier = TIER_SEAL;
 	ret = seg_new(c, HFD_SECTOR, &s, err);
 	if (ret)
 		return ret;
@@ -245,8 +250,8 @@ int seg_append(struct claim *c, const struct hf_rec *r, const void *tail, size_t
 	ret = pack_flush(c, err);
 	if (ret)
 		return ret;
-	/* what makes room, or may, may use the last of it */
-	c->deep = r->kind != HF_REC_DELTA || (!taillen && r->len < HFD_BLOCK / 2);
+	c->tier = r->kind == HF_REC_BASE ? TIER_BASE : r->kind != HF_REC_DELTA ? TIER_SEAL :
+		  taillen ? TIER_CONTENTS : TIER_DELTA;
 	if (r->kind == HF_REC_BASE && (!c->begin.place || (r->flags & HF_REC_FIRST))) {
 		ret = put_pins(c, true, &c->begin, err);
 	} else {
@@ -314,7 +319,7 @@ int pack_put(struct claim *c, const void *p, size_t n, uint64_t *place, struct h
 
 	if (c->broken)
 		return -EREMOTEIO;
-	c->deep = false;
+	c->tier = TIER_CONTENTS;
 	if (n > PACK_BUF)
 		return -EMSGSIZE;
 	if (!c->pbuf && !(c->pbuf = dio_alloc(PACK_BUF + HFD_SECTOR)))

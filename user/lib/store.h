@@ -153,7 +153,7 @@ struct hf_store_ops {
 	/* Should a base copy these bytes? (They lie elsewhere, or pin mostly unused space.) */
 	bool (*wants_copy)(struct hf_claim *c, uint32_t slot, uint64_t place, uint32_t len);
 	uint32_t (*slot)(const struct hf_claim *c);
-	uint64_t (*room)(struct hf_claim *c, uint64_t *total);	/* bytes free in the own area */
+	uint64_t (*room)(struct hf_claim *c, uint64_t *total);	/* bytes that a base may take in the own area */
 	/* Still the owner? Read the row: 0, -ESTALE, or out of reach. Whatever was appended
 	 * before the call is confirmed when it returns 0. */
 	int (*confirm)(struct hf_claim *c, struct hf_err *err);
