@@ -3,7 +3,7 @@
  * without a daemon; without the key only the superblock can be read. */
 #include "dir_int.h"
 #include "conf.h"
-#include "log.h"
+#include "reg.h"
 #include <fcntl.h>
 #include <json-c/json.h>
 #include <stdlib.h>
@@ -178,7 +178,13 @@ static int each_log(struct disk *d, uint32_t row, struct row *r,
 	return ret;
 }
 
-struct look { struct disk *d; struct json_object *logs, *bad, *torn; uint64_t records, bytes, contents; bool check; };
+struct look {
+	struct disk *d;
+	struct json_object *logs, *bad, *torn;
+	uint64_t records, bytes, contents;
+	struct hf_reg *reg;	/* NULL: not asked, or not to be read */
+	bool check;
+};
 
 static int log_info(void *ctx, uint32_t row, const struct claim_rec *acc)
 {
@@ -302,6 +308,17 @@ static int count_sink(void *ctx, const void *p, size_t n)
 	return 0;
 }
 
+/* What was deleted is told of by its row still, and its space may be another's by now. */
+static bool deleted(const struct look *k, uint32_t row, const uint8_t log[16])
+{
+	if (!row || !k->reg || !k->reg->gen)
+		return false;
+	for (unsigned i = 0; i < k->reg->nres; i++)
+		if (!memcmp(k->reg->res[i].id.uuid, log, 16))
+			return false;
+	return true;
+}
+
 struct item_look { struct look *k; struct hf_log *l; uint32_t row; };
 
 static int check_item(void *ctx, const struct hf_item *it)
@@ -368,6 +385,8 @@ static int log_check(void *ctx, uint32_t row, const struct claim_rec *acc)
 	size_t found = json_object_array_length(k->bad);
 	int ret;
 
+	if (deleted(k, row, acc->log))
+		return 0;
 	log_info(ctx, row, acc);
 	memcpy(id.uuid, acc->log, 16);
 	snprintf(id.name, sizeof(id.name), "row %u", row);
@@ -437,6 +456,9 @@ int hf_disk_check(const char *conf, const char *dev, char **json, struct hf_err 
 			snprintf(what, sizeof(what), "the row of node slot %u is damaged in both copies", i);
 			finding(&k, 0, what);
 		}
+	/* if they are damaged, that is found below */
+	if (hf_reg_load(&d->store, &k.reg, NULL))
+		k.reg = NULL;
 	for (uint32_t row = 0; row < d->sb.rows && !ret; row++) {
 		ret = each_log(d, row, r, log_check, &k);
 		for (uint32_t i = 0; i < r->nodes && !ret; i++)
@@ -453,6 +475,7 @@ int hf_disk_check(const char *conf, const char *dev, char **json, struct hf_err 
 	add_num(o, "records", k.records);
 	add_num(o, "record_bytes", k.bytes);
 	add_num(o, "content_bytes", k.contents);
+	hf_reg_free(k.reg);
 	bad = json_object_array_length(k.bad);
 	json_object_object_add(o, "findings", k.bad);
 	json_object_object_add(o, "torn", k.torn);
