@@ -251,7 +251,11 @@ class Disk:
         rd.blob()
         while rd.more():
             op = rd.num(1)
-            need(op in (1, 2), 'an operation')
+            need(op in (1, 2, 3), 'an operation')
+            if op == 3:
+                need(r['kind'] == 3, 'a base that tells of generations')
+                need(rd.num(8) <= r['gen'] and rd.num(8) and rd.num(1) in (0, 1), 'a generation')
+                continue
             key = rd.blob()
             if op == 2:
                 items.pop(key, None)

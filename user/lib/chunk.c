@@ -67,17 +67,24 @@ void dedup_add(struct dedup *t, const struct hf_ref *r)
 
 void dedup_del(struct dedup *t, const struct hf_ref *r)
 {
-	struct dd **p, *d;
+	struct dd *d = t->cap ? *find(t, r->hash) : NULL;
 
-	if (!t->cap)
-		return;
-	p = find(t, r->hash);
-	d = *p;
-	if (!d || d->ref.place != r->place || --d->count)
-		return;
-	*p = d->next;
-	free(d);
-	t->n--;
+	if (d && d->ref.place == r->place && d->count)
+		d->count--;
+}
+
+void dedup_sweep(struct dedup *t)
+{
+	for (size_t i = 0; i < t->cap; i++)
+		for (struct dd **p = &t->slot[i], *d; (d = *p); ) {
+			if (d->count) {
+				p = &d->next;
+				continue;
+			}
+			*p = d->next;
+			free(d);
+			t->n--;
+		}
 }
 
 const struct hf_ref *dedup_get(const struct dedup *t, const uint8_t hash[HF_HASH])

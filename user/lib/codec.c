@@ -9,6 +9,7 @@
  *		 u8 where (0 place on the disk, 1 offset in what travels along), u8 compressed,
  *		 u16 zero, u32 bytes, u32 bytes as stored, u64 place; 32 bytes hash if there are several
  *	  2 del: blob key
+ *	  3 when (in a base): u64 generation, u64 time, u8 1 if there is a base of it
  *
  * A blob is a u32 length and its bytes. With HF_REC_ZSTD the payload is a u32 length
  * and a zstd frame of that many bytes.
@@ -20,6 +21,7 @@
 #define RAW_MAX (4u << 20)
 #define OP_PUT 1
 #define OP_DEL 2
+#define OP_WHEN 3
 
 void codec_begin(struct hf_buf *b, const char *note)
 {
@@ -56,6 +58,14 @@ void codec_del(struct hf_buf *b, const struct ent *e)
 {
 	hf_buf_u8(b, OP_DEL);
 	hf_buf_blob(b, ent_key(e), e->keylen);
+}
+
+void codec_when(struct hf_buf *b, const struct gen_mark *m)
+{
+	hf_buf_u8(b, OP_WHEN);
+	hf_buf_u64(b, m->gen);
+	hf_buf_u64(b, m->when_ns);
+	hf_buf_u8(b, m->base);
 }
 
 int codec_pack(struct hf_buf *b, unsigned *flags)
@@ -152,6 +162,7 @@ bad:
 
 int codec_each(const void *p, size_t n, uint32_t slot, uint64_t tail, uint64_t gen, const struct codec_fn *fn)
 {
+	struct gen_mark mark;
 	struct hf_rd rd;
 	const uint8_t *note;
 	uint32_t len;
@@ -179,6 +190,15 @@ int codec_each(const void *p, size_t n, uint32_t slot, uint64_t tail, uint64_t g
 		case OP_DEL:
 			key = hf_rd_blob(&rd, &len);
 			ret = rd.bad ? -EBADMSG : fn->del(fn->ctx, key, len);
+			break;
+		case OP_WHEN:
+			mark.gen = hf_rd_u64(&rd);
+			mark.when_ns = hf_rd_u64(&rd);
+			mark.base = hf_rd_u8(&rd);
+			if (rd.bad)
+				ret = -EBADMSG;
+			else if (fn->when)
+				fn->when(fn->ctx, &mark);
 			break;
 		default:
 			ret = -EBADMSG;

@@ -52,7 +52,7 @@ static void load_restart(void *ctx)
 	table_clear(&l->items);
 	l->gen = l->gen_epoch = 0;
 	l->loaded_base = false;
-	l->since = 0;
+	l->since = l->nmark = 0;
 }
 
 static int load_put(void *ctx, struct ent *e)
@@ -79,6 +79,11 @@ static int load_del(void *ctx, const void *key, uint32_t keylen)
 	return 0;
 }
 
+static void load_when(void *ctx, const struct gen_mark *m)
+{
+	keep_note(ctx, m->gen, m->when_ns, m->base);
+}
+
 static int stage_add(struct hf_log *l, const struct hf_rec *r)
 {
 	struct staged *s = realloc(l->stage, (l->nstage + 1) * sizeof(*s));
@@ -103,7 +108,8 @@ static int stage_add(struct hf_log *l, const struct hf_rec *r)
 static int load_rec(void *ctx, const struct hf_rec *r)
 {
 	struct hf_log *l = ctx;
-	const struct codec_fn fn = { .put = load_put, .del = load_del, .ctx = l };
+	const struct codec_fn fn = { .put = load_put, .del = load_del, .when = load_when, .ctx = l };
+	uint64_t when;
 	int ret;
 
 	if (r->kind != HF_REC_DELTA && r->kind != HF_REC_BASE)
@@ -133,7 +139,9 @@ static int load_rec(void *ctx, const struct hf_rec *r)
 		return ret;
 	l->gen = r->gen;
 	l->gen_epoch = r->epoch;
-	l->when_ns = r->when_ns;
+	keep_note(l, r->gen, r->when_ns, r->kind == HF_REC_BASE);
+	when = keep_when(l, r->gen);	/* a base may have come later */
+	l->when_ns = when ? when : r->when_ns;
 	l->fuzzy = r->flags & HF_REC_FUZZY;
 	return l->stop_gen && l->gen == l->stop_gen ? 1 : 0;
 }
@@ -219,9 +227,11 @@ void hf_log_close(struct hf_log *l)
 	stage_drop(l);
 	table_clear(&l->items);
 	dedup_clear(&l->dedup);
+	dedup_clear(&l->fresh);
 	chunker_exit(&l->ck);
 	hf_buf_free(&l->tail);
 	free(l->pend);
+	free(l->mark);
 	free(l);
 }
 
@@ -357,8 +367,7 @@ static void pend_drop(struct hf_log *l, struct pend *p)
 	free(p);
 }
 
-/* @e takes the place of what has its key; takes over the caller's use of it */
-static int change(struct hf_log *l, struct ent *e)
+int log_change(struct hf_log *l, struct ent *e)
 {
 	struct ent *now = table_get(&l->items, ent_key(e), e->keylen);
 	struct pend *p = now ? now->pend : NULL;
@@ -388,12 +397,14 @@ static int change(struct hf_log *l, struct ent *e)
 	return 0;
 }
 
-static int put_chunk(struct hf_log *l, const void *p, uint32_t len, const uint8_t hash[HF_HASH],
-		     struct hf_ref *r, struct hf_err *err)
+int log_put_chunk(struct hf_log *l, const void *p, uint32_t len, const uint8_t hash[HF_HASH],
+		  struct hf_ref *r, struct hf_err *err)
 {
 	const struct hf_ref *same = dedup_get(&l->dedup, hash);
 	int ret;
 
+	if (!same)
+		same = dedup_get(&l->fresh, hash);
 	if (same && same->len == len) {
 		*r = *same;
 		return 0;
@@ -406,14 +417,17 @@ static int put_chunk(struct hf_log *l, const void *p, uint32_t len, const uint8_
 		r->flags |= REF_TAIL;
 		r->place = l->tail.len;
 		hf_buf_put(&l->tail, l->ck.buf, chunk_stored(r));
-		return l->tail.bad ? -ENOMEM : 0;
+		ret = l->tail.bad ? -ENOMEM : 0;
+	} else {
+		ret = l->claim->ops->put_bytes(l->claim, l->ck.buf, chunk_stored(r), &r->place, err);
+		l->packed += chunk_stored(r);
 	}
-	return l->claim->ops->put_bytes(l->claim, l->ck.buf, chunk_stored(r), &r->place, err);
+	if (!ret)
+		dedup_add(&l->fresh, r);
+	return ret;
 }
 
-/* what an item needs in a record at most; the rest is for the head of the payload */
-#define HEAD_MAX 256
-static size_t weight(uint32_t keylen, uint32_t attrlen, uint64_t nref)
+size_t log_weight(uint32_t keylen, uint32_t attrlen, uint64_t nref)
 {
 	return 64 + (size_t)keylen + attrlen + nref * 64;
 }
@@ -444,7 +458,7 @@ int hf_log_put(struct hf_log *l, const void *key, uint32_t keylen, const void *a
 		return -EINVAL;
 	/* it must fit into one record even if that does not compress */
 	if (size / HF_CHUNK_MAX >= HF_REC_MAX / 64 ||
-	    weight(keylen, attrlen, size / HF_CHUNK_MAX + 1) > HF_REC_MAX - HEAD_MAX)
+	    log_weight(keylen, attrlen, size / HF_CHUNK_MAX + 1) > HF_REC_MAX - LOG_HEAD_MAX)
 		return hf_fail(err, HF_FAILED, -EFBIG,
 			       "%s: an entry of %llu bytes with %u bytes of attributes is too large for the store (about 1 GiB, 1 MiB)",
 			       l->id.name, (unsigned long long)size, attrlen);
@@ -481,7 +495,7 @@ int hf_log_put(struct hf_log *l, const void *key, uint32_t keylen, const void *a
 		}
 		ref = v;
 		memset(&ref[nref], 0, sizeof(*ref));
-		ret = put_chunk(l, buf, n, h, &ref[nref], err);
+		ret = log_put_chunk(l, buf, n, h, &ref[nref], err);
 		if (ret)
 			goto out;
 		nref++;
@@ -504,7 +518,7 @@ int hf_log_put(struct hf_log *l, const void *key, uint32_t keylen, const void *a
 	memcpy(e->hash, sum, HF_HASH);
 	if (hash)
 		memcpy(hash, sum, HF_HASH);
-	ret = change(l, e);
+	ret = log_change(l, e);
 out:
 	explicit_bzero(st, sizeof(st));	/* it holds the key where it was not ended */
 	free(ref);
@@ -529,7 +543,7 @@ int hf_log_del(struct hf_log *l, const void *key, uint32_t keylen)
 	if (!e)
 		return -ENOMEM;
 	e->flags = ENT_DEAD;
-	return change(l, e);
+	return log_change(l, e);
 }
 
 static void undo(struct hf_log *l, struct pend *p)
@@ -574,6 +588,7 @@ void hf_log_abort(struct hf_log *l)
 	while (l->npend)
 		undo(l, l->pend[l->npend - 1]);
 	l->tail.len = 0;
+	dedup_clear(&l->fresh);
 	if (l->claim)
 		l->claim->ops->settle(l->claim);
 }
@@ -600,21 +615,26 @@ static int tail_to_pack(struct hf_log *l, struct hf_err *err)
 			}
 	}
 	l->tail.len = 0;
+	dedup_clear(&l->fresh);
 	return 0;
 }
 
 int log_append(struct hf_log *l, struct hf_buf *b, enum hf_rec_kind kind, unsigned flags, uint64_t gen,
 	       uint64_t *tail_place, struct hf_err *err)
 {
-	size_t taillen = tail_place ? l->tail.len : 0;
-	struct hf_rec r = { .kind = kind, .gen = gen, .when_ns = hf_wall_ns() };
 	int ret = codec_pack(b, &flags);
 
-	if (ret)
-		return ret;
-	r.flags = flags;
-	r.payload = b->p;
-	r.len = b->len;
+	return ret ? ret : log_append_packed(l, b, kind, flags, gen, tail_place, err);
+}
+
+int log_append_packed(struct hf_log *l, const struct hf_buf *b, enum hf_rec_kind kind, unsigned flags, uint64_t gen,
+		      uint64_t *tail_place, struct hf_err *err)
+{
+	size_t taillen = tail_place ? l->tail.len : 0;
+	struct hf_rec r = { .kind = kind, .gen = gen, .when_ns = hf_wall_ns(), .flags = flags,
+			    .payload = b->p, .len = b->len };
+	int ret;
+
 	l->when_ns = r.when_ns;
 	ret = l->claim->ops->append(l->claim, &r, l->tail.p, taillen, tail_place, err);
 	if (!ret)
@@ -622,14 +642,14 @@ int log_append(struct hf_log *l, struct hf_buf *b, enum hf_rec_kind kind, unsign
 	return ret;
 }
 
-static size_t weight_of(const struct ent *e) { return weight(e->keylen, e->attrlen, e->nref); }
+static size_t weight_of(const struct ent *e) { return log_weight(e->keylen, e->attrlen, e->nref); }
 
 int hf_log_commit(struct hf_log *l, unsigned flags, const char *note, uint64_t *gen, struct hf_err *err)
 {
 	struct hf_buf b = HF_BUF_INIT;
 	uint64_t next = l->gen + 1, tail_place = 0;
 	bool some = false;
-	size_t total = HEAD_MAX;
+	size_t total = LOG_HEAD_MAX;
 	unsigned begin = HF_REC_FIRST;
 	int ret = 0;
 
@@ -689,6 +709,8 @@ int hf_log_commit(struct hf_log *l, unsigned flags, const char *note, uint64_t *
 		pend_drop(l, p);
 	}
 	l->tail.len = 0;
+	dedup_clear(&l->fresh);
+	keep_note(l, next, l->when_ns, false);
 	l->claim->ops->settle(l->claim);
 	*gen = next;
 	return 0;

@@ -92,10 +92,17 @@ int hf_log_commit(struct hf_log *l, unsigned flags, const char *note, uint64_t *
 int hf_log_confirm(struct hf_log *l, struct hf_err *err);
 /** hf_log_note() - note in the row what is confirmed; for idle moments, at most once a beat */
 int hf_log_note(struct hf_log *l, struct hf_err *err);
-/** hf_log_wants_base() - whether the deltas since the last base outweigh it, or the epoch has none */
+/** hf_log_wants_base() - whether the deltas since the last base outweigh it, the epoch has none, or
+ *  space is short and one would give some back */
 bool hf_log_wants_base(const struct hf_log *l);
+/** hf_log_retain_age() - beside the generations that hf_log_base() is told of, those stay that
+ *  were the newest state within so many seconds; 0 none */
+void hf_log_retain_age(struct hf_log *l, uint64_t seconds);
+/** hf_log_base_copy() - do a part of what comes before a base: copy about @bytes of contents that
+ *  lie in other nodes' areas, or scattered. 1: there is more. Commits may come between. */
+int hf_log_base_copy(struct hf_log *l, size_t bytes, struct hf_err *err);
 /** hf_log_base() - append a base of the newest generation, confirm it, trim what is older than
- *  @retain generations. Contents that lie in other nodes' areas are copied. */
+ *  @retain generations. Copies first what is left to be copied. */
 int hf_log_base(struct hf_log *l, uint64_t retain, struct hf_err *err);
 /** hf_log_release() - end the epoch in order */
 int hf_log_release(struct hf_log *l, struct hf_err *err);

@@ -9,18 +9,23 @@
 
 bool hf_log_wants_base(const struct hf_log *l)
 {
-	uint64_t total, limit = 2 * l->base_bytes;
+	uint64_t room, total, limit = 2 * l->base_bytes, spare = l->base_bytes;
 
 	if (!l->claim || l->npend || !l->gen)
 		return false;
 	if (!l->loaded_base)
 		return true;
-	l->claim->ops->room(l->claim, &total);
+	room = l->claim->ops->room(l->claim, &total);
 	if (limit < 256u << 10)
 		limit = 256u << 10;
 	if (limit > total / 8)
 		limit = total / 8;
-	return l->since > limit;
+	if (l->since > limit || l->packed > total / 16)
+		return true;
+	/* what of this log could go, if space must come before history */
+	if (spare < total / 64)
+		spare = total / 64;
+	return room < total / 4 && l->held + l->since + l->packed > spare;
 }
 
 struct want { struct ent *e; uint32_t i; };
@@ -71,17 +76,18 @@ out:
 	return 0;
 }
 
-static int copy_contents(struct hf_log *l, struct hf_err *err)
+/* About @bytes of it; 1: there is more. */
+static int copy_contents(struct hf_log *l, size_t bytes, struct hf_err *err)
 {
 	const struct hf_store_ops *ops = l->store->ops;
 	struct want *w = NULL;
-	size_t n = 0, cap = 0;
+	size_t n = 0, cap = 0, i, done = 0;
 	int ret = 0;
 
 	for (size_t s = 0; s < l->items.cap; s++)
 		for (struct ent *e = l->items.slot[s]; e; e = e->next)
-			for (uint32_t i = 0; i < e->nref; i++) {
-				struct hf_ref *r = &e->ref[i];
+			for (uint32_t k = 0; k < e->nref; k++) {
+				struct hf_ref *r = &e->ref[k];
 
 				if (!ops->wants_copy(l->claim, r->slot, r->place, chunk_stored(r)))
 					continue;
@@ -94,51 +100,123 @@ static int copy_contents(struct hf_log *l, struct hf_err *err)
 					}
 					w = v;
 				}
-				w[n++] = (struct want){ e, i };
+				w[n++] = (struct want){ e, k };
 			}
 	if (n)
 		qsort(w, n, sizeof(*w), by_place);
-	for (size_t i = 0; i < n && !ret; i++)
-		ret = copy_one(l, &w[i].e->ref[w[i].i], err);
+	for (i = 0; i < n && !ret && done < bytes; i++) {
+		struct hf_ref *r = &w[i].e->ref[w[i].i];
+		bool own = r->slot == l->slot;
+
+		done += chunk_stored(r);
+		ret = copy_one(l, r, err);
+		/* what is here already is only better elsewhere */
+		if (ret == -ENOSPC && own)
+			ret = 0;
+	}
 	free(w);
-	return ret;
+	return ret ? ret : i < n;
 }
 
-int hf_log_base(struct hf_log *l, uint64_t retain, struct hf_err *err)
+int hf_log_base_copy(struct hf_log *l, size_t bytes, struct hf_err *err)
 {
-	struct hf_buf b = HF_BUF_INIT;
-	unsigned flags = (l->fuzzy ? HF_REC_FUZZY : 0) | HF_REC_FIRST;
-	uint64_t when = l->when_ns;
-	struct ent **v = NULL;
-	size_t n;
-	int ret;
-
 	if (!l->claim || l->npend)
 		return -EBUSY;
-	ret = copy_contents(l, err);
-	if (!ret)
-		ret = l->claim->ops->flush(l->claim, err);
-	if (!ret)
-		ret = table_sorted(&l->items, "", 0, &v, &n);
+	return copy_contents(l, bytes, err);
+}
+
+struct base_rec { struct hf_buf b; unsigned flags; };
+
+static void recs_free(struct base_rec *v, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		hf_buf_free(&v[i].b);
+	free(v);
+}
+
+static int rec_add(struct base_rec **v, size_t *n, struct hf_buf *b, unsigned flags)
+{
+	struct base_rec *p;
+	int ret = codec_pack(b, &flags);
+
+	p = ret ? NULL : realloc(*v, (*n + 1) * sizeof(*p));
+	if (!p) {
+		hf_buf_free(b);
+		return ret ? ret : -ENOMEM;
+	}
+	*v = p;
+	p[(*n)++] = (struct base_rec){ *b, flags };
+	*b = (struct hf_buf)HF_BUF_INIT;
+	return 0;
+}
+
+/* All records of a base: half a base would take room and give none back. */
+static int recs_make(struct hf_log *l, struct base_rec **out, size_t *nout)
+{
+	unsigned flags = (l->fuzzy ? HF_REC_FUZZY : 0) | HF_REC_FIRST;
+	struct hf_buf b = HF_BUF_INIT;
+	struct ent **v = NULL;
+	size_t n;
+	int ret = table_sorted(&l->items, "", 0, &v, &n);
+
 	if (ret)
 		return ret;
-	l->since = 0;
 	codec_begin(&b, NULL);
+	keep_out(l, &b);
 	for (size_t i = 0; i < n && !ret; i++) {
 		if (i && b.len + 64 + v[i]->keylen + v[i]->attrlen + v[i]->nref * 64ull > LOG_PART_MAX) {
-			ret = log_append(l, &b, HF_REC_BASE, flags | HF_REC_PART, l->gen, NULL, err);
+			ret = rec_add(out, nout, &b, flags | HF_REC_PART);
 			flags &= ~HF_REC_FIRST;
-			hf_buf_free(&b);
 			codec_begin(&b, NULL);
 		}
 		codec_put(&b, v[i]);
 	}
 	free(v);
 	if (!ret)
-		ret = hf_seam("base.append");
-	if (!ret)
-		ret = log_append(l, &b, HF_REC_BASE, flags, l->gen, NULL, err);
+		ret = rec_add(out, nout, &b, flags);
 	hf_buf_free(&b);
+	return ret;
+}
+
+static int base_append(struct hf_log *l, struct hf_err *err)
+{
+	struct base_rec *v = NULL;
+	size_t n = 0;
+	uint64_t bytes = 0, total;
+	int ret = recs_make(l, &v, &n);
+
+	for (size_t i = 0; i < n; i++)
+		bytes += rec_sectors(v[i].b.len) * (uint64_t)HFD_SECTOR;
+	/* the ends of segments, and the list of blocks before it */
+	if (!ret && bytes > HFD_SECTOR && bytes + bytes / 8 + HFD_SECTOR > l->claim->ops->room(l->claim, &total))
+		ret = hf_fail(err, HF_UNAVAIL, -ENOSPC, "%s: there is no room for a base of %llu bytes", l->id.name,
+			      (unsigned long long)bytes);
+	if (!ret) {
+		l->held += l->since + l->packed;
+		l->since = l->packed = 0;
+	}
+	for (size_t i = 0; i < n && !ret; i++) {
+		if (i + 1 == n)
+			ret = hf_seam("base.append");
+		if (!ret)
+			ret = log_append_packed(l, &v[i].b, HF_REC_BASE, v[i].flags, l->gen, NULL, err);
+	}
+	recs_free(v, n);
+	return ret;
+}
+
+int hf_log_base(struct hf_log *l, uint64_t retain, struct hf_err *err)
+{
+	uint64_t when = l->when_ns, keep, room, total;
+	int ret;
+
+	if (!l->claim || l->npend)
+		return -EBUSY;
+	ret = copy_contents(l, SIZE_MAX, err);
+	if (!ret)
+		ret = l->claim->ops->flush(l->claim, err);
+	if (!ret)
+		ret = base_append(l, err);
 	l->when_ns = when;
 	if (ret)
 		return ret;
@@ -146,5 +224,15 @@ int hf_log_base(struct hf_log *l, uint64_t retain, struct hf_err *err)
 	l->since = 0;
 	l->loaded_base = true;
 	l->base_gen = l->gen;
-	return l->claim->ops->trim(l->claim, l->gen > retain ? l->gen - retain : 0, err);
+	keep_note(l, l->gen, l->when_ns, true);
+	keep = keep_from(l, retain);
+	room = l->claim->ops->room(l->claim, &total);
+	ret = l->claim->ops->trim(l->claim, keep, err);
+	if (ret)
+		return ret;
+	if (room < total / 4)
+		l->held = 0;
+	dedup_sweep(&l->dedup);
+	keep_forget(l, keep);
+	return 0;
 }

@@ -33,6 +33,15 @@ static int hist_del(void *ctx, const void *key, uint32_t keylen)
 	return 0;
 }
 
+/* a base may come later than what it is the base of */
+static void hist_when(void *ctx, const struct gen_mark *m)
+{
+	struct hist *h = ctx;
+
+	if (m->gen == h->cur.gen)
+		h->cur.when_ns = m->when_ns;
+}
+
 static void hist_restart(void *ctx)
 {
 	struct hist *h = ctx;
@@ -44,7 +53,7 @@ static void hist_restart(void *ctx)
 static int hist_rec(void *ctx, const struct hf_rec *r)
 {
 	struct hist *h = ctx;
-	const struct codec_fn fn = { hist_note, hist_put, hist_del, h };
+	const struct codec_fn fn = { hist_note, hist_put, hist_del, h, hist_when };
 	struct hf_buf b = HF_BUF_INIT;
 	int ret;
 
@@ -56,7 +65,8 @@ static int hist_rec(void *ctx, const struct hf_rec *r)
 	h->cur.epoch = r->epoch;
 	h->cur.kind = r->kind;
 	h->cur.slot = r->slot;
-	h->cur.when_ns = r->when_ns;
+	if (!h->cur.when_ns || r->kind == HF_REC_DELTA)
+		h->cur.when_ns = r->when_ns;
 	h->cur.flags = r->flags & HF_REC_FUZZY;
 	ret = codec_unpack(r, &b);
 	if (!ret)

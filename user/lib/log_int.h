@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A log from inside: shared by log.c, log_base.c and log_history.c. */
+/* A log from inside: shared by log.c, log_base.c, log_history.c and log_keep.c. */
 #ifndef HF_LOG_INT_H
 #define HF_LOG_INT_H
 
@@ -16,13 +16,20 @@ struct hf_log {
 	uint32_t slot;			/* own area */
 	struct chunker ck;
 	struct table items;
-	struct dedup dedup;
+	struct dedup dedup;		/* of what is committed */
+	struct dedup fresh;		/* of this transaction */
 	uint64_t gen, when_ns;
 	uint64_t gen_epoch;		/* the newest one in which something was written */
 	bool fuzzy;
 	uint64_t since, base_bytes;	/* written since the last base; its size */
+	uint64_t packed;		/* put into packs since then */
+	uint64_t held;			/* both, since space went before history */
 	bool loaded_base;		/* there is a base in this epoch */
 	uint64_t base_gen;		/* of the last one */
+
+	struct gen_mark *mark;		/* oldest first */
+	size_t nmark;
+	uint64_t retain_age_s;
 
 	struct pend **pend;		/* the transaction */
 	size_t npend, pend_cap;
@@ -40,6 +47,24 @@ void log_refs(struct hf_log *l, const struct ent *e, int delta, uint64_t gen);
 int log_fetch(struct hf_log *l, const struct hf_ref *r, struct hf_err *err);
 int log_append(struct hf_log *l, struct hf_buf *b, enum hf_rec_kind kind, unsigned flags, uint64_t gen,
 	       uint64_t *tail_place, struct hf_err *err);
+/* of what codec_pack() made */
+int log_append_packed(struct hf_log *l, const struct hf_buf *b, enum hf_rec_kind kind, unsigned flags,
+		      uint64_t gen, uint64_t *tail_place, struct hf_err *err);
+int log_put_chunk(struct hf_log *l, const void *p, uint32_t len, const uint8_t hash[HF_HASH],
+		  struct hf_ref *r, struct hf_err *err);
+/* @e takes the place of what has its key, in the transaction; takes over the caller's use of it */
+int log_change(struct hf_log *l, struct ent *e);
+/* what an item needs in a record at most; the rest is for the head of the payload */
+#define LOG_HEAD_MAX 256
+size_t log_weight(uint32_t keylen, uint32_t attrlen, uint64_t nref);
+
+/* log_keep.c */
+void keep_note(struct hf_log *l, uint64_t gen, uint64_t when_ns, bool base);
+uint64_t keep_when(const struct hf_log *l, uint64_t gen);	/* 0: not known */
+uint64_t keep_from(const struct hf_log *l, uint64_t gens);
+void keep_forget(struct hf_log *l, uint64_t before);
+void keep_out(const struct hf_log *l, struct hf_buf *b);
+
 /* raw payload of one record: fits even if it does not compress */
 #define LOG_PART_MAX (768u << 10)
 

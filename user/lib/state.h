@@ -54,10 +54,14 @@ void table_del(struct table *t, struct ent *e);	/* drops it */
 void table_clear(struct table *t);
 int table_sorted(const struct table *t, const void *prefix, uint32_t plen, struct ent ***out, size_t *n);
 
+/* when a generation was committed; whether there is a base of it */
+struct gen_mark { uint64_t gen, when_ns; bool base; };
+
 /* codec.c */
 void codec_begin(struct hf_buf *b, const char *note);
 void codec_put(struct hf_buf *b, const struct ent *e);
 void codec_del(struct hf_buf *b, const struct ent *e);
+void codec_when(struct hf_buf *b, const struct gen_mark *m);
 int codec_pack(struct hf_buf *b, unsigned *flags);	/* compress if it pays */
 /** codec_unpack() - the ops of a record; @out is filled */
 int codec_unpack(const struct hf_rec *r, struct hf_buf *out);
@@ -66,6 +70,7 @@ struct codec_fn {
 	int (*put)(void *ctx, struct ent *e);	/* takes over the entry */
 	int (*del)(void *ctx, const void *key, uint32_t keylen);
 	void *ctx;
+	void (*when)(void *ctx, const struct gen_mark *m);	/* NULL: not asked for */
 };
 int codec_each(const void *p, size_t n, uint32_t slot, uint64_t tail, uint64_t gen, const struct codec_fn *fn);
 
