@@ -203,6 +203,12 @@ int hf_log_read(struct hf_store *s, const struct hf_logid *id, uint64_t gen, str
 		ret = 0;
 	if (!ret && gen && l->gen != gen)
 		ret = -ENOENT;
+	if (ret == -ENOENT && gen) {
+		l->stop_gen = 0;
+		ret = s->ops->read(s, id, 0, load_restart, load_rec, l, err);
+		if (!ret)
+			ret = pin_load(l, gen);
+	}
 	if (ret == -ENOENT)
 		hf_fail(err, HF_NOTFOUND, ret, gen ? "%s has no generation %llu (any more); holdfast history %s lists them" :
 			"%s has no generation yet", id->name, (unsigned long long)gen, id->name);
@@ -424,6 +430,8 @@ int log_put_chunk(struct hf_log *l, const void *p, uint32_t len, const uint8_t h
 	}
 	if (!ret)
 		dedup_add(&l->fresh, r);
+	else if (ret == -ENOSPC)
+		pin_names(l, err);
 	return ret;
 }
 
@@ -639,6 +647,8 @@ int log_append_packed(struct hf_log *l, const struct hf_buf *b, enum hf_rec_kind
 	ret = l->claim->ops->append(l->claim, &r, l->tail.p, taillen, tail_place, err);
 	if (!ret)
 		l->since += rec_sectors(b->len) * (uint64_t)HFD_SECTOR + taillen;
+	else if (ret == -ENOSPC)
+		pin_names(l, err);
 	return ret;
 }
 

@@ -111,4 +111,20 @@ int hf_log_release(struct hf_log *l, struct hf_err *err);
 int hf_log_history(struct hf_store *s, const struct hf_logid *id,
 		   int (*fn)(void *ctx, const struct hf_gen_info *g), void *ctx, struct hf_err *err);
 
+/* A pinned generation: stays whatever is trimmed and whoever owns the log, until it is unpinned. */
+struct hf_pin_info {
+	char name[HF_NAME_MAX + 1];
+	uint64_t gen, when_ns;		/* of the generation */
+	unsigned flags;			/* HF_REC_FUZZY */
+	uint64_t made_ns;		/* when it was pinned */
+	uint64_t items, bytes;
+};
+/** hf_log_pin() - put what @gen was into the transaction, which must be empty; commit it then.
+ *  -ENOENT: no such generation (any more); -EEXIST: the name is taken */
+int hf_log_pin(struct hf_log *l, uint64_t gen, const char *name, struct hf_err *err);
+/** hf_log_unpin() - the reverse, in a transaction as well. -ENOENT */
+int hf_log_unpin(struct hf_log *l, const char *name, struct hf_err *err);
+/** hf_log_pins() - those of the newest state, by name; hf_log_read() reads their generations */
+int hf_log_pins(struct hf_log *l, int (*fn)(void *ctx, const struct hf_pin_info *p), void *ctx);
+
 #endif

@@ -188,9 +188,11 @@ static int base_append(struct hf_log *l, struct hf_err *err)
 	for (size_t i = 0; i < n; i++)
 		bytes += rec_sectors(v[i].b.len) * (uint64_t)HFD_SECTOR;
 	/* the ends of segments, and the list of blocks before it */
-	if (!ret && bytes > HFD_SECTOR && bytes + bytes / 8 + HFD_SECTOR > l->claim->ops->room(l->claim, &total))
+	if (!ret && bytes > HFD_SECTOR && bytes + bytes / 8 + HFD_SECTOR > l->claim->ops->room(l->claim, &total)) {
 		ret = hf_fail(err, HF_UNAVAIL, -ENOSPC, "%s: there is no room for a base of %llu bytes", l->id.name,
 			      (unsigned long long)bytes);
+		pin_names(l, err);
+	}
 	if (!ret) {
 		l->held += l->since + l->packed;
 		l->since = l->packed = 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A log from inside: shared by log.c, log_base.c, log_history.c and log_keep.c. */
+/* A log from inside: shared by log.c, log_base.c, log_history.c, log_keep.c and log_pin.c. */
 #ifndef HF_LOG_INT_H
 #define HF_LOG_INT_H
 
@@ -64,6 +64,12 @@ uint64_t keep_when(const struct hf_log *l, uint64_t gen);	/* 0: not known */
 uint64_t keep_from(const struct hf_log *l, uint64_t gens);
 void keep_forget(struct hf_log *l, uint64_t before);
 void keep_out(const struct hf_log *l, struct hf_buf *b);
+
+/* log_pin.c */
+/* the state that was pinned as generation @gen takes the place of @l's; -ENOENT: none was */
+int pin_load(struct hf_log *l, uint64_t gen);
+/* the names of what is pinned, for who looks for room */
+void pin_names(struct hf_log *l, struct hf_err *err);
 
 /* raw payload of one record: fits even if it does not compress */
 #define LOG_PART_MAX (768u << 10)
