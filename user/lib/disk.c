@@ -310,9 +310,14 @@ static bool disk_wants_copy(struct hf_claim *pc, uint32_t slot, uint64_t place, 
 {
 	struct claim *c = claim_of(pc);
 
+	if (slot != c->d->id.slot || !in_area(c->d, slot, place, len))
+		return true;
+	/* what was put there last is not scattered, but the beginning of something */
+	for (size_t i = 0; i < c->npack; i++)
+		if (place >= c->pack[i].place && place < c->pack[i].place + c->pack[i].len)
+			return false;
 	/* copying takes room before it gives any back */
-	return slot != c->d->id.slot || !in_area(c->d, slot, place, len) ||
-	       (area_sparse(c->d, place, len) && area_room(c->d, NULL) > 2ull * area_reserve(c->d, TIER_CONTENTS) * HFD_BLOCK);
+	return (area_sparse(c->d, place, len) && area_room(c->d, NULL) > 2ull * area_reserve(c->d, TIER_CONTENTS) * HFD_BLOCK);
 }
 
 static uint64_t disk_room(struct hf_claim *pc, uint64_t *total)

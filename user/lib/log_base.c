@@ -82,6 +82,7 @@ static int copy_contents(struct hf_log *l, size_t bytes, struct hf_err *err)
 	const struct hf_store_ops *ops = l->store->ops;
 	struct want *w = NULL;
 	size_t n = 0, cap = 0, i, done = 0;
+	bool full = false;
 	int ret = 0;
 
 	for (size_t s = 0; s < l->items.cap; s++)
@@ -108,11 +109,15 @@ static int copy_contents(struct hf_log *l, size_t bytes, struct hf_err *err)
 		struct hf_ref *r = &w[i].e->ref[w[i].i];
 		bool own = r->slot == l->slot;
 
-		done += chunk_stored(r);
+		if (own && full)
+			continue;
 		ret = copy_one(l, r, err);
 		/* what is here already is only better elsewhere */
-		if (ret == -ENOSPC && own)
+		full |= own && ret == -ENOSPC;
+		if (full)
 			ret = 0;
+		else
+			done += chunk_stored(r);
 	}
 	free(w);
 	return ret ? ret : i < n;

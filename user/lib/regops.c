@@ -149,7 +149,7 @@ static int empty_log(struct hf_log *l, struct hf_err *err)
 	ret = hf_log_commit(l, 0, "resource delete", &gen, err);
 	if (!ret)
 		ret = hf_log_confirm(l, err);
-	return ret ? ret : hf_log_base(l, 1, err);
+	return ret ? ret : hf_log_base(l, 0, err);
 }
 
 int hf_reg_resource_delete(struct hf_store *s, const char *name, struct hf_err *err)
