@@ -101,6 +101,8 @@ sweep sync -- pg
 sweep status -- pg
 sweep watch -- pg
 sweep history -- pg
+sweep history pin -- pg 7 --name golden
+sweep history unpin -- pg --name golden
 sweep diff -- pg 1 2
 sweep displaced list -- pg
 
@@ -138,6 +140,8 @@ surplus sync sync pg x
 surplus status status pg x
 surplus watch watch pg x
 surplus history history pg x
+surplus "history pin" history pin pg 7 x --name golden
+surplus "history unpin" history unpin pg x --name golden
 surplus diff diff pg 1 2 3
 surplus "displaced list" displaced list pg x
 surplus version version x

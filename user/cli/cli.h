@@ -136,6 +136,8 @@ int cmd_sync(struct cli *c);
 int cmd_status(struct cli *c);
 int cmd_watch(struct cli *c);
 int cmd_history(struct cli *c);
+int cmd_history_pin(struct cli *c);
+int cmd_history_unpin(struct cli *c);
 int cmd_diff(struct cli *c);
 int cmd_displaced_list(struct cli *c);
 int cmd_module_status(struct cli *c);

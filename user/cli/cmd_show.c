@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Looking: status, watch, history, diff, displaced list. */
+/* Looking: status, watch, diff, displaced list. */
 #include "cli.h"
 #include "show.h"
 #include <stdio.h>
@@ -214,44 +214,6 @@ static int on_event(void *arg, const char *json)
 int cmd_watch(struct cli *c)
 {
 	return call_events(c, "watch", about(c), on_event, c, NULL);
-}
-
-int cmd_history(struct cli *c)
-{
-	static const char *const heads[] = { "GENERATION", "WHEN", "NODE", "EPOCH", "PUT", "DELETED", "SIZE", "", NULL };
-	struct json_object *r;
-	struct table *t;
-	int ret = call(c, "history", about(c), &r);
-
-	if (ret)
-		return ret;
-	if (c->json) {
-		print_json(r);
-		goto out;
-	}
-	if (!jlen(r, "generations")) {
-		say("%s has no generation yet\n", arg_pos(c, 0));
-		goto out;
-	}
-	t = table_new(heads);
-	for (size_t i = 0; i < jlen(r, "generations"); i++) {
-		struct json_object *o = jat(r, "generations", i);
-		char b[32];
-
-		table_cell(t, PLAIN, "%lld", (long long)jint(o, "generation"));
-		table_cell(t, PLAIN, "%s", text_time(jint(o, "when_ms"), b));
-		table_cell(t, PLAIN, "%s", jstr(o, "node"));
-		table_cell(t, PLAIN, "%lld", (long long)jint(o, "epoch"));
-		table_cell(t, PLAIN, "%lld", (long long)jint(o, "puts"));
-		table_cell(t, PLAIN, "%lld", (long long)jint(o, "dels"));
-		table_cell(t, PLAIN, "%s", text_bytes(jint(o, "bytes"), b));
-		table_cell(t, PLAIN, "%s%s%s", jstr(o, "note"), jbool(o, "base") ? " [base]" : "",
-			   jhas(o, "consistent") && !jbool(o, "consistent") ? " [fuzzy]" : "");
-	}
-	table_print(t);
-out:
-	json_object_put(r);
-	return printed(c);
 }
 
 int cmd_diff(struct cli *c)

@@ -89,7 +89,11 @@ int job_offline(struct resource *r, struct job *j)
 	ret = r->without_store ? rejoin(r, &j->err) : 0;
 	if (!ret)
 		ret = replicate(r, &a, &j->err);
-	if ((ret == -EREMOTEIO || ret == -EIO) && !r->without_store) {
+	if (ret == -ENOSPC && make_room(r, &e) == -ESTALE) {
+		j->err = e;
+		ret = -ESTALE;
+	}
+	if ((ret == -EREMOTEIO || ret == -EIO || ret == -ENOSPC) && !r->without_store) {
 		memset(&j->err, 0, sizeof(j->err));
 		ret = replicate(r, &a, &j->err);
 	}

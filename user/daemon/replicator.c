@@ -12,6 +12,7 @@
 #define GUARD_FREE 8		/* a handful of files may always go */
 #define GUARD_WINDOW_MS 60000
 #define MAPPED_MS 1000
+#define BASE_PART (2u << 20)	/* bytes that are copied before a commit gets its turn */
 
 void replicator_reset(struct resource *r)
 {
@@ -24,7 +25,7 @@ void replicator_reset(struct resource *r)
 	r->last_commit_ms = r->last_dur_ms = 0;
 	r->noted = r->note_retry_ms = r->mapped_ms = 0;
 	r->scrub_ms = hf_now_ms();
-	r->log_broken = r->need_scan = false;
+	r->log_broken = r->need_scan = r->base_part = false;
 }
 
 static int count_item(void *ctx, const struct hf_item *it)
@@ -145,8 +146,8 @@ static void note_whole(struct resource *r)
 	resource_journal(r, JR_ONLINE, r->epoch, r->confirmed);
 }
 
-static void published(struct resource *r, uint64_t gen, bool consistent, bool committed,
-		      uint64_t puts, uint64_t dels, uint64_t ms)
+void published(struct resource *r, uint64_t gen, bool consistent, bool committed, uint64_t puts, uint64_t dels,
+	       uint64_t ms)
 {
 	struct json_object *ev;
 
@@ -176,8 +177,7 @@ static void published(struct resource *r, uint64_t gen, bool consistent, bool co
 	server_broadcast(r->name, ev);
 }
 
-/* Which failures of the store leave the log unfit for another append. */
-static bool breaks_log(int ret)
+bool breaks_log(int ret)
 {
 	return ret != -ENOSPC && ret != -ENOMEM && ret != -ESTALE && ret != -E2BIG;
 }
@@ -292,8 +292,7 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 	published(r, gen, a->consistent, pending, puts, dels, hf_now_ms() - t0);
 	if (!a->unsettled)
 		note_whole(r);
-	if (!r->base_ms && hf_log_wants_base(r->log))
-		r->base_ms = hf_now_ms();
+	r->base_part = false;
 	if (!pending)
 		a->consistent = r->consistent;
 	if (a->strict && c.tree_ret) {
@@ -403,28 +402,48 @@ static void failed(struct resource *r, int ret, const struct hf_err *e)
 		resource_set_state(r, RS_FAILED, e->msg);
 }
 
-static void do_base(struct resource *r)
+/* In parts, between which commits get their turn; @whole: all of it, because there is no room
+ * for a commit. */
+static int do_base(struct resource *r, bool whole, struct hf_err *err)
 {
 	struct hf_policy pol;
-	struct hf_err e = { 0 };
 	int ret;
 
 	resource_policy(r, &pol);
+	hf_log_retain_age(r->log, pol.retain_age_s);
 	atomic_store(&r->busy, hf_now_ms());
-	ret = hf_log_base(r->log, pol.retain_gens ? pol.retain_gens : 1, &e);
+	ret = whole ? 0 : hf_log_base_copy(r->log, BASE_PART, err);
+	r->base_part = ret == 1;
+	if (!ret)
+		ret = hf_log_base(r->log, pol.retain_gens, err);
 	atomic_store(&r->busy, 0);
-	if (ret == -ESTALE) {
-		step_down(r, e.msg);
-		return;
-	}
-	if (ret) {
-		hf_logf(HF_LOG_WARN, "%s: base: %s", r->name, e.msg);
+	if (ret == 1)
+		return 0;
+	if (!ret) {
+		r->base_ms = r->base_retry_ms = 0;
+	} else if (ret != -ESTALE) {
+		hf_logf(HF_LOG_WARN, "%s: base: %s", r->name, err->msg);
 		r->log_broken |= ret == -EREMOTEIO || ret == -EIO;
 		r->base_retry_ms = hf_now_ms() + 5000;
-		return;
 	}
-	r->base_ms = 0;
-	r->base_retry_ms = 0;
+	return ret;
+}
+
+static void press(struct resource *r, void *arg)
+{
+	if (r != arg)
+		resource_kick(r);
+}
+
+int make_room(struct resource *r, struct hf_err *err)
+{
+	int ret;
+
+	if (!r->log || r->log_broken)
+		return 0;
+	ret = do_base(r, true, err);
+	resources_each(press, r);
+	return ret;
 }
 
 /* A row that tells how far the log was confirmed lets damage be told from a torn end.
@@ -455,27 +474,27 @@ static void do_note(struct resource *r)
 	}
 }
 
-static uint64_t base_due(const struct resource *r, uint64_t now)
+static uint64_t base_due(struct resource *r, uint64_t now)
 {
 	uint64_t t;
 
-	if (!r->base_ms || !r->log || r->log_broken)
+	if (!r->log || r->log_broken)
+		return UINT64_MAX;
+	if (!r->base_ms && hf_log_wants_base(r->log))
+		r->base_ms = now;
+	if (!r->base_ms)
 		return UINT64_MAX;
 	/* when there is nothing else to do; at the latest after two seconds */
 	t = r->soiled ? r->base_ms + 2000 : r->base_ms;
 	return t > r->base_retry_ms ? t : r->base_retry_ms;
 }
 
-uint64_t replicator_due(struct resource *r, uint64_t now)
+static uint64_t commit_due(struct resource *r)
 {
 	const struct hf_resource *def = regs_find(r->regs, r->name);
 	struct hf_policy pol;
 	uint64_t t = UINT64_MAX, b, wait;
 
-	if (r->reload)
-		return now;
-	if (r->without_store)
-		return r->retry_ms;
 	if (def)
 		pol = def->policy;
 	else
@@ -504,6 +523,18 @@ uint64_t replicator_due(struct resource *r, uint64_t now)
 			b = r->retry_ms;
 		t = b < t ? b : t;
 	}
+	return t;
+}
+
+uint64_t replicator_due(struct resource *r, uint64_t now)
+{
+	uint64_t t, b;
+
+	if (r->reload)
+		return now;
+	if (r->without_store)
+		return r->retry_ms;
+	t = commit_due(r);
 	b = base_due(r, now);
 	t = b < t ? b : t;
 	b = note_due(r);
@@ -522,7 +553,7 @@ void replicator_run(struct resource *r)
 	soiled = r->soiled;
 	reload = r->reload;
 	r->reload = false;
-	base = base_due(r, now) <= now;
+	base = base_due(r, now) <= now && !(r->base_part && commit_due(r) <= now);
 	note = note_due(r) <= now;
 	pthread_mutex_unlock(&r->lock);
 	if (reload) {
@@ -534,7 +565,8 @@ void replicator_run(struct resource *r)
 		return;
 	}
 	if (base) {
-		do_base(r);
+		if (do_base(r, false, &e) == -ESTALE)
+			step_down(r, e.msg);
 		return;
 	}
 	if (note) {
@@ -557,10 +589,11 @@ void replicator_run(struct resource *r)
 	ret = replicate(r, &a, &e);
 	if (ret == -ESTALE) {
 		step_down(r, e.msg);
-	} else if (ret == -ENOSPC && r->log && !r->log_broken) {
+	} else if (ret == -ENOSPC) {
 		/* make room, then try once more */
 		failed(r, ret, &e);
-		do_base(r);
+		if (make_room(r, &e) == -ESTALE)
+			step_down(r, e.msg);
 	} else if (ret) {
 		failed(r, ret, &e);
 	} else if (a.unsettled) {

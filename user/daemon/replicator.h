@@ -31,6 +31,8 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err);
 void replicator_run(struct resource *r);			/* what is due, from the worker */
 uint64_t replicator_due(struct resource *r, uint64_t now);	/* with r->lock held */
 int job_sync(struct resource *r, struct job *j);
+/* history pin and unpin */
+int job_pin(struct resource *r, struct job *j);
 int job_flush(struct resource *r, struct job *j);	/* before the daemon ends */
 void replicator_reset(struct resource *r);		/* a new term begins */
 /* a resource that was brought online without the store: claim it; -ESTALE: another had it */
@@ -38,6 +40,14 @@ int rejoin(struct resource *r, struct hf_err *err);
 bool owned_meanwhile(const struct resource *r, const struct hf_log_stat *st);
 /* the log, claimed anew by its own owner after a failed write */
 int reclaim(struct resource *r, struct hf_err *err);
+
+/* Which failures of the store leave the log unfit for another append. */
+bool breaks_log(int ret);
+/* @gen is confirmed: what it is about is told to those who watch */
+void published(struct resource *r, uint64_t gen, bool consistent, bool committed, uint64_t puts, uint64_t dels,
+	       uint64_t ms);
+/* the area is full: a base here, and everybody else's history of what can be spared */
+int make_room(struct resource *r, struct hf_err *err);	/* -ESTALE: the caller steps down */
 
 /* capture.c */
 struct noted {

@@ -46,6 +46,8 @@ struct job {
 	/* in */
 	bool fenced, dry_run, keep_local, allow_empty, without_store;
 	bool quick, allow_delete, strict;
+	char pin[HF_NAME_MAX + 1];	/* its name */
+	uint64_t pin_gen;		/* 0: unpin */
 	uint64_t deadline_ms;	/* hf_now_ms(); 0 none */
 	uint64_t conn;		/* receives progress; 0 none */
 	uint64_t progress_ms;
@@ -105,6 +107,7 @@ struct resource {
 	uint64_t noted, note_retry_ms;	/* generation that the row tells of */
 	uint64_t base_ms;	/* wanted since; 0 not */
 	uint64_t base_retry_ms;
+	bool base_part;		/* a part of it was done: a commit may come first now */
 	bool quiet;		/* what it does now is no change of state to others */
 	uint64_t spool_ms;	/* when to try to end what was stopped without the store */
 	bool examine;		/* fenced out: compare what is here */

@@ -57,6 +57,8 @@ static int sync_once(struct resource *r, struct rep *a, uint64_t until, struct h
 		if (!ret || ret == -ESTALE || err->exit == HF_REFUSED || i == 3 ||
 		    hf_now_ms() + (20u << i) > until)
 			return ret;
+		if (ret == -ENOSPC && !i && make_room(r, err) == -ESTALE)
+			return -ESTALE;
 		hf_sleep_ms(20u << i);
 	}
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Verbs that look into the store or into what was kept aside: history, diff, displaced. */
-#include "resource.h"
+#include "replicator.h"
 #include "treedb.h"
 #include "verbs.h"
 #include <stdlib.h>
@@ -13,6 +13,9 @@ struct gens {
 	uint64_t last_gen;
 	struct hf_node_info *nodes;
 	unsigned nnodes;
+	struct json_object *pins;
+	uint64_t first;
+	uint64_t first_ms;
 };
 
 static void put_node(struct gens *g, struct json_object *o, uint32_t slot)
@@ -45,6 +48,10 @@ static int add_gen(void *ctx, const struct hf_gen_info *i)
 	ju64(o, "epoch", i->epoch);
 	put_node(g, o, i->slot);
 	ju64(o, "when_ms", i->when_ns / 1000000);
+	if (!g->first) {
+		g->first = i->gen;
+		g->first_ms = i->when_ns / 1000000;
+	}
 	jbool(o, "consistent", !(i->flags & HF_REC_FUZZY));
 	ju64(o, "puts", i->puts);
 	ju64(o, "dels", i->dels);
@@ -57,9 +64,49 @@ static int add_gen(void *ctx, const struct hf_gen_info *i)
 	return 0;
 }
 
+static int add_pin(void *ctx, const struct hf_pin_info *p)
+{
+	struct gens *g = ctx;
+	struct json_object *o = jobj();
+
+	jstr(o, "name", p->name);
+	ju64(o, "generation", p->gen);
+	ju64(o, "when_ms", p->when_ns / 1000000);
+	ju64(o, "pinned_ms", p->made_ns / 1000000);
+	jbool(o, "consistent", !(p->flags & HF_REC_FUZZY));
+	ju64(o, "entries", p->items);
+	ju64(o, "bytes", p->bytes);
+	json_object_array_add(g->pins, o);
+	return 0;
+}
+
+static int pins(const struct hf_resource *def, struct gens *g, struct hf_err *err)
+{
+	struct hf_log *log;
+	int ret = hf_log_read(hfd.store, &def->id, 0, &log, err);
+
+	if (ret)
+		return ret;
+	ret = hf_log_pins(log, add_pin, g);
+	hf_log_close(log);
+	return ret;
+}
+
+/* Space goes before history; then who counts on it is told. */
+static char *shortened(const struct hf_resource *def, const struct gens *g)
+{
+	uint64_t now = hf_wall_ns() / 1000000, age = def->policy.retain_age_s * 1000;
+	uint64_t from = g->last_gen > def->policy.retain_gens ? g->last_gen - def->policy.retain_gens : 1;
+
+	if (g->first <= 1 || (g->first <= from && (!age || g->first_ms + age <= now)))
+		return NULL;
+	return hf_strf("history begins at generation %llu, later than retain asks for: what is older went for want of space, or before retain was set so",
+		       (unsigned long long)g->first);
+}
+
 static int history(struct req *q, struct hf_err *err)
 {
-	struct gens g = { .arr = json_object_new_array() };
+	struct gens g = { .arr = json_object_new_array(), .pins = json_object_new_array() };
 	struct regs *pin = NULL;
 	const struct hf_resource *def;
 	struct resource *r;
@@ -72,18 +119,76 @@ static int history(struct req *q, struct hf_err *err)
 	g.nnodes = g.nodes ? beat_nodes(g.nodes, HF_MAX_NODES) : 0;
 	ret = def ? hf_log_history(hfd.store, &def->id, add_gen, &g, err) :
 	      hf_fail(err, HF_NOTFOUND, -ENOENT, "there is no resource %s", r->name);
+	if (!ret)
+		ret = pins(def, &g, err);
 	if (ret == -ENOENT && def)
 		ret = 0;	/* registered, and never online: no generations */
 	if (!ret) {
+		char *note = def ? shortened(def, &g) : NULL;
+
 		q->result = jobj();
 		json_object_object_add(q->result, "generations", json_object_get(g.arr));
+		json_object_object_add(q->result, "pins", json_object_get(g.pins));
+		if (note)
+			jstr(q->result, "note", note);
+		free(note);
 	}
 out:
 	free(g.nodes);
 	json_object_put(g.arr);
+	json_object_put(g.pins);
 	regs_put(pin);
 	resource_put(r);
 	return ret;
+}
+
+static int pin(struct req *q, uint64_t gen, struct hf_err *err)
+{
+	const char *name = jget_str(q->args, "name");
+	struct resource *r;
+	struct job *j;
+	int ret = hf_name_check(name, "pin", err);
+
+	if (ret)
+		return ret;
+	r = verb_resource(jget_str(q->args, "resource"), err);
+	if (!r)
+		return err->exit == HF_USAGE ? -EINVAL : -ENOENT;
+	j = job_new(job_pin);
+	if (!j) {
+		ret = hf_fail(err, HF_FAILED, -ENOMEM, "out of memory");
+		goto out;
+	}
+	snprintf(j->pin, sizeof(j->pin), "%s", name);
+	j->pin_gen = gen;
+	ret = job_run(r, j, err);
+	if (!ret && j->ret) {
+		*err = j->err;
+		ret = j->ret;
+	}
+	if (!ret) {
+		q->result = jobj();
+		jstr(q->result, "name", name);
+		ju64(q->result, "generation", j->gen);
+	}
+	job_put(j);
+out:
+	resource_put(r);
+	return ret;
+}
+
+static int history_pin(struct req *q, struct hf_err *err)
+{
+	uint64_t gen = jget_u64(q->args, "generation");
+
+	if (!gen)
+		return hf_fail(err, HF_USAGE, -EINVAL, "generations begin at 1");
+	return pin(q, gen, err);
+}
+
+static int history_unpin(struct req *q, struct hf_err *err)
+{
+	return pin(q, 0, err);
 }
 
 struct diff {
@@ -335,6 +440,8 @@ static int displaced_list(struct req *q, struct hf_err *err)
 
 const struct verb verbs_store[] = {
 	{ "history", V_READ, "resource:s!", history },
+	{ "history.pin", 0, "resource:s! generation:u! name:s!", history_pin },
+	{ "history.unpin", 0, "resource:s! name:s!", history_unpin },
 	{ "diff", V_READ, "resource:s! from:u to:u", diff_verb },
 	{ "displaced.list", V_READ, "resource:s", displaced_list },
 	{ NULL, 0, NULL, NULL },
