@@ -192,6 +192,15 @@ static void pass(struct walk *w, const struct epoch_desc *e, struct pos *pos)
 	*pos = e->after;
 }
 
+/* Older than what is kept: some of it may be there still, but its contents need not be. What is
+ * kept begins with a base. */
+static bool trimmed(const struct walk *w, const struct hf_rec *r)
+{
+	uint64_t keep = w->acc->acc.keep;
+
+	return w->o->history && keep && (r->gen < keep || (r->gen == keep && r->kind == HF_REC_DELTA));
+}
+
 static int hand_on(struct walk *w, const struct epoch_desc *e, const struct held *h)
 {
 	const struct hf_rec *r = &h->r;
@@ -241,7 +250,7 @@ static int hand_on(struct walk *w, const struct epoch_desc *e, const struct held
 		memcpy(w->end->tag, h->h.tag, 16);
 		w->end->released = r->kind == HF_REC_RELEASE;
 	}
-	return r->kind == HF_REC_SEAL || !w->o->fn ? 0 : w->o->fn(w->o->ctx, r);
+	return r->kind == HF_REC_SEAL || !w->o->fn || trimmed(w, r) ? 0 : w->o->fn(w->o->ctx, r);
 }
 
 /* @bound: the epoch was sealed; else it ends with the last whole record, which

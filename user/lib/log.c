@@ -197,17 +197,16 @@ int hf_log_read(struct hf_store *s, const struct hf_logid *id, uint64_t gen, str
 
 	if (ret)
 		return ret;
-	l->stop_gen = gen;
-	ret = s->ops->read(s, id, gen, load_restart, load_rec, l, err);
-	if (ret == 1)
-		ret = 0;
-	if (!ret && gen && l->gen != gen)
-		ret = -ENOENT;
-	if (ret == -ENOENT && gen) {
-		l->stop_gen = 0;
-		ret = s->ops->read(s, id, 0, load_restart, load_rec, l, err);
-		if (!ret)
-			ret = pin_load(l, gen);
+	ret = s->ops->read(s, id, 0, load_restart, load_rec, l, err);
+	if (!ret && gen && gen != l->gen)
+		ret = pin_load(l, gen);
+	if (ret == -ENOENT && gen && gen < l->gen) {
+		l->stop_gen = gen;
+		ret = s->ops->read(s, id, gen, load_restart, load_rec, l, err);
+		if (ret == 1)
+			ret = 0;
+		if (!ret && l->gen != gen)
+			ret = -ENOENT;
 	}
 	if (ret == -ENOENT)
 		hf_fail(err, HF_NOTFOUND, ret, gen ? "%s has no generation %llu (any more); holdfast history %s lists them" :
