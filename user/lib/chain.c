@@ -188,6 +188,7 @@ static void pass(struct walk *w, const struct epoch_desc *e, struct pos *pos)
 	w->end->base_epoch = e->epoch;
 	w->end->seq = e->after.seq - 1;
 	memcpy(w->end->tag, e->after.prev, 16);
+	w->end->bare = false;
 	w->in_base = false;
 	*pos = e->after;
 }
@@ -244,6 +245,8 @@ static int hand_on(struct walk *w, const struct epoch_desc *e, const struct held
 	default:
 		break;
 	}
+	if (r->kind == HF_REC_DELTA || r->kind == HF_REC_BASE)
+		w->end->bare = false;
 	if (!(r->flags & HF_REC_PART)) {
 		w->end->gen = r->gen;
 		w->end->seq = h->pos.seq;
@@ -407,6 +410,7 @@ static int chain_up(struct walk *w, const struct chain *c, size_t oldest, bool a
 		const struct epoch_desc *e = &c->e[i];
 		bool base = i == oldest && at_base && e->base.place;
 
+		w->end->bare = true;
 		ret = walk_epoch(w, e, base ? &e->base : &e->first, i > 0, i ? 0 : w->acc->gen_seq, err);
 	}
 	return ret;

@@ -217,9 +217,9 @@ static int adopt(struct claim *c, struct row *r, hf_restart_fn restart, hf_rec_f
 	if (ret)
 		return ret;
 	c->pub.before_slot = acc.acc.slot;
-	if (!end.seq) {
-		/* it holds its seal alone: what that tells of is adopted as it is, so that a
-		 * row of claims in vain makes no longer and longer chain */
+	if (end.bare) {
+		/* it holds its seal alone, or that and its release: what the seal tells of is adopted as
+		 * it is, so that a row of claims in vain makes no longer and longer chain */
 		*old = end.below;
 		return 0;
 	}

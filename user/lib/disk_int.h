@@ -274,6 +274,7 @@ struct walk_end {
 	struct pos after;	/* behind it */
 	struct pos damaged;	/* the newest base that was passed over; place 0: none */
 	bool released;
+	bool bare;		/* the newest epoch committed nothing */
 	struct epoch_desc below;	/* what the newest epoch's seal tells of; epoch 0 none */
 };
 struct walk_opts {
