@@ -146,6 +146,24 @@ static void retain_age(void)
 	must(hf_log_base(l, 100, &err));
 	is(oldest(&id, 44) <= 42, 1, "either rule keeps what it wants");
 	hf_log_close(l);
+	/* what is older than the newest base is dated too: it was told by its owner */
+	id = (struct hf_logid)LOGID(41, 12);
+	l = claim(&a, &id);
+	hf_log_retain_age(l, 3600);
+	for (int i = 1; i <= 20; i++) {
+		step(l);
+		if (i == 10) {
+			must(hf_log_base(l, 0, &err));
+			nanosleep(&second, NULL);
+		}
+	}
+	must(hf_log_base(l, 0, &err));
+	hf_log_close(l);
+	l = claim(&b, &id);
+	hf_log_retain_age(l, 1);
+	must(hf_log_base(l, 0, &err));
+	ok(oldest(&id, 20) >= 10, "a new owner knows how old is what it has not read");
+	hf_log_close(l);
 }
 
 static int find_pin(void *ctx, const struct hf_pin_info *p)
@@ -264,6 +282,22 @@ static void once(void)
 	commit(l);
 	must(hf_log_base(l, 0, &err));
 	ok(holds(l, "late", noise, 1 << 18) && holds(l, "copy7", noise, 1 << 18), "also after a base");
+	/* what has gone for good is stored anew: its place is another's */
+	fill(noise, 1 << 18, 77);
+	must(put(l, "old", noise, 1 << 18));
+	commit(l);
+	must(hf_log_del(l, "old", 3));
+	commit(l);
+	for (int i = 0; i < 100; i++) {
+		fill(noise + (1 << 20), 300000, 5000 + i);
+		must(put(l, "n", noise + (1 << 20), 300000));
+		commit(l);
+		if (i % 2)
+			must(hf_log_base(l, 0, &err));
+	}
+	must(put(l, "old", noise, 1 << 18));
+	commit(l);
+	ok(holds(l, "old", noise, 1 << 18), "P1: what comes back after its place was given away is stored again");
 	hf_log_close(l);
 }
 
@@ -309,8 +343,11 @@ static void parts(void)
 	for (int i = 0; i < 24; i++) {
 		snprintf(key, sizeof(key), "k%d", i);
 		fill(noise, 100000, i);
-		if (!holds(r, key, noise, 100000))
+		err = (struct hf_err){ 0 };
+		if (!holds(r, key, noise, 100000)) {
+			printf("# %s: %s\n", key, err.msg);
 			break;
+		}
 		ret = i;
 	}
 	is(ret, 23, "P1: all contents are there, whether the base was made or not");
@@ -367,11 +404,11 @@ static bool all_there(struct hf_store *st, const struct hf_logid *id, unsigned f
 static void full(void)
 {
 	struct hf_logid id = LOGID(8, 8), two = LOGID(10, 10);
-	struct hf_log *l = claim(&a, &id), *o;
+	struct hf_log *l = claim(&a, &id), *o, *many[16];
 	struct hf_err e;
 	uint64_t empty = used(&a), gen;
 	unsigned n;
-	char key[16];
+	char key[24];
 
 	must(put(l, "precious", "kept", 4));
 	commit(l);
@@ -379,16 +416,34 @@ static void full(void)
 	commit(l);
 	n = fill_up(l, 150000);
 	e = err;
-	ok(n > 20, "after many files (%u)", n);
+	ok(n >= 10, "after many files (%u)", n);
 	is(e.exit, HF_UNAVAIL, "the exit code says that the store cannot");
 	ok(strstr(e.msg, "is full") && strstr(e.msg, "golden (generation 1)"), "the error says why, and names the pins");
 	ok(all_there(b.st, &id, 0, n, 150000), "P1: nothing that was confirmed is lost");
 	for (int i = 0; i < 12; i++) {
-		char v[8];
+		char v[16];
 
 		snprintf(v, sizeof(v), "%d", i);
 		must(put(l, "small", v, strlen(v)) ? 0 : hf_log_commit(l, 0, NULL, &gen, &err) == -ENOSPC ? 0 : hf_log_confirm(l, &err));
 		hf_log_abort(l);
+	}
+	/* what needs no room for contents goes on for a while */
+	for (int i = 0, ret = 0; !ret && i < 20000; i++) {
+		snprintf(key, sizeof(key), "empty%d", i);
+		must(put(l, key, NULL, 0));
+		ret = hf_log_commit(l, 0, NULL, &gen, &err);
+	}
+	hf_log_abort(l);
+	is(hf_log_base(l, 1000000, &err) != 0 && err.exit != HF_UNAVAIL, 0, "in the end a base is made, or has no room");
+	/* many are taken over at once */
+	for (int i = 0; i < 16; i++) {
+		struct hf_logid any = LOGID(60 + i, 20 + i);
+
+		many[i] = claim(&a, &any);
+	}
+	for (int i = 0; i < 16; i++) {
+		must(hf_log_release(many[i], &err));
+		hf_log_close(many[i]);
 	}
 	/* all other logs are claimed and released, again and again */
 	for (int i = 0; i < 60; i++) {
