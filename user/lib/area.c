@@ -81,6 +81,18 @@ uint32_t area_reserve(const struct disk *d, enum tier t)
 	}
 }
 
+/* blocks that are kept for epochs of @log before its claim */
+uint32_t area_pinned(struct disk *d, const uint8_t log[16])
+{
+	uint32_t n = 0;
+
+	pthread_mutex_lock(&d->row_mu);
+	for (const struct pin *p = d->pins; p; p = p->next)
+		n += memcmp(p->log, log, 16) ? 0 : p->n;
+	pthread_mutex_unlock(&d->row_mu);
+	return n;
+}
+
 bool area_tight(struct disk *d)
 {
 	uint64_t total, room = area_room(d, &total);

@@ -322,8 +322,8 @@ static bool disk_wants_copy(struct hf_claim *pc, uint32_t slot, uint64_t place, 
 
 static uint64_t disk_room(struct hf_claim *pc, uint64_t *total)
 {
-	struct disk *d = claim_of(pc)->d;
-	uint64_t room = area_room(d, total), leave = (uint64_t)area_reserve(d, TIER_BASE) * HFD_BLOCK;
+	struct claim *c = claim_of(pc);
+	uint64_t room = area_room(c->d, total), leave = (uint64_t)base_reserve(c) * HFD_BLOCK;
 
 	return room > leave ? room - leave : 0;
 }

@@ -244,6 +244,7 @@ void area_exit(struct disk *d);
 int area_take(struct disk *d, uint32_t n, uint32_t min, uint32_t leave, uint64_t *place, uint32_t *len);
 /* so many blocks what is written in this tier leaves free */
 uint32_t area_reserve(const struct disk *d, enum tier t);
+uint32_t area_pinned(struct disk *d, const uint8_t log[16]);
 /* space goes before history */
 bool area_tight(struct disk *d);
 void area_pin(struct disk *d, uint64_t place, uint64_t len, int delta);
@@ -295,6 +296,8 @@ int log_walk(struct disk *d, const struct claim_rec *acc, const struct walk_opts
 int seg_open(struct claim *c, struct hf_err *err);
 int seg_append(struct claim *c, const struct hf_rec *r, const void *tail, size_t taillen,
 	       uint64_t *tail_place, struct hf_err *err);
+/* what a base of it leaves free; for the one who appends, without claim.mu */
+uint32_t base_reserve(const struct claim *c);
 int pack_put(struct claim *c, const void *p, size_t n, uint64_t *place, struct hf_err *err);
 int pack_flush(struct claim *c, struct hf_err *err);
 void claim_use(struct claim *c, uint64_t place, uint32_t len, int delta, uint64_t gen);

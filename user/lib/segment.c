@@ -21,10 +21,21 @@ static int no_space(struct claim *c, struct hf_err *err)
 		       c->d->id.name, c->d->path);
 }
 
+/* A base goes as deep as it gives back: or claims, which have no other use for their blocks than
+ * to hold them, could keep all others from making room. */
+uint32_t base_reserve(const struct claim *c)
+{
+	uint32_t leave = area_reserve(c->d, TIER_BASE), back = area_pinned(c->d, c->pub.id.uuid);
+
+	for (size_t i = 0; i + 1 < c->nseg; i++)
+		back += c->seg[i].len / HFD_BLOCK;
+	return leave > back ? leave - back : 0;
+}
+
 static int take(struct claim *c, uint32_t want, uint32_t min, uint64_t *place, uint32_t *len,
 		struct hf_err *err)
 {
-	uint32_t leave = area_reserve(c->d, c->tier);
+	uint32_t leave = c->tier == TIER_BASE ? base_reserve(c) : area_reserve(c->d, c->tier);
 	uint64_t total, room = area_room(c->d, &total);
 
 	/* a log that has room ahead is a comfort; with many of them, or in the end, none takes
@@ -187,14 +198,16 @@ static void all_blocks(struct claim *c, struct blockset *s)
 }
 
 /* What the newest state stands on besides what follows: its chunks, and the pack that is being
- * filled. Segments of the past are found by walking the past, where it is kept. */
+ * filled. What only the past stands on is found by walking the past, where it is kept: the base
+ * that it begins with told of it, or what came after. */
 static void live_blocks(struct claim *c, struct blockset *s)
 {
 	if (c->npack)
 		blockset_add(s, c->pack[c->npack - 1].place, c->pack[c->npack - 1].len);
 	for (size_t i = 0; i < c->chunk_cap; i++)
 		for (struct chunk *k = c->chunk[i]; k; k = k->next)
-			blockset_add(s, k->place, k->len);
+			if (k->count)
+				blockset_add(s, k->place, k->len);
 }
 
 static int put_pins(struct claim *c, bool all, struct pos *begin, struct hf_err *err)
