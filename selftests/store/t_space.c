@@ -249,6 +249,30 @@ static void pins(void)
 	   (unsigned long long)used(&c), (unsigned long long)before);
 	is(hf_log_read(c.st, &id, 3, &r, &err), -ENOENT, "it cannot be read any more");
 	hf_log_close(l);
+	/* of what another node had, and has replaced since */
+	l = claim(&a, &id);
+	fill(noise, 300000, 31);
+	must(put(l, "was", noise, 300000));
+	before = commit(l);
+	fill(noise + (1 << 20), 300000, 32);
+	must(put(l, "was", noise + (1 << 20), 300000));
+	commit(l);
+	hf_log_close(l);
+	l = claim(&b, &id);
+	must(hf_log_pin(l, before, "was", &err));
+	commit(l);
+	must(hf_log_read(c.st, &id, before, &r, &err));
+	ok(holds(r, "was", noise, 300000), "a pin stands in the owner's area from its commit on");
+	hf_log_close(r);
+	must(hf_log_base(l, 0, &err));
+	step(l);
+	must(hf_log_base(l, 0, &err));
+	hf_log_close(l);
+	node_close(&b);
+	node_open(&b);
+	must(hf_log_read(c.st, &id, before, &r, &err));
+	ok(holds(r, "was", noise, 300000), "what lay in another node's area is pinned in the own");
+	hf_log_close(r);
 }
 
 static void once(void)
@@ -404,7 +428,7 @@ static bool all_there(struct hf_store *st, const struct hf_logid *id, unsigned f
 static void full(void)
 {
 	struct hf_logid id = LOGID(8, 8), two = LOGID(10, 10);
-	struct hf_log *l = claim(&a, &id), *o, *many[16];
+	struct hf_log *l = claim(&a, &id), *o, *many[19];
 	struct hf_err e;
 	uint64_t empty = used(&a), gen;
 	unsigned n;
@@ -436,12 +460,12 @@ static void full(void)
 	hf_log_abort(l);
 	is(hf_log_base(l, 1000000, &err) != 0 && err.exit != HF_UNAVAIL, 0, "in the end a base is made, or has no room");
 	/* many are taken over at once */
-	for (int i = 0; i < 16; i++) {
+	for (int i = 0; i < 19; i++) {
 		struct hf_logid any = LOGID(60 + i, 20 + i);
 
 		many[i] = claim(&a, &any);
 	}
-	for (int i = 0; i < 16; i++) {
+	for (int i = 0; i < 19; i++) {
 		must(hf_log_release(many[i], &err));
 		hf_log_close(many[i]);
 	}
