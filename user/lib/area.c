@@ -42,7 +42,7 @@ void area_exit(struct disk *d)
 	}
 	free(d->blk);
 	d->blk = NULL;
-	d->nblk = 0;
+	d->nblk = d->nfree = 0;
 }
 
 static bool is_free(const struct block *b) { return !b->logs && !b->chunks; }
