@@ -6,6 +6,7 @@
 #include "conform_claim.h"
 #include "conform_data.h"
 #include "conform_storm.h"
+#include "ondisk.h"
 
 static unsigned ndirs;
 static struct hf_logid id = LOGID(70, 2);
@@ -163,6 +164,37 @@ static void no_super(void)
 	store_end();
 }
 
+/* A reader manages with one superblock of six: the other five are looked at when it is checked. */
+static void bad_super(void)
+{
+	static const char zero[512];
+	char path[400];
+	int fd;
+
+	start(3, 1);
+	must(put_value(&na, "one"));
+	kill_node(&na);
+	is(sound(), 0, "the superblocks of all directories are sound");
+	snprintf(path, sizeof(path), "%s/dir2/super", dir);
+	fd = open(path, O_RDWR);
+	must(pwrite(fd, zero, sizeof(zero), HFD_SECTOR) == sizeof(zero) ? 0 : -EIO);
+	close(fd);
+	is(sound(), -EBADMSG, "one copy in the last directory is damaged: it is found");
+	ok(strstr(err.msg, "dir2: copy 2 of the superblock"), "and named");
+	must(truncate(path, 0));
+	is(sound(), -EBADMSG, "so is a file that is empty");
+	ok(strstr(err.msg, "dir2: its superblock cannot be read"), "by its directory's name");
+	must(unlink(path));
+	is(sound(), -EBADMSG, "and one that is gone");
+	node_open(&na);
+	ok(value_is(na.st, "one"), "the store can be used all the while");
+	hf_seam_init("dir.2:0:eio");
+	must(put_value(&na, "two"));
+	hf_seam_init("");
+	is(sound(), 0, "once that directory counts no more, its superblock does not either");
+	store_end();
+}
+
 /* of two, the first one decides */
 static void two(void)
 {
@@ -316,7 +348,7 @@ int main(int argc, char **argv)
 {
 	const char *only = argc > 1 ? argv[1] : "";
 	static const struct { const char *name; void (*fn)(void); } t[] = {
-		{ "one_fails", one_fails }, { "last_words", last_words }, { "cold_start", cold_start }, { "no_super", no_super }, { "two", two },
+		{ "one_fails", one_fails }, { "last_words", last_words }, { "cold_start", cold_start }, { "no_super", no_super }, { "bad_super", bad_super }, { "two", two },
 		{ "administrator", administrator }, { "buffered", buffered },
 	};
 

@@ -86,6 +86,9 @@ void set_adopt(struct disk *d, uint64_t inst, uint32_t live);
 int dir_open(struct disk *d, const char *arg, bool write, struct hf_err *err);
 /** dir_look() - what is to be said of directory @i; -ENOENT: there are not so many */
 int dir_look(struct disk *d, unsigned i, const char **path, const char **state);
+/** dir_super() - open the superblock of directory @i. -ENODEV: it does not count, or is not named;
+ *  -ECHILD: there are not so many */
+int dir_super(struct disk *d, unsigned i, const char **path);
 /** dir_split() - "/a:/b" into paths, absolute ones. -EINVAL: not that. Free with dir_unsplit() */
 int dir_split(const char *arg, char *path[DIR_MAX], struct hf_err *err);
 void dir_unsplit(char *path[DIR_MAX]);

@@ -326,6 +326,18 @@ int dir_look(struct disk *d, unsigned i, const char **path, const char **state)
 	return 0;
 }
 
+int dir_super(struct disk *d, unsigned i, const char **path)
+{
+	struct dirset *s = d->dirs;
+
+	if (i >= s->count)
+		return -ECHILD;
+	if (!s->m[i] || !(live_now(s) & 1u << i))
+		return -ENODEV;
+	*path = s->m[i]->path;
+	return member_super(s->m[i], false);
+}
+
 const struct blocks_ops blocks_dir = {
 	.read = blocks_read,
 	.write = blocks_write,

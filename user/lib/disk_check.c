@@ -6,6 +6,7 @@
 #include "reg.h"
 #include <fcntl.h>
 #include <json-c/json.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -274,23 +275,55 @@ static void torn(struct look *k, uint32_t row, const char *whose, uint32_t slot)
 }
 
 /* Both copies are written once, and again by whoever changes the disk's size. */
-static int check_super(struct look *k)
+static int check_super(struct look *k, int fd, const char *where)
 {
 	uint8_t *p = dio_alloc(2 * HFD_SECTOR);
-	int ret = p ? disk_read(k->d, p, 2 * HFD_SECTOR, 0) : -ENOMEM;
+	int ret = p ? hf_pread_full(fd, p, 2 * HFD_SECTOR, 0) : -ENOMEM;
+	char what[PATH_MAX + 200];
+	struct hf_err e[2] = { 0 };
+	struct super sb;
+	bool bad[2] = { false };
 
+	for (unsigned i = 0; i < 2 && !ret; i++)
+		bad[i] = super_in(&sb, k->d->keys, p + i * HFD_SECTOR, &e[i]);
 	for (unsigned i = 0; i < 2 && !ret; i++) {
-		struct super sb;
-		struct hf_err e = { 0 };
-		char what[200];
-
-		if (!super_in(&sb, k->d->keys, p + i * HFD_SECTOR, &e))
+		if (!bad[i])
 			continue;
-		snprintf(what, sizeof(what), "copy %u of the superblock cannot be used (%.100s); the other one is sound", i + 1, e.msg);
+		snprintf(what, sizeof(what), "%scopy %u of the superblock cannot be used (%.100s)%s", where, i + 1, e[i].msg,
+			 bad[!i] ? "" : "; the other one is sound");
 		finding(k, 0, what);
 	}
 	free(p);
 	return ret;
+}
+
+/* The disk's, or one in each directory that counts: there one that cannot be read is a finding too. */
+static int check_supers(struct look *k)
+{
+	char where[PATH_MAX + 4], what[PATH_MAX + 200];
+	const char *path;
+	int fd;
+
+	if (!k->d->dirs)
+		return check_super(k, k->d->fd, "");
+	for (unsigned i = 0; (fd = dir_super(k->d, i, &path)) != -ECHILD; i++) {
+		int ret;
+
+		if (fd == -ENODEV)
+			continue;
+		snprintf(where, sizeof(where), "%s: ", path);
+		ret = fd < 0 ? fd : check_super(k, fd, where);
+		if (fd >= 0)
+			close(fd);
+		if (ret == -ENOMEM)
+			return ret;
+		if (ret) {
+			snprintf(what, sizeof(what), "%sits superblock cannot be read: %s", where,
+				 ret == -ENODATA ? "it is too small" : strerror(-ret));
+			finding(k, 0, what);
+		}
+	}
+	return 0;
 }
 
 static int count_rec(void *ctx, const struct hf_rec *r)
@@ -446,7 +479,7 @@ int hf_disk_check(const char *conf, const char *dev, char **json, struct hf_err 
 	k.logs = json_object_new_array();
 	k.bad = json_object_new_array();
 	k.torn = json_object_new_array();
-	ret = check_super(&k);
+	ret = check_supers(&k);
 	for (uint32_t i = 0; i < d->sb.slots; i++)
 		if (d->seen[i].torn) {
 			torn(&k, 0, "row", i);
