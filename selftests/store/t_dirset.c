@@ -224,6 +224,28 @@ static void two(void)
 	store_end();
 }
 
+/* P4: the row of a node that is removed is in that node's file, not in that of who removes it. */
+static void removed(void)
+{
+	struct hf_node_info n[4];
+	struct hf_claim *c;
+
+	start(3, 2);
+	for (int i = 0; i < 4; i++) {
+		usleep(200000);
+		must(nb.st->ops->beat(nb.st, &err));
+	}
+	err = (struct hf_err){ 0 };
+	is(hf_disk_remove(nb.st, na.id.slot, na.id.uuid, &err), 0, "a dead node is removed");
+	is(nb.st->ops->nodes(nb.st, n, 4), 1, "and listed no more");
+	is(na.st->ops->beat(na.st, &err), -ESTALE, "P4: its heartbeat tells it to stop");
+	ok(take(&na, &id, 0, &c), "P4: it claims nothing");
+	is(nb.st->ops->beat(nb.st, &err), 0, "who removed it goes on");
+	is(put_value(&nb, "one"), 0, "and writes its own file");
+	is(sound(), 0, "the store is sound");
+	store_end();
+}
+
 /* ---- an administrator's word ---- */
 
 static void path_of(char *p, const char *name) { snprintf(p, 400, "%s/%s", dir, name); }
@@ -348,7 +370,7 @@ int main(int argc, char **argv)
 {
 	const char *only = argc > 1 ? argv[1] : "";
 	static const struct { const char *name; void (*fn)(void); } t[] = {
-		{ "one_fails", one_fails }, { "last_words", last_words }, { "cold_start", cold_start }, { "no_super", no_super }, { "bad_super", bad_super }, { "two", two },
+		{ "one_fails", one_fails }, { "last_words", last_words }, { "cold_start", cold_start }, { "no_super", no_super }, { "bad_super", bad_super }, { "two", two }, { "removed", removed },
 		{ "administrator", administrator }, { "buffered", buffered },
 	};
 

@@ -68,7 +68,7 @@ void member_free(struct member *m);
 int member_same(struct member *m);
 int member_super(struct member *m, bool write);		/* descriptor of its superblock */
 int member_read(struct disk *d, struct member *m, uint32_t slot, void *p, size_t n, uint64_t off);
-int member_write(struct disk *d, struct member *m, const void *p, size_t n, uint64_t off, bool durable);
+int member_write(struct disk *d, struct member *m, uint32_t slot, const void *p, size_t n, uint64_t off, bool durable);
 int member_flush(struct disk *d, struct member *m);
 int dir_file(const char *dir, const char *name, int slot, char path[], size_t n);	/* slot -1: none */
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * One shared directory: `super`, `member`, and for each node one file that it alone writes.
+ * One shared directory: `super`, `member`, and for each node one file that it alone writes (but
+ * whoever removes it writes its row).
  * A byte lies in its file where it would lie on a quorum disk, so the files are sparse; all
  * have their full length from the start, and no file is made or renamed later, so that no
  * client's cache of names or sizes can hide anything.
@@ -274,15 +275,32 @@ int member_read(struct disk *d, struct member *m, uint32_t slot, void *p, size_t
 	return io(ret);
 }
 
-int member_write(struct disk *d, struct member *m, const void *p, size_t n, uint64_t off, bool durable)
+/* Of another node's file only the row is ever written, by who removes that node. */
+static int write_foreign(struct disk *d, struct member *m, uint32_t slot, const void *p, size_t n, uint64_t off)
+{
+	int fd = file_of(d, m, slot, &m->fd[slot], O_RDONLY), ret;
+
+	if (fd >= 0)
+		fd = open_file(m, "node", slot, O_RDWR | O_DSYNC);
+	ret = fd < 0 ? fd : hf_pwrite_full(fd, p, n, off);
+	if (fd >= 0)
+		close(fd);
+	return ret;
+}
+
+int member_write(struct disk *d, struct member *m, uint32_t slot, const void *p, size_t n, uint64_t off, bool durable)
 {
 	int fd, ret = seam(m);
 
 	if (ret)
 		return ret;
 	pthread_rwlock_rdlock(&m->use);
-	fd = file_of(d, m, d->id.slot, durable ? &m->own_fd : &m->put_fd, durable ? O_RDWR | O_DSYNC : O_RDWR);
-	ret = fd < 0 ? fd : hf_pwrite_full(fd, p, n, off);
+	if (slot != d->id.slot) {
+		ret = write_foreign(d, m, slot, p, n, off);
+	} else {
+		fd = file_of(d, m, slot, durable ? &m->own_fd : &m->put_fd, durable ? O_RDWR | O_DSYNC : O_RDWR);
+		ret = fd < 0 ? fd : hf_pwrite_full(fd, p, n, off);
+	}
 	pthread_rwlock_unlock(&m->use);
 	return io(ret);
 }

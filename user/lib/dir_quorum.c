@@ -151,7 +151,7 @@ static int vote_write(struct disk *d, struct claim_rec *v)
 	s->which = !s->which;
 	claim_out(v, &d->bind, VOTE_ROW, d->id.slot, s->which, p);
 	for (unsigned i = 0; i < s->count; i++) {
-		int ret = s->m[i] ? member_write(d, s->m[i], p, HFD_SECTOR, s->which * HFD_SECTOR, true) : -ENODEV;
+		int ret = s->m[i] ? member_write(d, s->m[i], d->id.slot, p, HFD_SECTOR, s->which * HFD_SECTOR, true) : -ENODEV;
 
 		if (ret)
 			last = ret;

@@ -209,7 +209,7 @@ static int write_joining(struct disk *d, const void *p, size_t n, uint64_t off)
 	int last = -EIO;
 
 	for (unsigned i = 0; i < s->count; i++) {
-		int ret = s->m[i] ? member_write(d, s->m[i], p, n, off, true) : -ENODEV;
+		int ret = s->m[i] ? member_write(d, s->m[i], d->id.slot, p, n, off, true) : -ENODEV;
 
 		if (ret)
 			last = ret;
@@ -222,12 +222,15 @@ static int write_joining(struct disk *d, const void *p, size_t n, uint64_t off)
 
 static int write_one(struct disk *d, struct member *m, const void *p, size_t n, uint64_t off)
 {
-	return member_write(d, m, p, n, off, true);
+	bool row;
+	uint32_t slot = slot_of(d, off, &(size_t){ n }, &row);
+
+	return member_write(d, m, row ? slot : d->id.slot, p, n, off, true);
 }
 
 static int put_one(struct disk *d, struct member *m, const void *p, size_t n, uint64_t off)
 {
-	return member_write(d, m, p, n, off, false);
+	return member_write(d, m, d->id.slot, p, n, off, false);
 }
 
 static int flush_one(struct disk *d, struct member *m, const void *p, size_t n, uint64_t off)
