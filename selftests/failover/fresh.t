@@ -26,12 +26,16 @@ run 0 "generations" b history o
 says out '[0-9]' "are listed"
 hf a offline o >/dev/null && hf a resource delete o --yes >/dev/null; ok $? "the resource is deleted"
 run 3 "history of what is gone" b history o
+run 3 "pin" b history pin o 1 --name x
 hf a resource add o >/dev/null && hf a resource add p >/dev/null; ok $? "and made again"
 hf b history p >/dev/null
 hf a resource delete o --yes >/dev/null && hf a resource delete p --yes >/dev/null &&
 	hf a resource add p >/dev/null && hf a resource add o >/dev/null &&
 	hf a checkpoint add o /srv/one.conf >/dev/null && hf a online o >/dev/null &&
 	hf a offline o >/dev/null; ok $? "in another place"
+run 0 "the other node's pin goes to the log of now" b history pin o 1 --name x
+run 0 "which is listed" a history o
+says out x "with it"
 run 0 "what there is to delete" b --json resource delete o --dry-run
 says out '"checkpoints": *1' "is counted as it is now"
 plan

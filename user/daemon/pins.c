@@ -61,17 +61,22 @@ static int change_owned(struct resource *r, struct job *j)
 
 static int change_free(struct resource *r, struct job *j)
 {
-	struct regs *pin;
-	const struct hf_resource *def = resource_def(r, &pin);
+	struct regs *pin = NULL;
+	const struct hf_resource *def;
 	struct hf_log_stat st;
 	struct hf_log *l = NULL;
 	int ret;
 
+	/* which log it is, and how much history it keeps */
+	atomic_store(&r->busy, hf_now_ms());
+	ret = regs_refresh(&j->err);
+	if (ret)
+		goto out;
+	def = resource_def(r, &pin);
 	if (!def) {
 		ret = hf_fail(&j->err, HF_NOTFOUND, -ENOENT, "there is no resource %s", r->name);
 		goto out;
 	}
-	atomic_store(&r->busy, hf_now_ms());
 	ret = hfd.store->ops->stat(hfd.store, &def->id, &st, &j->err);
 	if (!ret && !st.epoch)
 		ret = hf_fail(&j->err, HF_NOTFOUND, -ENOENT, "%s has no generation yet", r->name);
@@ -101,11 +106,11 @@ static int change_free(struct resource *r, struct job *j)
 			hf_logf(HF_LOG_WARN, "%s: not released: %s", r->name, e.msg);
 	}
 	hf_log_close(l);
-	atomic_store(&r->busy, 0);
 	if (ret == -EAGAIN || ret == -ESTALE)
 		hf_fail(&j->err, HF_REFUSED, -EBUSY, "%s is being brought online by another node; pin and unpin there",
 			r->name);
 out:
+	atomic_store(&r->busy, 0);
 	regs_put(pin);
 	return ret;
 }
