@@ -58,7 +58,7 @@ bit sealed[EP + 1];
 byte below[EP + 1], upto[EP + 1];	/* what the seal tells: epoch, records of it */
 bit told[EP + 1];			/* and whether that epoch has a base */
 byte recs[EP + 1];			/* records that are durable, without the seal */
-byte base[EP + 1], bye[EP + 1];		/* which of them is the base, the release */
+byte base[EP + 1], bye[EP + 1];		/* which of them is the base, the release (set as it begins) */
 byte space[EP + 1];			/* of the segment: */
 #define HELD 0
 #define FRONT 1				/* what is before the base is free */
@@ -68,6 +68,14 @@ byte late[N];				/* the epoch of a record that a dead incarnation was writing */
 
 /* memory of the nodes */
 byte live[N];				/* the epoch of the claim that is open, from its seal on */
+#if COLLECTS || TRIMS
+byte knows[N];				/* the newest epoch that it came to own */
+#define know(a) knows[me] = a
+#define known(a) (knows[me] == a)
+#else
+#define know(a) skip
+#define known(a) 0
+#endif
 byte pin[EP + 1];
 
 /* ghosts: what was promised to whom */
@@ -226,10 +234,10 @@ inline confirm(e, k)
 {
 	d_step {
 		assert(!newer);
-		confirmed[e] = k;
+		confirmed[e] = (bye[e] == 1 -> 0 : k);	/* a release alone is left out */
 		z = e + 1;
 		do
-		:: z <= EP -> if :: owned[z] -> must_hold(z, e, k) :: else fi; z++
+		:: z <= EP -> if :: owned[z] && confirmed[e] -> must_hold(z, e, k) :: else fi; z++
 		:: else -> break
 		od;
 		z = 0
@@ -342,11 +350,11 @@ inline mark(a)
 	x = 0; y = 0
 }
 
-/* Was accepted epoch a ever owned? Only an owner appends anything to its seal, or has a base. */
+/* Was accepted epoch a ever owned? Its claimer knows; and only an owner appends anything to its seal, or has a base. */
 #ifdef M_UNPROVEN
 #define proven(a) (rmax <= a)
 #else
-#define proven(a) (recs[a] || rb == a)
+#define proven(a) (recs[a] || rb == a || known(a))
 #endif
 
 /* A daemon that starts: what of the own area is in use? */
@@ -435,7 +443,7 @@ inline collect()
 /* one record; durable when this is over */
 inline append(kind)
 {
-	appending[me] = 1;
+	d_step { appending[me] = 1; if :: kind == RELEASE -> bye[ep] = recs[ep] + 1 :: else fi };
 	if
 	:: d_step {
 		true;
@@ -443,8 +451,7 @@ inline append(kind)
 		appending[me] = 0;
 		if
 		:: kind == BASE -> base[ep] = recs[ep]
-		:: kind == RELEASE -> bye[ep] = recs[ep]
-		:: kind == COMMIT
+		:: else
 		fi
 	}
 	may_die
@@ -568,7 +575,8 @@ again:
 			assert(!rrel || (bye[ra] && bye[ra] <= end));
 			if
 #ifndef M_KEEP_EMPTY
-			:: ra && end == 0 -> old = below[ra]; end = upto[ra]; ob = told[ra]
+			/* its seal alone, or that and its release */
+			:: ra && (end == 0 || bye[ra] == 1) -> old = below[ra]; end = upto[ra]; ob = told[ra]
 #endif
 			:: else -> old = ra; ob = (base[ra] && base[ra] <= end) || (ra && rb == ra)
 			fi;
@@ -613,9 +621,9 @@ again:
 #ifndef M_NO_CHECK
 	read_row(take)
 	:: bad -> goto drop
-	:: d_step { read_all && !bad; rd = 0; own_epoch(ep); newer = 0 } break
+	:: d_step { read_all && !bad; rd = 0; own_epoch(ep); know(ep); newer = 0 } break
 #else
-	:: d_step { true; own_epoch(ep); newer = 0 } break
+	:: d_step { true; own_epoch(ep); know(ep); newer = 0 } break
 #endif
 	od;
 #ifdef LIVENESS
@@ -711,7 +719,7 @@ dead:
 #ifdef M_FORGET
 		fresh = 1;
 #endif
-		appending[me] = 0; live[me] = 0; ep = 0;
+		appending[me] = 0; live[me] = 0; know(0); ep = 0;
 		e = me + 1;
 		do :: e <= EP -> pin[e] = 0; e = e + N :: else -> break od;
 		e = 0

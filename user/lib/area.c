@@ -242,15 +242,20 @@ static void free_pins(struct disk *d, struct pin *p)
 }
 
 /*
- * Was the epoch of @acc, whose log ends with @end, ever owned? Only an owner appends anything to
- * its seal. It had read the row after accepting and found no higher ballot, so whoever claims
- * later finds this epoch accepted, and adopts it or what stands on it. An epoch that holds its seal alone may have been
- * claimed in vain, while another claimer, not seen yet, stands on what its claimer left out: a
- * row is not read at one moment.
+ * Was the epoch of @acc, whose log ends with @end, ever owned? Its claimer knows; to others its log tells, because only
+ * an owner appends anything to its seal. It had read the row after accepting and found no higher ballot, so whoever claims
+ * later finds this epoch accepted, and adopts it, what its seal tells of, or what stands on one of them. An epoch of another
+ * that holds its seal alone may have been claimed in vain, while another claimer, not seen yet, stands on what its claimer left
+ * out: a row is not read at one moment.
  */
-static bool was_owned(const struct claim_rec *acc, const struct walk_end *end)
+static bool was_owned(struct disk *d, uint32_t row, const struct claim_rec *acc, const struct walk_end *end)
 {
-	return acc->acc.base.place || end->seq;
+	bool own;
+
+	pthread_mutex_lock(&d->row_mu);
+	own = d->row_owned[row] == acc->acc.epoch;
+	pthread_mutex_unlock(&d->row_mu);
+	return own || acc->acc.base.place || end->seq;
 }
 
 /*
@@ -299,7 +304,7 @@ static struct pin *collect_log(struct disk *d, const struct row *r, struct pin *
 		ret = log_walk(d, acc, &o, &end, NULL);
 		o.kept = false;
 	}
-	if (ret || log_walk(d, acc, &o, &end, NULL) || !was_owned(acc, &end)) {
+	if (ret || log_walk(d, acc, &o, &end, NULL) || !was_owned(d, old->row, acc, &end)) {
 		blockset_free(&set);
 		return old;
 	}
@@ -477,7 +482,7 @@ static int rebuild_log(struct disk *d, uint32_t row, const struct claim_rec *acc
 	}
 	if (ret)
 		hf_logf(HF_LOG_ERR, "row %u of %s: %s", row, d->path, e.msg);
-	*owned = !ret && was_owned(acc, &end);
+	*owned = !ret && was_owned(d, row, acc, &end);
 	/* another's epoch stands on what was here before it */
 	p = blockset_pin(&set, row, acc->log, acc->acc.epoch - (acc->acc.slot != d->id.slot), end.gen);
 	if (!p)

@@ -145,6 +145,14 @@ static struct claim *claim_new(struct disk *d, const struct hf_logid *id)
 	return c;
 }
 
+/* Only now: what area_collect() frees by it is what no later claimer can stand on. */
+static void owned(struct claim *c)
+{
+	pthread_mutex_lock(&c->d->row_mu);
+	c->d->row_owned[c->pub.id.row] = c->epoch;
+	pthread_mutex_unlock(&c->d->row_mu);
+}
+
 static void claim_unseal(struct claim *c)
 {
 	for (size_t i = 0; i < c->nseg; i++)
@@ -375,8 +383,10 @@ int claim_take(struct hf_store *s, const struct hf_logid *id, unsigned flags, hf
 		ret = claim_confirm(&c->pub, err);
 	if (ret == -ESTALE)
 		ret = lost_race(err, id);
-	if (!ret)
+	if (!ret) {
+		owned(c);
 		*out = &c->pub;
+	}
 out:
 	hf_buf_free(&b);
 	free(r);

@@ -145,7 +145,8 @@ int disk_new(const char *path, const struct hf_keys *keys, bool write, struct di
 	memcpy(d->bind.disk, d->sb.disk_uuid, 16);
 	d->bind.keys = keys;
 	d->row_busy = hf_alloc(d->sb.rows);
-	if (!d->row_busy || readahead_init(d)) {
+	d->row_owned = hf_alloc(d->sb.rows * sizeof(*d->row_owned));
+	if (!d->row_busy || !d->row_owned || readahead_init(d)) {
 		ret = -ENOMEM;
 		goto err;
 	}
@@ -204,6 +205,7 @@ void disk_close(struct hf_store *s)
 		close(d->fd);
 	d->io->close(d);
 	free(d->row_busy);
+	free(d->row_owned);
 	readahead_exit(d);
 	free(d->path);
 	pthread_cond_destroy(&d->row_cv);

@@ -19,7 +19,8 @@
  * Locks, in the order in which they are taken:
  *
  *	claim.mu	a claim: its row slot, the position of its log, its buffers
- *	disk.row_mu	which rows are claimed by this process (row_busy), the list of pins
+ *	disk.row_mu	which rows are claimed by this process (row_busy), the newest epoch of each
+ *			that it came to own (row_owned), the list of pins
  *	disk.area_mu	blocks of the own area
  *	disk.node_mu	rows of nodes as last seen
  *	disk.cache_mu	what get_bytes read ahead
@@ -101,6 +102,7 @@ struct disk {
 	pthread_mutex_t row_mu;
 	pthread_cond_t row_cv;
 	uint8_t *row_busy;
+	uint64_t *row_owned;
 	struct pin *pins;
 
 	pthread_mutex_t area_mu;
