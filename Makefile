@@ -108,6 +108,49 @@ $(B)/selftests/%: $(B)/selftests/%.o $(B)/libholdfast.a
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(HF_LIBS) $(LDLIBS)
 
+# Fuzzers: clang's, with the library in them, sanitized. The corpus is cut out of a disk
+# that the library writes.
+FUZZ_CC ?= clang
+FUZZ_FLAGS = -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Iinclude -Iuser/lib -pthread -g -O1 -MMD -MP \
+	-fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined \
+	-Wall -Wextra -Wno-unused-parameter
+FUZZERS = $(patsubst user/fuzz/fuzz_%.c,%,$(wildcard user/fuzz/fuzz_*.c))
+FUZZ_BIN = $(FUZZERS:%=$(B)/fuzz/fuzz_%)
+FUZZ_LIB = $(patsubst user/lib/%.c,$(B)/fuzz/lib/%.o,$(filter-out user/lib/track%,$(LIB_SRC)))
+
+$(B)/fuzz/lib/%.o: user/lib/%.c
+	@mkdir -p $(@D)
+	$(call say,FUZZ)
+	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -c -o $@ $<
+
+$(B)/fuzz/%.o: user/fuzz/%.c
+	@mkdir -p $(@D)
+	$(call say,FUZZ)
+	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -c -o $@ $<
+
+$(B)/fuzz/libfuzz.a: $(FUZZ_LIB) $(B)/fuzz/image.o
+	$(call say,AR)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(B)/fuzz/fuzz_%: $(B)/fuzz/fuzz_%.o $(B)/fuzz/libfuzz.a
+	$(call say,LD)
+	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ $(HF_LIBS)
+
+$(B)/fuzz/seeds: $(B)/fuzz/seeds.o $(B)/fuzz/libfuzz.a
+	$(call say,LD)
+	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -o $@ $^ $(HF_LIBS)
+
+.PHONY: fuzzers fuzz
+fuzzers: $(FUZZ_BIN) $(B)/fuzz/seeds
+# built for the tests where they can be; fuzz.t says so where not
+IF_FUZZERS = $(if $(shell command -v $(FUZZ_CC)),fuzzers)
+
+TIME ?= 60
+fuzz:  ## run each fuzzer of user/fuzz for TIME seconds (60); ONLY='disk log' for some
+	@[ "$(DEPS)" = 0 ] || scripts/deps.sh build fuzz
+	$(SUBMAKE) fuzzers
+	@user/fuzz/run.sh -t $(TIME) $(ONLY)
+
 # objects of tests are not made again for every run
 .SECONDARY:
 
@@ -116,12 +159,21 @@ tests: all $(TEST_BIN) $(HELPER_BIN) $(BENCH_BIN)  ## build the programs of the 
 
 .PHONY: deps
 deps:  ## install what is missing (Debian, root); DEPS=0 leaves that to you
-	@[ "$(DEPS)" = 0 ] || scripts/deps.sh build check cluster vm
+	@[ "$(DEPS)" = 0 ] || scripts/deps.sh build check cluster vm fuzz
 
 .PHONY: check
 check: deps  ## run every test and check (under 45 minutes on two cores)
-	$(SUBMAKE) tests modules
+	$(SUBMAKE) tests modules $(IF_FUZZERS)
 	@$(PROVE) $(T_FIRST) $(TEST_BIN) $(T_SCRIPTS)
+
+# what takes longer than `check` may: each is bounded by SOAK_MINUTES, all together too
+SOAK_MINUTES ?= 30
+export SOAK_MINUTES
+SOAKS = $(wildcard selftests/*/*.soak)
+.PHONY: soak
+soak: deps  ## run the long tests, for SOAK_MINUTES (30) in all; SOAKS='selftests/…' for some
+	$(SUBMAKE) tests modules $(IF_FUZZERS)
+	@selftests/soak.sh $(SOAKS)
 
 check-checks:  ## run the checks of the source that `check` runs
 check-cli:  ## test the command, the configuration, the client library
@@ -135,7 +187,7 @@ check-vm:  ## test in machines, with the module, on stock kernels
 
 .PHONY: $(SUITES:%=check-%)
 $(SUITES:%=check-%): check-%: deps
-	$(SUBMAKE) tests $(if $(filter vm,$*),modules)
+	$(SUBMAKE) tests $(if $(filter vm,$*),modules) $(if $(filter store,$*),$(IF_FUZZERS))
 	@$(PROVE) $(filter $(B)/selftests/$*/%,$(TEST_BIN)) $(wildcard selftests/$*/*.t)
 
 .PHONY: check-kernel
@@ -242,4 +294,4 @@ clean:  ## remove the build directory
 help:  ## list these targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*  ## \(.*\)/  \1	\2/p' Makefile | expand -t 20
 
--include $(shell find $(B)/user $(B)/selftests -type f -name '*.d' 2>/dev/null)
+-include $(shell find $(B)/user $(B)/selftests $(B)/fuzz -type f -name '*.d' 2>/dev/null)

@@ -30,15 +30,17 @@ packages() {
 		echo linux-source-6.12 gcc make flex bison bc xz-utils libelf-dev kmod cpio ;;
 	newest)
 		echo mmdebstrap debian-archive-keyring ca-certificates mount util-linux ;;
+	fuzz)
+		echo clang libclang-rt-14-dev ;;
 	lint)
 		echo clang libclang-rt-14-dev ;;
 	*)
-		echo "deps.sh: there is no group '$1'; groups: build check cluster bench demo vm debug newest lint" >&2
+		echo "deps.sh: there is no group '$1'; groups: build check cluster bench demo vm fuzz debug newest lint" >&2
 		return 1 ;;
 	esac
 }
 
-[ $# -gt 0 ] || set -- build check cluster bench demo
+[ $# -gt 0 ] || set -- build check cluster bench demo fuzz
 want=
 for group; do
 	list=$(packages "$group") || exit 2

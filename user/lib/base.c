@@ -127,7 +127,7 @@ void hf_buf_blob(struct hf_buf *b, const void *p, uint32_t n)
 
 void hf_rd_init(struct hf_rd *r, const void *p, size_t n)
 {
-	r->p = p;
+	r->p = p ? p : (const void *)"";	/* of nothing: an empty buffer has no address */
 	r->end = r->p + n;
 	r->bad = false;
 }
