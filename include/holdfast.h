@@ -148,6 +148,12 @@ HF_API int hf_disk_info(const char *conf, const char *dev, char **json, struct h
  *  writes. HF_DAMAGED with the findings in @json when something is wrong. */
 HF_API int hf_disk_check(const char *conf, const char *dev, char **json, struct hf_err *err);
 
+/** hf_disk_check_watched() - the same; @progress is called often: rows of claims that were looked
+ *  at, how many there are, bytes of contents that were read */
+HF_API int hf_disk_check_watched(const char *conf, const char *dev,
+				 void (*progress)(void *ctx, uint64_t done, uint64_t total, uint64_t bytes),
+				 void *ctx, char **json, struct hf_err *err);
+
 /** hf_disk_accept() - an older state of the configured disk was put there on purpose: this node
  *  forgets that it saw a newer one. Writes nothing to the disk; @json names what is older. */
 HF_API int hf_disk_accept(const char *conf, char **json, struct hf_err *err);

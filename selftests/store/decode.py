@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Reads a quorum disk from Documentation/ondisk.rst alone, and prints it as JSON.
 
-decode.py DISK KEYFILE. It shares nothing with the library: what this and the
-library both understand is what the document says.
+decode.py DISK KEYFILE: what is said of the disk, and of each log its newest generation, with contents and
+attributes. decode.py -a DISK KEYFILE: of each log all generations, with hashes of those. It shares nothing with
+the library: what this and the library both understand is what the document says.
 """
 import base64
+import collections
 import ctypes
 import ctypes.util
 import hashlib
@@ -43,6 +45,10 @@ def text(b):
 
 def guid(b):
     return str(uuid.UUID(bytes=bytes(b)))
+
+
+def sha(p):
+    return hashlib.sha256(p).hexdigest() if p is not None else None
 
 
 def blake(p, key=b''):
@@ -89,7 +95,23 @@ def epoch(b):
             'after': position(b[200:256])}
 
 
+def attributes(b):
+    """Of an entry of a tree."""
+    rd = Reader(b)
+    need(rd.num(1) == 1, 'a version of attributes')
+    a = {k: rd.num(n) for k, n in (('atime', 8), ('atime_ns', 4), ('mode', 4), ('uid', 4), ('gid', 4), ('mtime', 8),
+                                   ('mtime_ns', 4), ('major', 4), ('minor', 4), ('size', 8))}
+    for k in 'atime', 'mtime':
+        a[k] = int.from_bytes(le(a[k], 8), 'little', signed=True)
+    a.update({k: rd.blob().decode('latin-1') for k in ('user', 'group', 'target')})
+    a['xattr'] = [[rd.blob().decode('latin-1'), base64.b64encode(rd.blob()).decode()] for _ in range(rd.num(4))]
+    need(not rd.more() and [x[0] for x in a['xattr']] == sorted({x[0] for x in a['xattr']}), 'attributes in order')
+    return a
+
+
 class Disk:
+    all = False
+
     def __init__(self, path, keyfile):
         self.f = open(path, 'rb')
         master = bytes.fromhex(open(keyfile).read().strip())
@@ -97,8 +119,17 @@ class Disk:
         key = {i: hashlib.blake2b(b'', digest_size=32, key=master, salt=le(i, 8) + bytes(8),
                                   person=b'holdfast' + bytes(8)).digest() for i in (1, 2, 3)}
         self.aead, self.mac, self.hash = key[1], key[2], key[3]
-        copies = [self.superblock(self.read(i * SECTOR, SECTOR)) for i in range(2)]
-        self.sb = max(copies, key=lambda s: s['seq'])
+        self.seen, self.copies, sound = collections.Counter(), [], []
+        for i in range(2):
+            copy = {'copy': i + 1, 'offset': i * SECTOR, 'state': 'sound'}
+            try:
+                sound.append(self.superblock(self.read(i * SECTOR, SECTOR)))
+                copy['sequence'] = sound[-1]['seq']
+            except Damaged:
+                copy['state'] = 'damaged'
+            self.copies.append(copy)
+        need(sound, 'a superblock of this key')
+        self.sb = max(sound, key=lambda s: s['seq'])
 
     def read(self, off, n):
         self.f.seek(off)
@@ -132,18 +163,23 @@ class Disk:
 
     def slot(self, off, what, magic, row, slot):
         """The sound one of a slot's two sectors with the higher sequence, or None."""
-        best = None
+        best, torn = None, []
         for which in range(2):
             b = self.read(off + which * SECTOR, 512)
             if not any(b):
                 continue
-            need(b[:4] == magic and num(b, 4, 2) == 1 and num(b, 6, 2) == 448, 'a slot')
             ad = (what + b'\0' + self.sb['cluster_uuid'] + self.sb['disk_uuid'] +
                   le(row, 4) + le(slot, 4) + le(which, 4) + le(1, 4))
             need(len(ad) == 56, '56 bytes')
-            body = self.unseal(b[64:512], b[32:48], ad, b[8:32])
+            try:
+                need(b[:4] == magic and num(b, 4, 2) == 1 and num(b, 6, 2) == 448, 'a slot')
+                body = self.unseal(b[64:512], b[32:48], ad, b[8:32])
+            except (Damaged, CryptoError):
+                torn.append(which)
+                continue
             if best is None or num(body, 0, 8) > num(best, 0, 8):
                 best = body
+        need(best or 0 not in torn, 'a slot of which one sector can be read')
         return best
 
     def nodes(self, gone=False):
@@ -209,22 +245,37 @@ class Disk:
                 pos['place'] = pos['seg']
             yield r
 
-    def log(self, c):
-        """Walk the claim's log; its items, by key."""
+    def chain(self, c, back):
+        """The epochs from the newest one on; @back: as far as seals can be read, else to the first base."""
         chain = [c['acc']]
-        while not chain[-1]['base']['place']:
-            seal = self.record(c['log'], chain[-1], chain[-1]['first'])
+        while back or not chain[-1]['base']['place']:
+            if chain[-1]['first']['seq']:
+                break               # trimmed up to a base
+            try:
+                seal = self.record(c['log'], chain[-1], chain[-1]['first'])
+            except (Damaged, CryptoError):
+                while not chain[-1]['base']['place']:
+                    need(len(chain) > 1, 'a seal, for want of a base')
+                    chain.pop()
+                return chain, True
             need(seal['kind'] == 1 and seal['seq'] == 0, 'a seal comes first')
+            self.seen['seal'] += 1
             prev = epoch(seal['payload'])
             if not prev['epoch']:
                 break
+            need(prev['epoch'] < chain[-1]['epoch'], 'epochs that grow')
             chain.append(prev)
+        return chain, False
+
+    def walk(self, c, chain, at_base, generation=None):
         items, gen, count, kinds, staged = {}, 0, 0, set(), []
         for i, ep in reversed(list(enumerate(chain))):
-            start = ep['base'] if ep['base']['place'] else ep['first']
-            for r in self.epoch_records(c['log'], ep, start, i > 0):
+            at_base = at_base and i == len(chain) - 1 and ep['base']['place']
+            staged = []
+            for r in self.epoch_records(c['log'], ep, ep['base'] if at_base else ep['first'], i > 0):
                 count += 1
                 kinds.add(r['kind'])
+                self.seen['kind %d' % r['kind']] += 1
                 if r['kind'] == 6:
                     need(len(r['payload']) % 8 == 0, 'runs of blocks')
                 if r['kind'] not in (2, 3):
@@ -233,22 +284,61 @@ class Disk:
                     staged = []
                 staged.append(r)
                 if r['flags'] & 1:
+                    self.seen['several records'] += 1
                     continue
                 if r['kind'] == 3:
                     items = {}
+                note = None
                 for s in staged:
-                    self.apply(s, items)
+                    note = self.apply(s, items) or note
                 staged, gen = [], r['gen']
-            staged = []
+                if generation:
+                    generation(r, ep, note or '', items)
         return {'items': items, 'gen': gen, 'records': count, 'kinds': sorted(kinds), 'epochs': len(chain)}
 
+    def log(self, c):
+        """The newest generation of the claim's log."""
+        chain, cut = self.chain(c, False)
+        return self.walk(c, chain, True)
+
+    def history(self, c):
+        """All generations that can be read, oldest first."""
+        chain, at_base = self.chain(c, True)
+        while True:
+            out = []
+
+            def generation(r, ep, note, items):
+                g = {'gen': r['gen'], 'epoch': ep['epoch'], 'when': r['when'], 'fuzzy': bool(r['flags'] & 2),
+                     'note': note, 'items': {k.decode('latin-1'): [sha(a), sha(v)] for k, (a, v) in items.items()}}
+                if out and out[-1]['gen'] == g['gen']:   # a base of a generation that its delta tells of
+                    delta = out[-1]['items']
+                    need(delta.keys() == g['items'].keys() and
+                         all(v == g['items'][k] or None in v for k, v in delta.items()), 'a base that is its generation')
+                    return
+                out.append(g)
+            try:
+                self.walk(c, chain, at_base, generation)
+                return out
+            except (Damaged, CryptoError):
+                # older history may be gone: from the next base on
+                if at_base or not chain[-1]['base']['place']:
+                    chain.pop()
+                    while chain and not chain[-1]['base']['place']:
+                        chain.pop()
+                    if not chain:
+                        raise
+                at_base = True
+
     def apply(self, r, items):
+        """What the record puts and deletes; returns its note."""
         p = r['payload']
         if r['flags'] & 4:
+            self.seen['zstd payload'] += 1
             p = unzstd(p[4:], num(p, 0, 4))
+        self.seen['fuzzy'] += bool(r['flags'] & 2)
         rd = Reader(p)
         need(rd.num(2) == 1 and rd.num(2) == 0, 'a version')
-        rd.blob()
+        note = rd.blob().decode()
         while rd.more():
             op = rd.num(1)
             need(op in (1, 2, 3), 'an operation')
@@ -259,18 +349,28 @@ class Disk:
             key = rd.blob()
             if op == 2:
                 items.pop(key, None)
+                self.seen['del'] += 1
                 continue
             attr, size, data = rd.blob(), rd.num(8), b''
             if size:
                 whole, n = rd.take(32), rd.num(4)
                 for _ in range(n):
                     rel, zipped = rd.num(1), rd.num(1)
+                    self.seen['tail' if rel else 'pack'] += 1
+                    self.seen['zstd chunk' if zipped else 'plain chunk'] += 1
+                    self.seen['several chunks'] += n > 1
                     need(rd.num(2) == 0, 'zero')
                     plain, stored, off = rd.num(4), rd.num(4), rd.num(8)
-                    data += self.chunk(r['tail'] + off if rel else off, plain, stored, zipped,
-                                       rd.take(32) if n > 1 else whole, r['slot'])
-                need(len(data) == size and blake(data, self.hash) == whole, 'contents of their hash')
+                    want = rd.take(32) if n > 1 else whole
+                    try:
+                        part = self.chunk(r['tail'] + off if rel else off, plain, stored, zipped, want, r['slot'])
+                        data = data + part if data is not None else None
+                    except (Damaged, CryptoError):
+                        need(self.all, 'contents')
+                        data = None     # of history: its space may have been used again
+                need(data is None or len(data) == size and blake(data, self.hash) == whole, 'contents of their hash')
             items[key] = (attr, data)
+        return note
 
     def chunk(self, place, plain, stored, zipped, want, slot):
         need(any(at <= place and place + 40 + stored <= at + n for at, n in self.area(slot)), 'a chunk in the own area')
@@ -283,8 +383,20 @@ class Disk:
         return p
 
 
+def all_generations(d):
+    logs, d.all = {}, True
+    for row in range(d.sb['rows']):
+        for c in d.claims(row).values():
+            logs[row] = d.history(c)
+    json.dump({'logs': logs, 'seen': d.seen}, sys.stdout)
+
+
 def main():
-    d = Disk(sys.argv[1], sys.argv[2])
+    args = [a for a in sys.argv[1:] if a != '-a']
+    d = Disk(args[0], args[1])
+    if len(args) + 1 < len(sys.argv):
+        all_generations(d)
+        return
     sb = d.sb
     nodes = d.nodes()
     names = {n['slot']: n['name'] for n in d.nodes(gone=True)}
@@ -294,18 +406,26 @@ def main():
            'nodes_max': sb['nodes'], 'resources_max': sb['rows'] - 1, 'lease_ms': sb['lease_ms'],
            'beat_ms': sb['beat_ms'], 'area_size': sum(n for _, n in d.area(0)),
            'nodes_possible': sb['slots'], 'created_ms': sb['created'] // 1000000,
-           'authenticated': True, 'nodes': nodes, 'logs': []}
-    more = []
+           'authenticated': True, 'superblocks': d.copies, 'nodes': nodes, 'logs': []}
+    more, registered = [], {}
     for row in range(sb['rows']):
         for log, c in d.claims(row).items():
             acc = c['acc']
-            out['logs'].append({'row': row, 'log': guid(log), 'epoch': acc['epoch'], 'owner': names[acc['slot']],
-                                'released': bool(c['flags'] & 1), 'confirmed': c['gen'], 'base': acc['base']['gen']})
             w = d.log(c)
             need(w['gen'] >= c['gen'], 'what was noted as confirmed')
-            w['row'] = row
-            w['items'] = [{'key': k.decode('latin-1'), 'attr': base64.b64encode(a).decode(),
-                           'data': base64.b64encode(v).decode()} for k, (a, v) in sorted(w['items'].items())]
+            if not row:
+                registered = {json.loads(a)['uuid']: k[2:].decode() for k, (a, _) in w['items'].items() if k[:2] == b'r/'}
+            name = registered.get(guid(log))
+            out['logs'].append({'row': row, 'log': guid(log), 'epoch': acc['epoch'], 'owner': names[acc['slot']],
+                                'released': bool(c['flags'] & 1), 'confirmed': c['gen'], 'base': acc['base']['gen'],
+                                'resource': name, 'orphan': bool(row) and not name})
+            w['row'], items = row, []
+            for k, (a, v) in sorted(w['items'].items()):
+                items.append({'key': k.decode('latin-1'), 'attr': base64.b64encode(a).decode(),
+                              'data': base64.b64encode(v).decode()})
+                if row and b'/' in k:
+                    items[-1]['is'] = attributes(a)
+            w['items'] = items
             more.append(w)
     json.dump({'info': out, 'walked': more}, sys.stdout)
 

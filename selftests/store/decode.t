@@ -56,6 +56,18 @@ echo 'port = 5432' >$t/pg.conf
 : >$t/empty
 head -c 300000 /dev/urandom >$t/sub/random
 seq 200000 >$t/numbers		# compresses, in several chunks
+ln -s ../pg/pg.conf $t/link
+mkfifo -m 620 $t/fifo
+mkdir -m 2751 "$t/sub/a name"
+echo x >"$t/sub/a name/"$'\n\303\244 \\odd'
+chown 65534:12 $t/empty
+chmod 4711 $t/empty
+truncate -s 3M $t/hole
+echo end >>$t/hole
+touch -h -d '1969-12-24 10:00:00.123456789' $t/numbers $t/link
+setfattr -n user.note -v 'a value' $t/pg.conf 2>/dev/null
+setfattr -n user.more -v 0x00ff0a $t/pg.conf 2>/dev/null
+setfacl -m u:12:r,g:34:rw $t/hole 2>/dev/null
 must -c alpha.conf resource add pg --type db
 must -c alpha.conf checkpoint add pg /etc/pg
 must -c alpha.conf online pg
@@ -94,12 +106,43 @@ def tree(n):
     out = {}
     for d, _, fs in os.walk(n + '/root/etc/pg'):
         for f in fs:
-            out[os.path.relpath(d + '/' + f, n + '/root/etc/pg')] = open(d + '/' + f, 'rb').read()
+            path = d + '/' + f
+            if os.path.isfile(path) and not os.path.islink(path):
+                out[os.fsencode(os.path.relpath(path, n + '/root/etc/pg')).decode('latin-1')] = open(path, 'rb').read()
+    return out
+def entries(row):
+    return {i['key'].split('/', 1)[1]: i['is'] for i in logs[row]['items'] if '/' in i['key']}
+# the attributes that the document tells, and those of the tree that was restored from it and has
+# been in use since
+def differ(n):
+    import grp, pwd, stat
+    top, out = n + '/root/etc/pg', []
+    def name(f, i):
+        try:
+            return f(i)[0]
+        except KeyError:
+            return ''
+    for rel, a in entries(1).items():
+        path = os.fsencode(top + '/') + rel.encode('latin-1') if rel else os.fsencode(top)
+        s = os.lstat(path)
+        x = {}
+        for k in os.listxattr(path, follow_symlinks=False):
+            if k.startswith(('user.', 'system.posix_acl')):
+                x[k] = base64.b64encode(os.getxattr(path, k, follow_symlinks=False)).decode()
+        got = {'mode': s.st_mode, 'uid': s.st_uid, 'gid': s.st_gid, 'mtime': s.st_mtime_ns // 10**9, 'mtime_ns': s.st_mtime_ns % 10**9,
+               'size': s.st_size if stat.S_ISREG(s.st_mode) else 0, 'major': 0, 'minor': 0, 'user': name(pwd.getpwuid, s.st_uid),
+               'group': name(grp.getgrgid, s.st_gid), 'target': os.fsdecode(os.readlink(path)) if stat.S_ISLNK(s.st_mode) else ''}
+        want = {k: a[k] for k in got}
+        have = dict(k for k in a['xattr'] if k[0].startswith(('user.', 'system.posix_acl')))
+        if got != want or have != x:
+            out.append((rel, got, want, x, have))
     return out
 def files(row):
     return {i['key'].split('/', 1)[1]: base64.b64decode(i['data']) for i in logs[row]['items'] if i['data']}
 v = eval(sys.argv[1])
-if not v:
+if not v and 'differ' in sys.argv[1]:
+    print(*differ('beta'), sep='\n')
+elif not v:
     print(json.dumps(info, sort_keys=True), json.dumps(mine, sort_keys=True), sep='\n')
 sys.exit(not v)
 PY
@@ -115,6 +158,9 @@ ask '[i["key"].split("/")[1] for i in logs[0]["items"] if i["key"].startswith("c
 ask 'files(1) == {k: v for k, v in tree("beta").items() if v}' "P1: the contents of the tree, byte by byte"
 ask '{"empty", "sub/f9"} <= {i["key"].split("/", 1)[1] for i in logs[1]["items"] if "/" in i["key"]} and not {"sub/f7", "sub/f8"} & {i["key"].split("/", 1)[1] for i in logs[1]["items"] if "/" in i["key"]}' \
 	"what was deleted is not there, and what is empty is"
+ask '{"link", "fifo", "sub", "sub/a name", "hole", ""} <= set(entries(1)) and len(entries(1)) > 120' "links, pipes, directories and the root are there"
+ask 'not differ("beta")' "P6: attributes, byte by byte: mode, owner by name and number, times, size, target, xattrs, ACLs"
+ask 'len(entries(1)["pg.conf"]["xattr"]) >= 2 and [x for x in entries(1)["hole"]["xattr"] if x[0] == "system.posix_acl_access"]' "xattrs and ACLs among them"
 # another key reads nothing
 tr 0-9a-f 1-9a-f0 <key >wrong
 ! $py "$here/decode.py" disk wrong >/dev/null 2>&1

@@ -157,7 +157,7 @@ static int checked(void)
 	if (ret && e.exit != HF_DAMAGED)
 		ret = -EILSEQ;
 	else if (!ret)
-		ret = !strstr(json, "\"torn\":[]");
+		ret = !!strstr(json, "\"kind\":\"torn\"");
 	else if (!*e.msg)
 		ret = -EILSEQ;
 	free(json);

@@ -145,8 +145,8 @@ struct walk {
 
 static bool seg_sane(struct disk *d, const struct epoch_desc *e, const struct pos *p)
 {
-	return p->seglen && area_has(d, e->slot, p->seg, p->seglen) && p->place >= p->seg &&
-	       p->place < p->seg + p->seglen && !(p->place % HFD_SECTOR);
+	return p->seglen && !((p->seg | p->seglen) % HFD_BLOCK) && area_has(d, e->slot, p->seg, p->seglen) &&
+	       p->place >= p->seg && p->place < p->seg + p->seglen && !(p->place % HFD_SECTOR);
 }
 
 static void see_seg(struct walk *w, const struct epoch_desc *e, const struct pos *p)
@@ -200,6 +200,51 @@ static bool trimmed(const struct walk *w, const struct hf_rec *r)
 	uint64_t keep = w->acc->acc.keep;
 
 	return w->o->history && keep && (r->gen < keep || (r->gen == keep && r->kind == HF_REC_DELTA));
+}
+
+static uint64_t block_of(uint64_t place) { return place / HFD_BLOCK; }
+
+/*
+ * Is what lies at @p damaged, or was its block used again? Blocks are written from their begin
+ * on: where something before @p in the same block was read (@read_from: since where), nothing is
+ * newer; nor where the header at @p still has the tag that the record after it, or the seal, names.
+ * Only for what lies in one block.
+ */
+static bool not_reused(struct walk *w, const struct epoch_desc *e, const struct pos *p, uint64_t read_from)
+{
+	uint64_t end = p->seg + p->seglen, block = block_of(p->place) * HFD_BLOCK;
+	struct pos next = *p;
+	struct held h = { 0 };
+	struct rec_hdr hdr;
+	uint8_t *v;
+	bool whole;
+
+	if (!seg_sane(w->rd.d, e, p) || view(&w->rd, p->place, HFD_SECTOR, end, &v))
+		return false;
+	whole = rec_peek(v, end - p->place, &hdr);
+	if (whole && block_of(p->place + ((uint64_t)hdr.sectors + hdr.tail) * HFD_SECTOR - 1) != block_of(p->place))
+		return false;
+	if (block < p->place && read_from <= block)
+		return true;
+	if (!whole)
+		return false;
+	if (e->end_seq == p->seq && !memcmp(hdr.tag, e->end_tag, 16))
+		return true;
+	next.place += ((uint64_t)hdr.sectors + hdr.tail) * HFD_SECTOR;
+	next.seq++;
+	memcpy(next.prev, hdr.tag, 16);
+	return !read_rec(&w->rd, e, w->acc->log, &next, 0, &h);
+}
+
+static void see_gap(struct walk *w, struct walk_gap *g, const struct epoch_desc *e, const struct pos *p,
+		    uint64_t read_from)
+{
+	g->epoch = e->epoch;
+	g->slot = e->slot;
+	g->seq = p->seq;
+	g->place = p->place;
+	g->seal = !p->seq;
+	g->sure = not_reused(w, e, p, read_from);
 }
 
 static int hand_on(struct walk *w, const struct epoch_desc *e, const struct held *h)
@@ -264,12 +309,15 @@ static int walk_epoch(struct walk *w, const struct epoch_desc *e, const struct p
 	struct disk *d = w->rd.d;
 	struct held held[2] = { 0 };
 	struct pos pos = *from;
+	uint64_t read_from = pos.place;
 	unsigned cur = 0;
 	int ret;
 
-	if (!seg_sane(d, e, &pos))
+	if (!seg_sane(d, e, &pos)) {
+		see_gap(w, &w->end->gap, e, &pos, pos.place);
 		return hf_fail(err, HF_DAMAGED, -EBADMSG, "%s: epoch %llu begins outside the area of its node",
 			       d->path, (unsigned long long)e->epoch);
+	}
 	see_seg(w, e, &pos);
 	w->in_base = false;
 	for (;;) {
@@ -287,8 +335,10 @@ static int walk_epoch(struct walk *w, const struct epoch_desc *e, const struct p
 			goto bad;
 		if (before->have) {
 			ret = w->o->verify_tails || cut ? tail_ok(&w->rd, before) : 0;
-			if (ret)
+			if (ret) {
+				pos = before->pos;
 				goto bad;
+			}
 			before->have = false;
 			ret = hand_on(w, e, before);
 			if (ret)
@@ -299,7 +349,9 @@ static int walk_epoch(struct walk *w, const struct epoch_desc *e, const struct p
 				ret = -EBADMSG;
 				goto bad;
 			}
+			see_gap(w, &w->end->passed, e, &pos, read_from);
 			pass(w, e, &pos);
+			read_from = pos.place;
 			see_seg(w, e, &pos);
 			continue;
 		}
@@ -312,6 +364,7 @@ static int walk_epoch(struct walk *w, const struct epoch_desc *e, const struct p
 			if (ret || !seg_sane(d, e, &next))
 				goto bad;
 			pos = next;
+			read_from = pos.place;
 			see_seg(w, e, &pos);
 		}
 		cur = !cur;
@@ -326,10 +379,11 @@ static int walk_epoch(struct walk *w, const struct epoch_desc *e, const struct p
 		return 0;
 	if (!ret && bound && memcmp(last->h.tag, e->end_tag, 16))
 		ret = -EBADMSG;
-	if (ret)
-		goto bad;
-	return hand_on(w, e, last);
+	if (!ret)
+		return hand_on(w, e, last);
+	pos = last->pos;
 bad:
+	see_gap(w, &w->end->gap, e, &pos, read_from);
 	if (ret == -EBADMSG)
 		return hf_fail(err, HF_DAMAGED, ret,
 			       "%s: record %llu of epoch %llu (node slot %u, offset %llu) is damaged or not authentic",
@@ -385,6 +439,8 @@ static int chain_down(struct walk *w, struct chain *c, bool all, bool more, stru
 
 		if (ret == 1)
 			break;
+		if (ret)
+			see_gap(w, &w->end->gap, e, &e->first, e->first.place);
 		if (ret == -EBADMSG)
 			return hf_fail(err, HF_DAMAGED, ret,
 				       "%s: the seal of epoch %llu (node slot %u, offset %llu) is damaged or not authentic",
@@ -401,11 +457,12 @@ static int chain_down(struct walk *w, struct chain *c, bool all, bool more, stru
 /* Forward from the epoch @oldest; @at_base: from its base, if it has one. */
 static int chain_up(struct walk *w, const struct chain *c, size_t oldest, bool at_base, struct hf_err *err)
 {
+	struct walk_end fresh = { .gap = w->end->gap };
 	int ret = 0;
 
 	if (w->o->restart)
 		w->o->restart(w->o->ctx);
-	memset(w->end, 0, sizeof(*w->end));
+	*w->end = fresh;
 	for (size_t i = oldest + 1; i-- > 0 && !ret; ) {
 		const struct epoch_desc *e = &c->e[i];
 		bool base = i == oldest && at_base && e->base.place;
@@ -453,6 +510,7 @@ static int walk_history(struct walk *w, struct chain *c, struct hf_err *err)
 static int walk_newest(struct walk *w, struct chain *c, struct hf_err *err)
 {
 	struct hf_err first = { 0 };
+	struct walk_gap gap;
 	struct epoch_desc *e;
 	size_t n;
 	int ret = chain_down(w, c, false, false, &first), again = -EBADMSG;
@@ -461,6 +519,7 @@ static int walk_newest(struct walk *w, struct chain *c, struct hf_err *err)
 	e = &c->e[n - 1];
 	if (!ret)
 		ret = chain_up(w, c, n - 1, true, &first);
+	gap = w->end->gap;
 	if (ret == -EBADMSG && e->base.place && e->after.place) {
 		w->around = true;
 		again = e->first.seq ? 0 : chain_down(w, c, false, true, NULL);
@@ -469,6 +528,7 @@ static int walk_newest(struct walk *w, struct chain *c, struct hf_err *err)
 	}
 	/* what is told is why it could not be read at first */
 	if (again == -EBADMSG) {
+		w->end->gap = gap;
 		if (ret && err)
 			*err = first;
 		return ret;

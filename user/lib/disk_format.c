@@ -10,7 +10,7 @@
 #include "conf.h"
 
 /* What is on the device that formatting would destroy; 0: nothing known. */
-static int foreign(int fd, const char *dev, char *what, size_t n)
+int disk_carries(int fd, char *what, size_t n)
 {
 	static const struct { uint64_t off; const void *magic; size_t len; const char *name; } more[] = {
 		/* libblkid does not know these: sanlock's DELTA_DISK_MAGIC 0x12212010 and
@@ -231,7 +231,7 @@ int hf_disk_format(const char *conf, const char *dev, const struct hf_format *f,
 		goto out;
 	}
 	if (!f->force) {
-		ret = foreign(fd, dev, what, sizeof(what));
+		ret = disk_carries(fd, what, sizeof(what));
 		if (ret > 0)
 			ret = hf_fail(err, HF_REFUSED, -EBUSY, "%s carries %s; --force destroys it", dev, what);
 		if (ret)

@@ -13,7 +13,8 @@
  *	chain.c		reading a log
  *	segment.c	appending to one
  *	claim.c		the claim protocol
- *	disk_check.c	info and check
+ *	disk_info.c	what a disk says of itself
+ *	disk_check.c	whether it is sound; disk_check_log.c a log of it
  *	readahead.c	blocks of areas, for contents
  *
  * Locks, in the order in which they are taken:
@@ -269,6 +270,12 @@ void blockset_free(struct blockset *b);
 
 /* chain.c: reading a log */
 #define REC_PINS 6		/* in the log, of the store's own: blocks that it stands on */
+/* What could not be read; epoch 0: nothing. sure: its block was not used again, so it is damaged. */
+struct walk_gap {
+	uint64_t epoch, seq, place;
+	uint32_t slot;
+	bool seal, sure;
+};
 struct walk_end {
 	uint64_t gen, seq;	/* of the last record that counts */
 	uint8_t tag[16];
@@ -279,6 +286,8 @@ struct walk_end {
 	bool released;
 	bool bare;		/* the newest epoch committed nothing */
 	struct epoch_desc below;	/* what the newest epoch's seal tells of; epoch 0 none */
+	struct walk_gap gap;	/* why it failed, or, of history, where that ends */
+	struct walk_gap passed;	/* of the base that was passed over last */
 };
 struct walk_opts {
 	bool history;		/* from as far back as it can be read */
@@ -321,7 +330,8 @@ int claim_stat(struct hf_store *s, const struct hf_logid *id, struct hf_log_stat
 int claim_read(struct hf_store *s, const struct hf_logid *id, uint64_t gen_from, hf_restart_fn restart,
 	       hf_rec_fn fn, void *ctx, struct hf_err *err);
 
-/* disk_check.c needs them */
+/* disk_info.c and disk_check.c need them */
+int disk_carries(int fd, char *what, size_t n);	/* 1: something foreign, named in @what */
 int disk_open_ro(const char *path, const struct hf_keys *keys, struct disk **out, struct hf_err *err);
 void disk_close(struct hf_store *s);
 
