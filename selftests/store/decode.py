@@ -268,7 +268,7 @@ class Disk:
         return chain, False
 
     def walk(self, c, chain, at_base, generation=None):
-        items, gen, count, kinds, staged = {}, 0, 0, set(), []
+        items, gen, count, kinds, staged, self.when = {}, 0, 0, set(), [], {}
         for i, ep in reversed(list(enumerate(chain))):
             at_base = at_base and i == len(chain) - 1 and ep['base']['place']
             staged = []
@@ -308,7 +308,10 @@ class Disk:
             out = []
 
             def generation(r, ep, note, items):
-                g = {'gen': r['gen'], 'epoch': ep['epoch'], 'when': r['when'], 'fuzzy': bool(r['flags'] & 2),
+                if (r['gen'], r['kind']) < (c['acc']['keep'], 3):
+                    return                              # trimmed, though it may be there still
+                g = {'gen': r['gen'], 'epoch': ep['epoch'], 'fuzzy': bool(r['flags'] & 2),
+                     'when': self.when.get(r['gen'], r['when']) if r['kind'] == 3 else r['when'],
                      'note': note, 'items': {k.decode('latin-1'): [sha(a), sha(v)] for k, (a, v) in items.items()}}
                 if out and out[-1]['gen'] == g['gen']:   # a base of a generation that its delta tells of
                     delta = out[-1]['items']
@@ -344,7 +347,9 @@ class Disk:
             need(op in (1, 2, 3), 'an operation')
             if op == 3:
                 need(r['kind'] == 3, 'a base that tells of generations')
-                need(rd.num(8) <= r['gen'] and rd.num(8) and rd.num(1) in (0, 1), 'a generation')
+                at, when = rd.num(8), rd.num(8)
+                need(at <= r['gen'] and when and rd.num(1) in (0, 1), 'a generation')
+                self.when[at] = when
                 continue
             key = rd.blob()
             if op == 2:
