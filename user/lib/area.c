@@ -100,6 +100,36 @@ bool area_tight(struct disk *d)
 	return room < total / 4 + (uint64_t)area_reserve(d, TIER_BASE) * HFD_BLOCK;
 }
 
+static uint32_t block_of(struct disk *d, uint64_t place)
+{
+	return area_block(d, d->id.slot, place);
+}
+
+/* @n blocks at @place, or as many as are free there, at least @min */
+int area_take_at(struct disk *d, uint64_t place, uint32_t n, uint32_t min, uint32_t leave, uint32_t *len)
+{
+	uint32_t run = 0, first = 0, left;
+	int ret = -ENOSPC;
+
+	pthread_mutex_lock(&d->area_mu);
+	left = area_left(d, d->id.slot, place) / HFD_BLOCK;
+	if (left)
+		first = block_of(d, place);
+	if (d->nfree < n + leave)
+		n = d->nfree > leave ? d->nfree - leave : 0;
+	while (run < left && run < n && first + run < d->nblk && is_free(&d->blk[first + run]))
+		run++;
+	if (run && run >= min) {
+		for (uint32_t i = 0; i < run; i++)
+			adjust(d, first + i, 1, 0, 0);
+		*len = run * HFD_BLOCK;
+		d->hint = (first + run) % d->nblk;
+		ret = 0;
+	}
+	pthread_mutex_unlock(&d->area_mu);
+	return ret;
+}
+
 /* @n blocks in a row, or the longest run of at least @min; pinned once. */
 int area_take(struct disk *d, uint32_t n, uint32_t min, uint32_t leave, uint64_t *place, uint32_t *len)
 {
@@ -135,11 +165,6 @@ int area_take(struct disk *d, uint32_t n, uint32_t min, uint32_t leave, uint64_t
 	}
 	pthread_mutex_unlock(&d->area_mu);
 	return ret;
-}
-
-static uint32_t block_of(struct disk *d, uint64_t place)
-{
-	return area_block(d, d->id.slot, place);
 }
 
 void area_pin(struct disk *d, uint64_t place, uint64_t len, int delta)

@@ -244,6 +244,7 @@ int area_init(struct disk *d);
 int area_extend(struct disk *d, uint32_t nblk);	/* under area_mu */
 void area_exit(struct disk *d);
 /* @leave: so many blocks must be free afterwards */
+int area_take_at(struct disk *d, uint64_t place, uint32_t n, uint32_t min, uint32_t leave, uint32_t *len);
 int area_take(struct disk *d, uint32_t n, uint32_t min, uint32_t leave, uint64_t *place, uint32_t *len);
 /* so many blocks what is written in this tier leaves free */
 uint32_t area_reserve(const struct disk *d, enum tier t);

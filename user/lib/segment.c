@@ -32,16 +32,30 @@ uint32_t base_reserve(const struct claim *c)
 	return leave > back ? leave - back : 0;
 }
 
+static uint32_t leave_free(const struct claim *c)
+{
+	return c->tier == TIER_BASE ? base_reserve(c) : area_reserve(c->d, c->tier);
+}
+
+/* a log that has room ahead is a comfort; with many of them, or in the end, none takes more than
+ * it needs */
+static uint32_t modest(const struct claim *c, uint32_t want, uint32_t min)
+{
+	uint64_t total, room = area_room(c->d, &total);
+
+	if (want <= min)
+		return min;
+	if (room >= total / 2)
+		return want;
+	return want / 4 > min && !area_tight(c->d) ? want / 4 : min;
+}
+
 static int take(struct claim *c, uint32_t want, uint32_t min, uint64_t *place, uint32_t *len,
 		struct hf_err *err)
 {
-	uint32_t leave = c->tier == TIER_BASE ? base_reserve(c) : area_reserve(c->d, c->tier);
-	uint64_t total, room = area_room(c->d, &total);
+	uint32_t leave = leave_free(c);
 
-	/* a log that has room ahead is a comfort; with many of them, or in the end, none takes
-	 * more than it needs */
-	if (room < total / 2 && want > min)
-		want = want / 4 > min && !area_tight(c->d) ? want / 4 : min;
+	want = modest(c, want, min);
 	if (!area_take(c->d, want, min, leave, place, len))
 		return 0;
 	area_collect(c->d);
@@ -197,13 +211,13 @@ static void all_blocks(struct claim *c, struct blockset *s)
 			blockset_add(s, k->place, k->len);
 }
 
-/* What the newest state stands on besides what follows: its chunks, and the pack that is being
+/* What the newest state stands on besides what follows: its chunks, and the packs that are being
  * filled. What only the past stands on is found by walking the past, where it is kept: the base
  * that it begins with told of it, or what came after. */
 static void live_blocks(struct claim *c, struct blockset *s)
 {
-	if (c->npack)
-		blockset_add(s, c->pack[c->npack - 1].place, c->pack[c->npack - 1].len);
+	for (size_t i = 0; i < c->npack; i++)
+		blockset_add(s, c->pack[i].place, c->pack[i].len);
 	for (size_t i = 0; i < c->chunk_cap; i++)
 		for (struct chunk *k = c->chunk[i]; k; k = k->next)
 			if (k->count)
@@ -325,9 +339,23 @@ static int pack_write(struct claim *c, struct hf_err *err)
 	return 0;
 }
 
+static uint32_t blocks(uint64_t n) { return (n + HFD_BLOCK - 1) / HFD_BLOCK; }
+
+/* A pack goes on where another ends, if that is free: or a chunk of little more than a block, as the
+ * largest are, would waste most of another. */
+static int pack_extend(struct claim *c, const struct seg *s, size_t n, uint32_t want, struct seg *next)
+{
+	uint64_t end = s->place + s->len;
+	uint32_t min = blocks(c->poff + c->plen + n - end);
+
+	next->place = end;
+	return area_take_at(c->d, end, modest(c, want, min), min, leave_free(c), &next->len);
+}
+
 int pack_put(struct claim *c, const void *p, size_t n, uint64_t *place, struct hf_err *err)
 {
 	struct seg *s = c->npack ? &c->pack[c->npack - 1] : NULL, fresh = { 0 };
+	uint32_t want = c->d->nblk >= 256 ? 16 : 4;
 	int ret = 0;
 
 	if (c->broken)
@@ -340,16 +368,17 @@ int pack_put(struct claim *c, const void *p, size_t n, uint64_t *place, struct h
 	if (c->plen + n > PACK_BUF)
 		ret = pack_write(c, err);
 	if (!ret && (!s || c->poff + c->plen + n > s->place + s->len)) {
-		uint32_t min = (n + HFD_BLOCK - 1) / HFD_BLOCK;
+		bool goes_on = s && !pack_extend(c, s, n, want, &fresh);
 
-		ret = pack_write(c, err);
-		if (!ret)
-			ret = take(c, c->d->nblk >= 256 ? 16 : 4, min, &fresh.place, &fresh.len, err);
+		if (!goes_on)
+			ret = pack_write(c, err);
+		if (!goes_on && !ret)
+			ret = take(c, want, blocks(n), &fresh.place, &fresh.len, err);
 		if (!ret) {
 			ret = push(&c->pack, &c->npack, &fresh);
 			if (ret)
 				area_pin(c->d, fresh.place, fresh.len, -1);
-			else
+			else if (!goes_on)
 				c->poff = fresh.place;
 		}
 	}
