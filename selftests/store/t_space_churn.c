@@ -497,7 +497,7 @@ int main(void)
 {
 	unsigned phases = getenv("HF_PHASES") ? strtoul(getenv("HF_PHASES"), NULL, 0) : 8;
 	unsigned bad = 0, overwritten = 0, lost = 0, over = 0, history = 0;
-	uint64_t size;
+	uint64_t size, before = 0;
 	bool roomy;
 	struct verdict v = { 0 };
 	char name[8], *json = NULL;
@@ -524,7 +524,9 @@ int main(void)
 		overwritten += v.overwritten;
 		lost += v.lost;
 		history += v.history;
-		bound = 3 * v.live + (uint64_t)LOGS * LOG_COST;
+		/* history keeps what the newest held before */
+		bound = 4 * (v.live > before ? v.live : before) + (uint64_t)LOGS * LOG_COST;
+		before = v.live;
 		over += v.used > bound;
 		worst = v.used * 100 / bound > worst ? v.used * 100 / bound : worst;
 		printf("# phase %u: %llu KiB used, %llu needed by the newest, of %llu; written %llu MiB\n", p,
