@@ -133,12 +133,15 @@ HF_API int hf_disk_format(const char *conf, const char *dev, const struct hf_for
  * @conf: configuration, as for hf_connect()
  * @dev: the quorum disk; daemons may use it meanwhile, and use what is new within a heartbeat
  * @nodes: so many nodes in all; 0 to leave their number
+ * @force: no other grow is at it on any node, though one was cut off, as the caller knows
  * @json: receives {"size":…,"nodes_max":…,"areas":[{"slot":…,"area_size":…,"grown":…}]}
  *
  * HF_REFUSED when it did not become larger, when there would be fewer nodes than now or more than it
- * was formatted for, or while another grow is at it. What was there before counts until the end.
+ * was formatted for, or while another grow is at it, or was cut off at it on another machine. What was there before
+ * counts until the end.
  */
-HF_API int hf_disk_grow(const char *conf, const char *dev, unsigned nodes, char **json, struct hf_err *err);
+HF_API int hf_disk_grow(const char *conf, const char *dev, unsigned nodes, int force, char **json,
+			 struct hf_err *err);
 
 /** hf_disk_info() - what @dev says of itself; works without the key, and then
  *  says that nothing of it is authenticated. Never writes. @dev NULL: configured. */

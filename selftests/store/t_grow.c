@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * disk grow: while nodes use the disk, which do not know of it yet; cut off at every write; two at
- * once; and what is refused. P1 and P4 across the change of the layout.
+ * disk grow: while nodes use the disk, which do not know of it yet; cut off at every write; stopped at
+ * every write while others grow it; two at once; and what is refused. P1 and P4 across the change of the layout.
  */
 #include "store_test.h"
 #include "ondisk.h"
@@ -70,11 +70,13 @@ static int sound(void)
 	return ret;
 }
 
-static int grow(unsigned nodes)
+static int grow_as(unsigned nodes, bool force)
 {
 	err = (struct hf_err){ 0 };
-	return hf_disk_grow(conf, dev, nodes, NULL, &err);
+	return hf_disk_grow(conf, dev, nodes, force, NULL, &err);
 }
+
+static int grow(unsigned nodes) { return grow_as(nodes, false); }
 
 static void end(void)
 {
@@ -244,7 +246,7 @@ static void cuts(void)
 	static uint8_t before[8 * MB], after[8 * MB], now[2 * HFD_SECTOR];
 	struct super sb;
 	struct hf_log *l;
-	int cut = 0, old = 0, bad = 0, torn = 0;
+	int cut = 0, old = 0, bad = 0, torn = 0, forced = 0;
 
 	setup(2, 8 * MB, 500);
 	node_make(&a, "alpha");
@@ -278,13 +280,18 @@ static void cuts(void)
 			break;
 		}
 		cut++;
-		if (grow(4) && err.exit != HF_REFUSED)
-			bad++;
+		/* between its two writes at the door nobody can tell that it was alone */
+		if (grow(4) && err.exit == HF_REFUSED && strstr(err.msg, "--force")) {
+			forced++;
+			grow_as(4, true);
+		}
+		bad += err.exit && err.exit != HF_REFUSED;
 		layout(&sb);
 		bad += sb.nodes != 4 || sound();
 	}
 	ok(cut >= 4 && old >= 2 && old < cut, "cut off at each of its %d writes, %d of them before it counted", cut, old);
 	is(bad, 0, "P1: one layout or the other, sound, and the next one completes it");
+	is(forced, 1, "on the same machine by itself, but after one of the writes");
 
 	slurp(after, sizeof(after), "r");
 	for (unsigned which = 0; which < 2; which++)
@@ -329,6 +336,135 @@ static void both(void)
 	ok((!code[0] && code[1] == HF_REFUSED && sb.nodes == 3) || (!code[1] && code[0] == HF_REFUSED && sb.nodes == 4) ||
 	   (!code[0] && !code[1] && sb.nodes == 4), "two at once: %d %d, %u nodes", code[0], code[1], sb.nodes);
 	is(sound(), 0, "the disk is sound");
+	end();
+}
+
+#define NOWHERE 1000
+/* In a process of its own, which stops before write @at; @there: it is another machine, as far as
+ * its lock can tell. */
+static pid_t start(unsigned nodes, int at, bool there)
+{
+	char seam[64];
+	pid_t pid;
+
+	fflush(stdout);
+	snprintf(seam, sizeof(seam), "disk.write:%d:stop%s", at, there ? ",grow.lock:1+:eio" : "");
+	pid = fork();
+	if (!pid) {
+		hf_seam_init(seam);
+		_exit(grow(nodes) ? err.exit : 0);
+	}
+	return pid;
+}
+
+/* its exit code; -1: it is stopped */
+static int ended(pid_t pid)
+{
+	int status;
+
+	waitpid(pid, &status, WUNTRACED);
+	return WIFSTOPPED(status) ? -1 : WIFEXITED(status) ? WEXITSTATUS(status) : -2;
+}
+
+static int go_on(pid_t pid)
+{
+	kill(pid, SIGCONT);
+	return ended(pid);
+}
+
+/* @sb has what @was told of, in the same places */
+static bool follows(const struct super *was, const struct super *sb)
+{
+	return sb->seq >= was->seq && sb->nodes >= was->nodes && sb->nparts >= was->nparts &&
+	       !memcmp(was->part, sb->part, was->nparts * sizeof(*was->part));
+}
+
+#define WRITES 6	/* asks, holds, in, two superblocks, holds */
+
+/* One stops (SIGSTOP) before each of its writes; another machine grows the disk, and larger, meanwhile, if
+ * it may; the first goes on. What somebody was told of the layout must hold for ever. */
+static void paused(void)
+{
+	static uint8_t before[8 * MB];
+	struct super one, two, sb;
+	int done = 0, refused = 0, lost = 0, bad = 0;
+	struct hf_log *l;
+
+	setup(2, 8 * MB, 500);
+	node_make(&a, "alpha");
+	must(hf_log_claim(a.st, &id, 0, &l, &err));
+	for (int i = 0; i < 3; i++)
+		must(put_big(l, i));
+	hf_log_close(l);
+	slurp(before, sizeof(before), "r");
+	for (int at = 1; at <= WRITES; at++) {
+		int code[2];
+		pid_t pid;
+
+		slurp(before, sizeof(before), "w");
+		must(truncate(dev, 8 * MB));
+		must(truncate(dev, 14 * MB));
+		pid = start(4, at, false);
+		must(ended(pid) == -1 ? 0 : -EIO);
+		layout(&one);
+		must(truncate(dev, 20 * MB));
+		code[0] = ended(start(3, NOWHERE, true));
+		layout(&two);
+		must(truncate(dev, 26 * MB));
+		code[1] = go_on(pid);
+		layout(&sb);
+		if (!code[0])
+			done++;
+		else if (code[0] == HF_REFUSED)
+			refused++;
+		lost += !code[0] && code[1] == HF_REFUSED;
+		if (!follows(&one, &two) || !follows(&two, &sb) || sound() || !log_there() ||
+		    (code[0] && code[0] != HF_REFUSED) || (code[1] && code[1] != HF_REFUSED) || (code[0] && code[1])) {
+			printf("# stopped before write %d: the other %d, %u nodes; then %d, %u nodes\n", at, code[0],
+			       two.nodes, code[1], sb.nodes);
+			bad++;
+		}
+		/* and nobody is locked out for good */
+		must(truncate(dev, 32 * MB));
+		bad += grow_as(0, true) != 0 || sound();
+	}
+	is(bad, 0, "P4: who is stopped before any of its writes, while another machine grows the disk, destroys nothing");
+	ok(done >= 2 && refused >= 3 && lost == 1, "the other one is let in %d times, kept out %d times; who was stopped is too late %d times",
+	   done, refused, lost);
+	end();
+}
+
+/* Both stop: the first when it had found nobody there, the second when it is in and about to write a superblock. */
+static void paused_both(void)
+{
+	struct super mid, sb;
+	pid_t p, q;
+	int code;
+
+	setup(2, 8 * MB, 500);
+	node_make(&a, "alpha");
+	for (int at = 2; at < WRITES - 1; at += 2) {
+		must(truncate(dev, (14 + 6 * at) * MB));
+		p = start(4, at, false);
+		must(ended(p) == -1 ? 0 : -EIO);
+		q = start(3, 4, true);
+		code = ended(q);
+		if (at == 2) {
+			must(code == -1 ? 0 : -EIO);
+			is(go_on(p), HF_REFUSED, "P4: two that are stopped: who finds that he was overtaken is refused");
+			layout(&mid);
+			is(mid.nodes, 2, "and wrote nothing");
+			code = go_on(q);
+			ok(!code || code == HF_REFUSED, "the other goes on");
+		} else {
+			is(code, HF_REFUSED, "who comes when one is in is refused");
+			is(go_on(p), 0, "and that one goes on");
+		}
+		layout(&sb);
+		is(sound(), 0, "the disk is sound");
+		must(truncate(dev, (20 + 6 * at) * MB));
+		is(grow_as(0, true), 0, "--force opens it again");
+	}
 	end();
 }
 
@@ -434,6 +570,8 @@ int main(void)
 	size();
 	nodes();
 	cuts();
+	paused();
+	paused_both();
 	both();
 	live();
 	return tap_done();

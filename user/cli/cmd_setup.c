@@ -135,7 +135,8 @@ int cmd_disk_grow(struct cli *c)
 	char *text = NULL, b[2][32];
 	uint64_t grown = 0;
 
-	if (hf_disk_grow(c->conf, arg_pos(c, 0), arg_number(c, "nodes", 0), &text, &c->err))
+	if (hf_disk_grow(c->conf, arg_pos(c, 0), arg_number(c, "nodes", 0), arg_flag(c, "force"), &text,
+			 &c->err))
 		return fail(c);
 	o = taken(c, text);
 	for (size_t i = 0; i < jlen(o, "areas"); i++)

@@ -4,81 +4,161 @@
  *
  * Nothing that is used is moved or written: what is new gets parts of its own behind the old ones, and
  * counts with the superblock that tells of it. Rows had room from the start (super.c). The superblock
- * is the one thing that several nodes might write, so who does has the sector behind it first, as an identity is
- * held: watch it for a lease, write it, wait, read it again.
+ * is the one thing that several nodes might write, and who writes it late destroys. So who does goes through
+ * a door that lets one in at most, whatever is stopped for how long (L. Lamport, "A fast mutual exclusion
+ * algorithm", 1987, its first half): two sectors, `asks` and `holds`.
+ *
+ *	asks = me; if holds is somebody: refused; holds = me; if asks is not me: refused; in; holds = nobody
+ *
+ * While somebody is in, nobody but he empties `holds`, so who comes later is refused there; who had found
+ * it empty before has been overtaken in `asks`. Who is refused empties nothing: it may be another's by then.
+ * So who was killed inside, or two that met at the door, leave it closed. The former is opened by the next one on
+ * the same machine, which has the lock of the device and finds there that he was in and had that lock; all else by who
+ * was told that no other is at it (--force).
  */
 #include "disk_int.h"
 #include "conf.h"
 #include <fcntl.h>
 #include <json-c/json.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
-#define GROW_OFF (2 * HFD_SECTOR)
+#define HOLDS_OFF (2 * HFD_SECTOR)
+#define ASKS_OFF (3 * HFD_SECTOR)
+
+/* Somebody at the door, as it lies on the disk; zeros: nobody. `in` comes last: what is before it
+ * does not change after it was written. */
+struct grower {
+	uint8_t id[16];			/* random, of this one run */
+	uint8_t boot[16];		/* of the machine; zeros: it has no lock */
+	uint8_t lock[16];		/* device and inode of what it has locked, as that machine has them */
+	uint8_t in;
+};
 
 static int io_err(struct disk *d, struct hf_err *err, int ret)
 {
 	return hf_fail(err, HF_UNAVAIL, ret, "%s cannot be read or written: %s", d->path, strerror(-ret));
 }
 
-static int sector_read(struct disk *d, uint8_t who[16])
+static int sector_read(struct disk *d, uint64_t off, struct grower *g)
 {
 	uint8_t *p = dio_alloc(HFD_SECTOR);
-	int ret = p ? disk_read(d, p, HFD_SECTOR, GROW_OFF) : -ENOMEM;
+	int ret = p ? disk_read(d, p, HFD_SECTOR, off) : -ENOMEM;
 
 	if (!ret)
-		memcpy(who, p, 16);
+		memcpy(g, p, sizeof(*g));
 	free(p);
 	return ret;
 }
 
-static int sector_write(struct disk *d, const uint8_t who[16])
+static int sector_write(struct disk *d, uint64_t off, const struct grower *g)
 {
 	uint8_t *p = dio_alloc(HFD_SECTOR);
 	int ret = p ? 0 : -ENOMEM;
 
 	if (!ret) {
-		memcpy(p, who, 16);
-		ret = disk_write(d, p, HFD_SECTOR, GROW_OFF);
+		memcpy(p, g, sizeof(*g));
+		ret = disk_write(d, p, HFD_SECTOR, off);
 	}
 	free(p);
 	return ret;
 }
 
-static int mine_still(struct disk *d, const uint8_t me[16], struct hf_err *err)
+static int closed(struct disk *d, struct hf_err *err)
 {
-	uint8_t now[16];
-	int ret = sector_read(d, now);
-
-	if (ret)
-		return io_err(d, err, ret);
-	return memcmp(now, me, 16) ? hf_fail(err, HF_REFUSED, -EBUSY,
-					     "%s is being grown by somebody else; try again when that has ended", d->path) : 0;
+	return hf_fail(err, HF_REFUSED, -EBUSY,
+		       "%s is being grown by another `holdfast disk grow`, or one was cut off at it; if none runs on any node any more, add --force",
+		       d->path);
 }
 
-/* One that was cut off leaves the sector as it is: it counts only for as long as it changes. */
-static int hold(struct disk *d, const uint8_t me[16], struct hf_err *err)
-{
-	uint8_t before[16], now[16], none[16] = { 0 };
-	uint64_t start;
-	int ret = sector_read(d, before);
+static bool same(const struct grower *a, const struct grower *b) { return !memcmp(a->id, b->id, 16); }
 
-	for (start = hf_now_ms(); !ret && memcmp(before, none, 16) && hf_now_ms() - start < d->sb.lease_ms; ) {
-		hf_sleep_ms(d->sb.beat_ms / 2);
-		ret = sector_read(d, now);
-		if (ret || !memcmp(now, before, 16))
-			continue;
-		if (memcmp(now, none, 16))
+/* Whoever has this lock on this boot is the only one there. Without one nobody is taken for dead. */
+static int lock(struct disk *d, struct grower *me, struct hf_err *err)
+{
+	uint64_t start = hf_now_ms();
+	struct stat st;
+	int ret;
+
+	hf_uuid_make(me->id);
+	/* udev looks at devices under it */
+	while ((ret = hf_seam("grow.lock")) == 0 && flock(d->fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) {
+		if (hf_now_ms() - start >= d->sb.lease_ms)
 			return hf_fail(err, HF_REFUSED, -EBUSY,
-				       "%s is being grown by somebody else; try again when that has ended", d->path);
-		break;
+				       "%s is locked by another process on this node, maybe another `holdfast disk grow`; try again when that has ended",
+				       d->path);
+		hf_sleep_ms(50);
 	}
-	if (!ret)
-		ret = sector_write(d, me);
+	if (ret || fstat(d->fd, &st))
+		return 0;
+	node_boot_id(me->boot);
+	memcpy(me->lock, &(uint64_t){ st.st_dev }, 8);
+	memcpy(me->lock + 8, &(uint64_t){ st.st_ino }, 8);
+	return 0;
+}
+
+/* he was in, on this boot, with the lock that is ours now */
+static bool dead(const struct grower *him, const struct grower *me)
+{
+	static const uint8_t none[16];
+
+	return him->in == 1 && memcmp(me->boot, none, 16) && !memcmp(him->boot, me->boot, 16) &&
+	       !memcmp(him->lock, me->lock, 16);
+}
+
+static int open_to(struct disk *d, const struct grower *me, bool force, struct hf_err *err)
+{
+	static const struct grower nobody;
+	struct grower g;
+	int ret = sector_read(d, HOLDS_OFF, &g);
+
 	if (ret)
 		return io_err(d, err, ret);
-	hf_sleep_ms(d->sb.lease_ms / 2);
-	return mine_still(d, me, err);
+	return force || !memcmp(&g, &nobody, sizeof(g)) || dead(&g, me) ? 0 : closed(d, err);
+}
+
+static int enter(struct disk *d, struct grower *me, bool force, struct hf_err *err)
+{
+	struct grower g;
+	int ret = open_to(d, me, force, err);	/* so as not to stand in the way of who is in */
+
+	if (ret)
+		return ret;
+	ret = sector_write(d, ASKS_OFF, me);
+	if (ret)
+		return io_err(d, err, ret);
+	ret = open_to(d, me, force, err);
+	if (ret)
+		return ret;
+	ret = sector_write(d, HOLDS_OFF, me);
+	if (!ret)
+		ret = sector_read(d, ASKS_OFF, &g);
+	if (ret)
+		return io_err(d, err, ret);
+	if (!same(&g, me))
+		return closed(d, err);
+	me->in = 1;
+	ret = sector_write(d, HOLDS_OFF, me);
+	return ret ? io_err(d, err, ret) : 0;
+}
+
+static int mine_still(struct disk *d, const struct grower *me, struct hf_err *err)
+{
+	struct grower now;
+	int ret = sector_read(d, HOLDS_OFF, &now);
+
+	if (ret)
+		return io_err(d, err, ret);
+	return same(&now, me) ? 0 : closed(d, err);
+}
+
+static void leave(struct disk *d, const struct grower *me)
+{
+	static const struct grower nobody;
+
+	if (me->in && !mine_still(d, me, NULL))
+		(void)sector_write(d, HOLDS_OFF, &nobody);
 }
 
 /* The newest superblock, in both copies. The older one of two is mended first: while one is
@@ -153,8 +233,8 @@ static int share_out(struct disk *d, struct super *sb, uint32_t nodes, uint64_t 
 	return 0;
 }
 
-/* A file gets its blocks now, so that a commit need not. Not by writing zeros: who was overtaken must
- * do no harm. */
+/* A file gets its blocks now, so that a commit need not. Not by writing zeros: who was taken for dead
+ * (--force) must do no harm. */
 static void fill(struct disk *d, const struct super *before, const struct super *sb)
 {
 	uint64_t from = sb->part[before->nparts].off;
@@ -164,15 +244,13 @@ static void fill(struct disk *d, const struct super *before, const struct super 
 		(void)!fallocate(d->fd, FALLOC_FL_KEEP_SIZE, from, sb->size - from);
 }
 
-static int grow(struct disk *d, uint32_t nodes, const uint8_t me[16], struct super *before, struct super *sb,
+static int grow(struct disk *d, uint32_t nodes, const struct grower *me, struct super *before, struct super *sb,
 		struct hf_err *err)
 {
 	bool mended;
 	uint64_t size;
-	int ret = hold(d, me, err);
+	int ret = settle(d, before, &mended, err);
 
-	if (!ret)
-		ret = settle(d, before, &mended, err);
 	if (ret)
 		return ret;
 	*sb = *before;
@@ -228,10 +306,10 @@ static char *result(const struct super *before, const struct super *sb)
 	return s;
 }
 
-int hf_disk_grow(const char *conf, const char *dev, unsigned nodes, char **json, struct hf_err *err)
+int hf_disk_grow(const char *conf, const char *dev, unsigned nodes, int force, char **json, struct hf_err *err)
 {
 	struct super *sb = calloc(2, sizeof(*sb));
-	uint8_t me[16], none[16] = { 0 };
+	struct grower me = { 0 };
 	struct hf_err e = { 0 };
 	struct hf_conf *cf = NULL;
 	struct hf_keys *keys = NULL;
@@ -248,10 +326,12 @@ int hf_disk_grow(const char *conf, const char *dev, unsigned nodes, char **json,
 		ret = disk_new(dev, keys, true, &d, &e);
 	if (ret)
 		goto out;
-	hf_uuid_make(me);
-	ret = grow(d, nodes, me, &sb[0], &sb[1], &e);
-	if (!mine_still(d, me, NULL))
-		(void)sector_write(d, none);
+	ret = lock(d, &me, &e);
+	if (!ret)
+		ret = enter(d, &me, force, &e);
+	if (!ret)
+		ret = grow(d, nodes, &me, &sb[0], &sb[1], &e);
+	leave(d, &me);
 	if (!ret && json && !(*json = result(&sb[0], &sb[1])))
 		ret = -ENOMEM;
 out:

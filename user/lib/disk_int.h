@@ -218,6 +218,7 @@ int node_join(struct disk *d, struct hf_err *err);
 int node_beat(struct disk *d, struct hf_err *err);
 int node_leave(struct disk *d);
 int node_held(struct disk *d);		/* -ESTALE: the slot is somebody else's by now */
+void node_boot_id(uint8_t b[16]);
 int node_write(struct disk *d);		/* d->me into the own row */
 uint64_t node_off(const struct disk *d, uint32_t slot, unsigned which);
 /* of the owner of an epoch, which may not be who has its slot now: then FREE */

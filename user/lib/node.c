@@ -170,7 +170,7 @@ int node_held(struct disk *d)
 	return 0;
 }
 
-static void boot_id(uint8_t b[16])
+void node_boot_id(uint8_t b[16])
 {
 	char *s = NULL;
 
@@ -241,7 +241,7 @@ int node_join(struct disk *d, struct hf_err *err)
 	hf_uuid_make(me.incarnation);
 	snprintf(me.name, sizeof(me.name), "%s", d->id.name);
 	gethostname(me.host, sizeof(me.host) - 1);
-	boot_id(me.boot);
+	node_boot_id(me.boot);
 	if (d->lock_fd >= 0 && !fstat(d->lock_fd, &st)) {
 		me.lock_dev = st.st_dev;
 		me.lock_ino = st.st_ino;
