@@ -213,9 +213,9 @@ static void identity(void)
 	clone->ops->close(clone);
 	n = nb.st->ops->beat(nb.st, &err) ?: nb.st->ops->nodes(nb.st, ni, 4);
 	ok(n == 2 && ni[0].state == HF_NODE_LEFT, "which the others see");
-	n = hf_disk_take_slot(dev, keys, "alpha", &(struct hf_identity){ 0 }, &err);
+	n = hf_disk_take_slot(dev, keys, NULL, "alpha", &(struct hf_identity){ 0 }, &err);
 	is(n, -EEXIST, "no second node of a name");
-	must(hf_disk_take_slot(dev, keys, "last", &(struct hf_identity){ 0 }, &err) == -EBUSY ? 0 : -EINVAL);
+	must(hf_disk_take_slot(dev, keys, NULL, "last", &(struct hf_identity){ 0 }, &err) == -EBUSY ? 0 : -EINVAL);
 	ok(err.exit == HF_REFUSED, "nor more than there is room for");
 	store_end();
 }

@@ -87,7 +87,7 @@ static void node_open(struct node *n)
 __attribute__((unused))
 static void node_make(struct node *n, const char *name)
 {
-	must(hf_disk_take_slot(dev, keys, name, &n->id, &err));
+	must(hf_disk_take_slot(dev, keys, NULL, name, &n->id, &err));
 	node_open(n);
 }
 

@@ -163,7 +163,7 @@ static void nodes(void)
 	node_make(&a, "alpha");
 	node_make(&b, "beta");
 	err = (struct hf_err){ 0 };
-	is(hf_disk_take_slot(dev, keys, "gamma", &c.id, &err), -EBUSY, "a join beyond the areas is refused");
+	is(hf_disk_take_slot(dev, keys, NULL, "gamma", &c.id, &err), -EBUSY, "a join beyond the areas is refused");
 	ok(err.exit == HF_REFUSED && strstr(err.msg, "disk grow"), "and told what to do");
 	must(hf_log_claim(a.st, &id, 0, &l, &err));
 	must(put(l, "k", "old", 3));
@@ -195,7 +195,7 @@ static void nodes(void)
 	node_make(&x, "delta");
 	is(x.id.slot, 3, "the fourth");
 	node_close(&x);
-	is(hf_disk_take_slot(dev, keys, "epsilon", &x.id, &err), -EBUSY, "and no fifth");
+	is(hf_disk_take_slot(dev, keys, NULL, "epsilon", &x.id, &err), -EBUSY, "and no fifth");
 	is(sound(), 0, "the disk is sound");
 	node_close(&c);
 	end();

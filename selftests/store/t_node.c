@@ -139,13 +139,13 @@ static void replace(void)
 	mine(l);
 	atomic_store(&beating, 1);
 	pthread_create(&t, NULL, beats, NULL);
-	is(hf_disk_replace(dev, keys, "alpha", "alpha2", &x.id, &err), -EBUSY, "a node that is alive is not replaced");
+	is(hf_disk_replace(dev, keys, NULL, "alpha", "alpha2", &x.id, &err), -EBUSY, "a node that is alive is not replaced");
 	ok(err.exit == HF_REFUSED && strstr(err.msg, "alive"), "%s", err.msg);
 	atomic_store(&beating, 0);
 	pthread_join(t, NULL);
-	is(hf_disk_replace(dev, keys, "gamma", "x", &x.id, &err), -ENOENT, "nor one that there is not");
-	is(hf_disk_replace(dev, keys, "alpha", "beta", &x.id, &err), -EEXIST, "nor by one that is there already");
-	is(hf_disk_replace(dev, keys, "alpha", "alpha", &x.id, &err), 0, "a dead one is, under its name");
+	is(hf_disk_replace(dev, keys, NULL, "gamma", "x", &x.id, &err), -ENOENT, "nor one that there is not");
+	is(hf_disk_replace(dev, keys, NULL, "alpha", "beta", &x.id, &err), -EEXIST, "nor by one that is there already");
+	is(hf_disk_replace(dev, keys, NULL, "alpha", "alpha", &x.id, &err), 0, "a dead one is, under its name");
 	ok(x.id.slot == a.id.slot && memcmp(x.id.uuid, a.id.uuid, 16), "in its slot, as somebody else");
 
 	/* alpha was only stopped, in the middle of a commit, and goes on */
@@ -238,7 +238,7 @@ static void removed(int drained)
 	is(rejoin(&a), -EBUSY, "P4: it is refused when it starts again");
 	ok(err.exit == HF_REFUSED && strstr(err.msg, "removed") && unchanged(), "having written nothing: %s", err.msg);
 
-	must(hf_disk_take_slot(dev, keys, "alpha", &x.id, &err));
+	must(hf_disk_take_slot(dev, keys, NULL, "alpha", &x.id, &err));
 	is(x.id.slot, a.id.slot, "its slot is given to the next that joins, even of its name");
 	is(rejoin(&a), -EBUSY, "P4: the one before is refused then, too");
 	flock(a.lock, LOCK_UN);	/* another machine has another file */

@@ -224,7 +224,7 @@ static void storm(unsigned secs, unsigned seed)
 		char name[8];
 
 		snprintf(name, sizeof(name), "n%u", i);
-		must(hf_disk_take_slot(dev, keys, name, &n[i].id, &err));
+		must(hf_disk_take_slot(dev, keys, NULL, name, &n[i].id, &err));
 	}
 	p = (struct hf_store_params){ .keys = keys };
 	must(hf_store_open(dev, &p, &st, &err));

@@ -148,7 +148,7 @@ void image_make(void)
 	must(!ftruncate(image.fd, image.size));
 	good(hf_disk_format(image.conf, image.path, &f, &err));
 	for (unsigned i = 0; i < 2; i++)
-		good(hf_disk_take_slot(image.path, image.keys, i ? "beta" : "alpha", &id[i], &err));
+		good(hf_disk_take_slot(image.path, image.keys, NULL, i ? "beta" : "alpha", &id[i], &err));
 	for (unsigned term = 0; term < 4; term++) {
 		const struct hf_store_params p = { .keys = image.keys, .id = &id[term % 2] };
 		struct hf_store *s;

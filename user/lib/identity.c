@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* state_dir/identity: who this node is on which disk. */
+/* state_dir/identity: who this node is on which disk; state_dir/joining: who it is about to be. */
 #include "store.h"
 #include "names.h"
 #include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define IDENTITY_MAX 65536
 
-static char *file_of(const char *state_dir, struct hf_err *err)
+static char *file_of(const char *state_dir, const char *name, struct hf_err *err)
 {
-	char *p = hf_strf("%s/identity", state_dir);
+	char *p = hf_strf("%s/%s", state_dir, name);
 
 	if (!p)
 		hf_fail(err, HF_OK, -ENOMEM, "out of memory");
@@ -54,7 +55,7 @@ out:
 
 int hf_identity_load(const char *state_dir, struct hf_identity *id, struct hf_err *err)
 {
-	char *path = file_of(state_dir, err), *text = NULL;
+	char *path = file_of(state_dir, "identity", err), *text = NULL;
 	int ret;
 
 	if (!path)
@@ -76,10 +77,11 @@ int hf_identity_load(const char *state_dir, struct hf_identity *id, struct hf_er
 	return ret;
 }
 
-int hf_identity_save(const char *state_dir, const struct hf_identity *id, struct hf_err *err)
+static int save(const char *state_dir, const char *file, const struct hf_identity *id, const char *old,
+		struct hf_err *err)
 {
 	struct json_object *o = json_object_new_object();
-	char *path = file_of(state_dir, err), uuid[37], disk[37];
+	char *path = file_of(state_dir, file, err), uuid[37], disk[37];
 	const char *text;
 	char *line = NULL;
 	int ret = -ENOMEM;
@@ -93,6 +95,8 @@ int hf_identity_save(const char *state_dir, const struct hf_identity *id, struct
 	json_object_object_add(o, "uuid", json_object_new_string(uuid));
 	json_object_object_add(o, "disk", json_object_new_string(disk));
 	json_object_object_add(o, "slot", json_object_new_int64(id->slot));
+	if (old)
+		json_object_object_add(o, "replaces", json_object_new_string(old));
 	text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY);
 	line = text ? hf_strf("%s\n", text) : NULL;
 	if (!line)
@@ -107,4 +111,45 @@ out:
 	free(path);
 	json_object_put(o);
 	return ret;
+}
+
+int hf_identity_save(const char *state_dir, const struct hf_identity *id, struct hf_err *err)
+{
+	int ret = save(state_dir, "identity", id, NULL, err);
+
+	if (!ret)
+		hf_joining_end(state_dir);
+	return ret;
+}
+
+int hf_joining_save(const char *state_dir, const struct hf_identity *id, const char *old, struct hf_err *err)
+{
+	return save(state_dir, "joining", id, old, err);
+}
+
+int hf_joining_load(const char *state_dir, struct hf_identity *id, char old[HF_NAME_MAX + 1])
+{
+	char *path = file_of(state_dir, "joining", NULL), *text = NULL;
+	struct json_object *o;
+	int ret = path ? hf_read_file(path, IDENTITY_MAX, &text, NULL) : -ENOMEM;
+
+	if (!ret)
+		ret = parse(text, id);
+	if (!ret) {
+		o = json_tokener_parse(text);
+		snprintf(old, HF_NAME_MAX + 1, "%s", text_of(o, "replaces"));
+		json_object_put(o);
+	}
+	free(text);
+	free(path);
+	return ret;
+}
+
+void hf_joining_end(const char *state_dir)
+{
+	char *path = file_of(state_dir, "joining", NULL);
+
+	if (path)
+		unlink(path);
+	free(path);
 }

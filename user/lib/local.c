@@ -231,6 +231,38 @@ static void cluster_name(const struct join *j, const struct hf_keys *keys, char 
 	s->ops->close(s);
 }
 
+/* This node's place on the disk: what one that was cut off was given already, or a new one. The note of it
+ * stays when it is not known whether the disk has it. */
+static int take(const struct join *j, const struct hf_keys *keys, struct hf_identity *id, struct hf_err *err)
+{
+	const char *dir = j->conf->state_dir, *name = j->conf->node_name;
+	char old[HF_NAME_MAX + 1];
+	int ret = hf_joining_load(dir, id, old);
+
+	if (!ret) {
+		ret = hf_disk_slot_of(j->dev, keys, id->uuid, id, err);
+		if (!ret && (strcmp(id->name, name) || strcmp(old, j->old ? j->old : ""))) {
+			ret = hf_identity_save(dir, id, err);
+			return ret ? ret : hf_fail(err, HF_EXISTS, -EEXIST,
+						   "an earlier `holdfast %s` was cut off, and is done now: this node is %s of %s already",
+						   *old ? "node replace" : "join", id->name, j->dev);
+		}
+		if (ret != -ENOENT)
+			return ret;
+	}
+	*id = (struct hf_identity){ 0 };
+	snprintf(id->name, sizeof(id->name), "%s", name);
+	hf_uuid_make(id->uuid);
+	ret = hf_joining_save(dir, id, j->old ? j->old : "", err);
+	if (ret)
+		return ret;
+	ret = j->old ? hf_disk_replace(j->dev, keys, id->uuid, j->old, name, id, err) :
+	      hf_disk_take_slot(j->dev, keys, id->uuid, name, id, err);
+	if (ret == -EBUSY || ret == -EEXIST || ret == -ENOENT)
+		hf_joining_end(dir);
+	return ret ? ret : hf_seam("join.taken");
+}
+
 static int join(struct join *j, char **json, struct hf_err *err)
 {
 	struct hf_conf *c = j->conf;
@@ -262,8 +294,7 @@ static int join(struct join *j, char **json, struct hf_err *err)
 			goto out_keys;
 		wrote_conf = true;
 	}
-	ret = j->old ? hf_disk_replace(j->dev, keys, j->old, c->node_name, &id, err) :
-	      hf_disk_take_slot(j->dev, keys, c->node_name, &id, err);
+	ret = take(j, keys, &id, err);
 	if (ret)
 		goto err_conf;
 	ret = hf_identity_save(c->state_dir, &id, err);

@@ -27,14 +27,17 @@ static bool held(const struct seen *s)
 }
 
 /* for writing into rows, with an identity that nobody has yet */
-static int open_as(const char *dev, const struct hf_keys *keys, struct hf_identity *id, struct disk **out,
-		   struct hf_err *err)
+static int open_as(const char *dev, const struct hf_keys *keys, const uint8_t uuid[16], struct hf_identity *id,
+		   struct disk **out, struct hf_err *err)
 {
 	struct hf_store_params p = { .keys = keys };
 	struct hf_store *st;
 	int ret;
 
-	hf_uuid_make(id->uuid);
+	if (uuid)
+		memcpy(id->uuid, uuid, 16);
+	else
+		hf_uuid_make(id->uuid);
 	/* opened without an identity for its superblock, then for writing */
 	ret = hf_store_open(dev, &p, &st, err);
 	if (ret)
@@ -90,7 +93,7 @@ static int settle_in(struct disk *d, struct hf_identity *id, uint32_t slot, stru
 }
 
 /* Two nodes that join at once may pick the same slot: who lost takes the next. */
-int hf_disk_take_slot(const char *dev, const struct hf_keys *keys, const char *name,
+int hf_disk_take_slot(const char *dev, const struct hf_keys *keys, const uint8_t uuid[16], const char *name,
 		      struct hf_identity *out, struct hf_err *err)
 {
 	struct hf_identity id = { 0 };
@@ -98,7 +101,7 @@ int hf_disk_take_slot(const char *dev, const struct hf_keys *keys, const char *n
 	int ret;
 
 	snprintf(id.name, sizeof(id.name), "%s", name);
-	ret = open_as(dev, keys, &id, &d, err);
+	ret = open_as(dev, keys, uuid, &id, &d, err);
 	if (ret)
 		return ret;
 	do {
@@ -133,8 +136,8 @@ static int alive(struct disk *d, const struct node_rec *r, struct hf_err *err)
 		       "node %s of cluster %s is alive on host %s; stop its daemon first", r->name, d->sb.cluster, r->host);
 }
 
-int hf_disk_replace(const char *dev, const struct hf_keys *keys, const char *old, const char *name,
-		    struct hf_identity *out, struct hf_err *err)
+int hf_disk_replace(const char *dev, const struct hf_keys *keys, const uint8_t uuid[16], const char *old,
+		    const char *name, struct hf_identity *out, struct hf_err *err)
 {
 	struct hf_identity id = { 0 };
 	struct node_rec was;
@@ -144,7 +147,7 @@ int hf_disk_replace(const char *dev, const struct hf_keys *keys, const char *old
 	int ret;
 
 	snprintf(id.name, sizeof(id.name), "%s", name);
-	ret = open_as(dev, keys, &id, &d, err);
+	ret = open_as(dev, keys, uuid, &id, &d, err);
 	if (ret)
 		return ret;
 	ret = nodes_read(d);
@@ -180,6 +183,47 @@ int hf_disk_replace(const char *dev, const struct hf_keys *keys, const char *old
 	}
 out:
 	disk_close(&d->store);
+	return ret;
+}
+
+static const struct seen *row_of(struct disk *d, const uint8_t uuid[16])
+{
+	for (uint32_t i = 0; i < d->sb.slots; i++)
+		if (held(&d->seen[i]) && !memcmp(d->seen[i].rec.uuid, uuid, 16))
+			return &d->seen[i];
+	return NULL;
+}
+
+int hf_disk_slot_of(const char *dev, const struct hf_keys *keys, const uint8_t uuid[16], struct hf_identity *out,
+		    struct hf_err *err)
+{
+	struct hf_store_params p = { .keys = keys };
+	const struct seen *s = NULL;
+	struct hf_store *st;
+	struct disk *d;
+	int ret = hf_store_open(dev, &p, &st, err);
+
+	if (ret)
+		return ret;
+	d = disk_of(st);
+	/* as long after the write as who was cut off would have looked */
+	for (unsigned i = 0; i < 2 && !ret && (!i || s); i++) {
+		if (i)
+			hf_sleep_ms(d->sb.lease_ms / 2);
+		ret = nodes_read(d);
+		s = row_of(d, uuid);
+	}
+	if (ret) {
+		io_err(d, err, ret);
+	} else if (!s) {
+		ret = -ENOENT;
+	} else {
+		*out = (struct hf_identity){ .slot = s - d->seen };
+		memcpy(out->uuid, s->rec.uuid, 16);
+		memcpy(out->disk, d->sb.disk_uuid, 16);
+		snprintf(out->name, sizeof(out->name), "%s", s->rec.name);
+	}
+	disk_close(st);
 	return ret;
 }
 
@@ -254,8 +298,12 @@ int hf_disk_remove(struct hf_store *st, uint32_t slot, const uint8_t uuid[16], s
 	gone.state = NODE_ST_REMOVED;
 	hf_uuid_make(gone.incarnation);
 	node_out(&gone, &d->bind, slot, which, p);
-	ret = disk_write(d, p, HFD_SECTOR, node_off(d, slot, which));
+	ret = hf_seam("remove.row");
+	if (!ret)
+		ret = disk_write(d, p, HFD_SECTOR, node_off(d, slot, which));
 	free(p);
+	if (!ret)
+		ret = hf_seam("remove.done");
 	if (!ret) {
 		hf_sleep_ms(d->sb.lease_ms / 2);
 		ret = nodes_read(d);

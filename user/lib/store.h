@@ -199,5 +199,10 @@ int hf_store_open(const char *url, const struct hf_store_params *p, struct hf_st
 
 int hf_identity_load(const char *state_dir, struct hf_identity *id, struct hf_err *err);
 int hf_identity_save(const char *state_dir, const struct hf_identity *id, struct hf_err *err);
+/* Who takes an area notes as whom before the disk knows, in state_dir/joining; hf_identity_save() removes it.
+ * @old: the node that is replaced, "" none */
+int hf_joining_save(const char *state_dir, const struct hf_identity *id, const char *old, struct hf_err *err);
+int hf_joining_load(const char *state_dir, struct hf_identity *id, char old[HF_NAME_MAX + 1]);
+void hf_joining_end(const char *state_dir);
 
 #endif
