@@ -5,6 +5,7 @@
  */
 #include "store_test.h"
 #include "disk_int.h"
+#include "reg.h"
 
 #define LEASE 5000u
 #define STEP 100u
@@ -252,6 +253,38 @@ static void holder_hangs(void)
 	hf_log_close(l);
 }
 
+/* A change of the registrations in the midst of which another node claims them; *quiet: it leaves off. */
+static int others_change(void *ctx, struct hf_log *l, const struct hf_reg *reg, struct hf_err *e)
+{
+	struct hf_log *l2;
+	struct hf_logid id;
+
+	if (!*(bool *)ctx) {
+		hf_reg_logid(&id);
+		must(claim(3, &id, HF_CLAIM_FENCED, &l2));
+		must(hf_log_release(l2, &err));
+		hf_log_close(l2);
+	}
+	return hf_log_put(l, "x", 1, "{}", 2, NULL, NULL, e);
+}
+
+static void others_busy(void)
+{
+	bool quiet = false;
+	uint64_t t0 = now;
+
+	memset(&err, 0, sizeof(err));
+	is(hf_reg_change(w[1].n.st, others_change, &quiet, "t", &err), -ETIMEDOUT,
+	   "a change of the registrations, while others change them all the time, gives up");
+	ok(err.exit == HF_UNAVAIL, "with exit 7: %s", err.msg);
+	ok(now - t0 <= 10000 && now - t0 > 9000, "after 10 s at most (%llu ms), and not before a pause would pass them",
+	   (unsigned long long)(now - t0));
+	quiet = true;
+	t0 = now;
+	is(hf_reg_change(w[1].n.st, others_change, &quiet, "t", &err), 0, "it is made when they leave off");
+	is(now - t0, 0, "at once");
+}
+
 int main(void)
 {
 	hf_clock = &fake;
@@ -269,6 +302,7 @@ int main(void)
 	watcher_stalls();
 	starts();
 	holder_hangs();
+	others_busy();
 	for (unsigned i = 0; i < 4; i++)
 		node_close(&w[i].n);
 	return tap_done();
