@@ -88,6 +88,9 @@ grep -q '"t"' "$tmp/out"; ok $? "as JSON too"
 run 0 "a dead node is removed" b node remove f --yes
 says out '^t: .*was copied' "after its area was emptied"
 hf b node list | grep -q '^f '; [ $? -ne 0 ]; ok $? "it is not listed"
+run 0 "its slot" b disk info "$tmp/disk"
+grep -q '^- *0 *free' "$tmp/out"; ok $? "is free"
+! grep -q '^f ' "$tmp/out"; ok $? "and nobody's"
 timeout 20 "$B/holdfastd" -c "$tmp/f/conf" 2>"$tmp/err"; is $? 5 "P4: it does not start again"
 says err 'was removed' "and says why"
 run 0 "the machine joins as a new node" f join "$tmp/disk" --json

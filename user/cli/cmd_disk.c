@@ -80,7 +80,7 @@ static void print_nodes(struct json_object *o)
 	static const char *const heads[] = { "NODE", "SLOT", "STATE", "HOST", "VERSION", "BEATS", NULL };
 	struct table *t;
 
-	if (!jlen(o, "nodes"))
+	if (!jlen(o, "nodes") && !jlen(o, "slots_free"))
 		return;
 	t = table_new(heads);
 	for (size_t i = 0; i < jlen(o, "nodes"); i++) {
@@ -92,6 +92,13 @@ static void print_nodes(struct json_object *o)
 		table_cell(t, PLAIN, "%s", jstr(n, "host"));
 		table_cell(t, PLAIN, "%s", jstr(n, "version"));
 		table_cell(t, PLAIN, "%lld", (long long)jint(n, "beats"));
+	}
+	for (size_t i = 0; i < jlen(o, "slots_free"); i++) {
+		table_cell(t, PLAIN, "-");
+		table_cell(t, PLAIN, "%lld", (long long)json_object_get_int64(jat(o, "slots_free", i)));
+		table_cell(t, PLAIN, "free");
+		for (unsigned k = 0; k < 3; k++)
+			table_cell(t, PLAIN, "%s", "");
 	}
 	say("\n");
 	table_print(t);

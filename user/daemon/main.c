@@ -3,6 +3,7 @@
 #include "memory.h"
 #include "resource.h"
 #include "server.h"
+#include "verbs.h"
 #include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
@@ -219,6 +220,8 @@ static int start(struct hf_err *err)
 		ret = beat_start(err);
 	if (!ret)
 		ret = tracker_start(err);
+	if (!ret)
+		node_remove_resume();
 	if (!ret)
 		ret = server_start(err);
 	return ret;

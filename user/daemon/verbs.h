@@ -18,6 +18,9 @@ struct verb {
 
 extern const struct verb verbs_read[], verbs_store[], verbs_reg[], verbs_res[], verbs_node[];	/* end with name NULL */
 
+/* at the start: what node.remove was at when the daemon died */
+void node_remove_resume(void);
+
 /* the resource @name for a verb that hands it to a worker, as it was read last: with a store that
  * hangs too. NULL with @err; resource_put() after use */
 struct resource;

@@ -3,11 +3,15 @@
  * node.remove: the slot of a node that is gone becomes another's to take. Before that, whatever the newest state
  * of a log needs from its area is put elsewhere: a live owner does that by itself, soon after it took
  * the log over; for a log that nobody owns this node does, by a claim, a base and a release.
+ *
+ * A daemon that dies between that claim and its release would own the log of a resource that is online nowhere,
+ * for as long as its node is up. So state_dir/emptying has the resource's name meanwhile, and the next start lets go of it.
  */
 #include "resource.h"
 #include "disk.h"
 #include "verbs.h"
 #include <stdlib.h>
+#include <unistd.h>
 
 #define OWNER_MS 15000		/* how long an owner elsewhere is waited for */
 #define TRIES 5
@@ -20,10 +24,101 @@ static int stands(const struct hf_logid *id, uint32_t slot, struct hf_err *err)
 	return ret == -ENOENT ? 0 : ret;
 }
 
+static char *note_path(void) { return hf_strf("%s/emptying", hfd.conf->state_dir); }
+
+static int note(const char *resource, struct hf_err *err)
+{
+	char *path = note_path();
+	int ret = path ? hf_write_file(path, resource, strlen(resource), 0600) : -ENOMEM;
+
+	if (ret)
+		hf_fail(err, HF_OK, ret, "%s: cannot be written: %s", path ? path : hfd.conf->state_dir, strerror(-ret));
+	free(path);
+	return ret;
+}
+
+static void note_end(void)
+{
+	char *path = note_path();
+
+	if (path)
+		unlink(path);
+	free(path);
+}
+
+/* Nothing of it is online here, or about to be, or left from when it was. */
+static bool idle_here(const char *resource)
+{
+	struct resource *r = resource_get(resource);
+	bool idle;
+
+	if (!r)
+		return true;
+	pthread_mutex_lock(&r->lock);
+	idle = !r->live && !r->jobs && !r->unreleased && r->state == RS_OFFLINE && r->j.state == JR_NONE;
+	pthread_mutex_unlock(&r->lock);
+	resource_put(r);
+	return idle;
+}
+
+/* an epoch of this node that is nobody's term of a resource */
+static bool left_behind(const struct hf_logid *id, const struct hf_log_stat *st)
+{
+	return st->epoch && !st->released && st->slot == hfd.id.slot && st->owner == HF_NODE_UP && idle_here(id->name);
+}
+
+static void let_go(const struct hf_logid *id)
+{
+	struct hf_err err = { 0 };
+	struct hf_log_stat st;
+	struct hf_log *l;
+	int ret = hfd.store->ops->stat(hfd.store, id, &st, &err);
+
+	if (!ret && left_behind(id, &st)) {
+		ret = hf_log_claim(hfd.store, id, 0, &l, &err);
+		if (!ret) {
+			ret = hf_log_release(l, &err);
+			hf_log_close(l);
+		}
+	}
+	if (ret)
+		hf_logf(HF_LOG_WARN, "%s: is owned by this node since a `holdfast node remove` was cut off, which does not end yet: %s; say that again, or holdfast online and offline here",
+			id->name, err.msg);
+	else
+		note_end();
+}
+
+void node_remove_resume(void)
+{
+	char *path = note_path(), *name = NULL;
+	struct regs *regs = regs_get();
+	bool found = false;
+
+	if (path && !hf_read_file(path, HF_NAME_MAX, &name, NULL)) {
+		for (unsigned i = 0; i < regs->reg->nres && !found; i++)
+			if (!strcmp(regs->reg->res[i].name, name)) {
+				found = true;
+				let_go(&regs->reg->res[i].id);
+			}
+		if (!found)
+			note_end();
+	}
+	regs_put(regs);
+	free(name);
+	free(path);
+}
+
 static int rebase(const struct hf_logid *id, uint64_t retain, struct hf_err *err)
 {
 	struct hf_log *l;
 	int ret = -EAGAIN;
+
+	if (id->row) {
+		ret = note(id->name, err);
+		if (ret)
+			return ret;
+		ret = -EAGAIN;
+	}
 
 	for (unsigned i = 0; i < TRIES && (ret == -EAGAIN || ret == -ESTALE); i++) {
 		if (i)
@@ -36,6 +131,8 @@ static int rebase(const struct hf_logid *id, uint64_t retain, struct hf_err *err
 			ret = hf_log_release(l, err);
 		hf_log_close(l);
 	}
+	if (id->row && (!ret || ret == -EAGAIN || ret == -ESTALE || ret == -EBUSY))
+		note_end();
 	if (ret == -EAGAIN || ret == -ESTALE)
 		hf_fail(err, HF_REFUSED, -EBUSY, "%s is being taken over by another node; try again", id->name);
 	return ret;
@@ -65,7 +162,7 @@ static int one_log(const struct hf_logid *id, const struct hf_node_info *n, uint
 	ret = hfd.store->ops->stat(hfd.store, id, &st, err);
 	if (ret)
 		return ret;
-	if (!dry && id->row && !st.released)
+	if (!dry && id->row && !st.released && !left_behind(id, &st))
 		return wait_for(id, n->slot, st.node, err);
 	if (!dry)
 		ret = rebase(id, retain, err);

@@ -86,6 +86,17 @@ static struct json_object *nodes_json(struct disk *d)
 	return a;
 }
 
+/* those that a node may join into */
+static struct json_object *free_json(struct disk *d)
+{
+	struct json_object *a = json_object_new_array();
+
+	for (uint32_t i = 0; i < d->sb.nodes; i++)
+		if (node_state(d, i) == HF_NODE_FREE)
+			json_object_array_add(a, json_object_new_int64(i));
+	return a;
+}
+
 static struct json_object *dirs_json(struct disk *d)
 {
 	struct json_object *a = json_object_new_array();
@@ -286,6 +297,7 @@ int look_open(struct look *k, const char *conf, const char *dev, bool need_key, 
 	json_object_object_add(o, "superblocks", dirs ? dirs_copies(k) :
 			       json_object_get(json_object_object_get(k->out, "superblocks")));
 	json_object_object_add(o, "nodes", nodes_json(k->d));
+	json_object_object_add(o, "slots_free", free_json(k->d));
 	json_object_put(k->out);
 	k->out = o;
 	return 0;
