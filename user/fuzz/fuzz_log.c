@@ -71,13 +71,15 @@ static void read_all(void)
 	s->ops->close(s);
 }
 
+#define SEG (2 * HFD_BLOCK)	/* the first part of the area has eight */
+
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
 	struct bytes in = { p, p + n };
 	uint64_t area = image.sb.part[0].off, end = area + image.sb.part[0].size, row = image.sb.row_off + image.sb.row_stride;
 	struct claim_rec c = { .seq = 1, .ballot = 64 };
 	struct rec_bind rb = { .slot = 0, .uuid = "alpha", .incarnation = "now", .epoch = 64 };
-	struct pos pos = { .place = area, .seg = area, .seglen = 4 * HFD_BLOCK };
+	struct pos pos = { .place = area, .seg = area, .seglen = SEG };
 	uint8_t sector[2 * HFD_SECTOR] = { 0 };
 	struct walk_opts o = { .verify_tails = true, .fn = on_rec, .seg = on_seg };
 	struct walk_end we;
@@ -106,7 +108,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 			seal_payload_out(&before, &b);
 		}
 		if (r.kind == HF_REC_NEXT)
-			next_payload_out(area + (i + 1) * 4 * HFD_BLOCK, 4 * HFD_BLOCK, &b);
+			next_payload_out(area + (i + 1) * SEG, SEG, &b);
 		v = take_copy(&in, len, &have);
 		for (size_t k = 0; k < have && b.len; k++)
 			b.p[k % b.len] ^= v[k];

@@ -120,7 +120,7 @@ static void generation(struct hf_log *l, unsigned g)
 		big[i] = g % 3 ? r : 'a' + i / 1000 % 26;
 	}
 	snprintf(key, sizeof(key), "00000001/f%u", g % 5);
-	put(l, key, big, g % 4 == 1 ? sizeof(big) : 700 * g + 3);
+	put(l, key, big, g % 4 == 1 || g > IMAGE_GENS / 2 ? sizeof(big) : 700 * g + 3);
 	snprintf(key, sizeof(key), "00000001/d%u", g);
 	put(l, key, NULL, 0);
 	if (g > 2) {
@@ -131,6 +131,20 @@ static void generation(struct hf_log *l, unsigned g)
 	must(gen == g);
 	good(hf_log_confirm(l, &err));
 	good(hf_log_note(l, &err));
+}
+
+#define AREA_FIRST (1u << 20)
+#define AREA_GROWN (3u << 20)
+
+/* records or contents of both nodes lie in the part that came later */
+static bool grown(void)
+{
+	const struct part *p = &image.sb.part[1];
+	bool any[2] = { false, false };
+
+	for (uint64_t i = 0; image.sb.nparts == 2 && i < p->size * 2; i++)
+		any[i / p->size] |= image.data[p->off + i] != 0;
+	return any[0] && any[1];
 }
 
 void image_make(void)
@@ -144,12 +158,18 @@ void image_make(void)
 	snprintf(text, sizeof(text), "[node]\nkey_file = %s\nstate_dir = /\nruntime_dir = /\n", key_file);
 	memory("conf", text, image.conf);
 	image.fd = memory("disk", "", image.path);
-	image.size = (64u << 10) * 3 + 2 * (4u << 20);
+	image.size = (64u << 10) * 3 + 2 * AREA_FIRST;
 	must(!ftruncate(image.fd, image.size));
 	good(hf_disk_format(image.conf, image.path, &f, &err));
 	for (unsigned i = 0; i < 2; i++)
 		good(hf_disk_take_slot(image.path, image.keys, NULL, i ? "beta" : "alpha", &id[i], &err));
 	for (unsigned term = 0; term < 4; term++) {
+		/* the areas get a second part, in which the later terms go on */
+		if (term == 2) {
+			image.size += 2 * AREA_GROWN;
+			must(!ftruncate(image.fd, image.size));
+			good(hf_disk_grow(image.conf, image.path, 0, 0, NULL, &err));
+		}
 		const struct hf_store_params p = { .keys = image.keys, .id = &id[term % 2] };
 		struct hf_store *s;
 		struct hf_log *l;
@@ -171,6 +191,7 @@ void image_make(void)
 	must(image.data);
 	good(hf_pread_full(image.fd, image.data, image.size, 0));
 	good(super_in(&image.sb, image.keys, image.data, &err));
+	must(grown());
 	memcpy(image.bind.cluster, image.sb.cluster_uuid, 16);
 	memcpy(image.bind.disk, image.sb.disk_uuid, 16);
 	image.bind.keys = image.keys;

@@ -256,6 +256,12 @@ static void seed_disk(void)
 		{ "node", 9, { 5, 1, 0, 1, 60, 2, 1, 1, 1 } },
 		{ "record", 9, { 6, 2, 0, 0, 56, 4, 1, 0, 0 } },
 		{ "super", 9, { 7, 0, 0, 0, 176, 0, 1, 4, 0 } },
+		/* the second part (at 280 of the superblock): whose, where, how large; that there is none */
+		{ "part-slot", 9, { 7, 0, 0, 0, 24, 1, 2, 1, 0 } },
+		{ "part-place", 10, { 7, 0, 0, 0, 32, 1, 3, 0, 0, 1 } },
+		{ "part-size", 10, { 7, 0, 0, 0, 40, 1, 3, 0, 0, 1 } },
+		{ "part-none", 8, { 7, 0, 0, 0, 240, 0, 1, 1 } },
+		{ "part-more", 8, { 7, 0, 0, 0, 240, 0, 1, 3 } },
 	};
 
 	for (size_t i = 0; i < HF_ARRAY(s); i++)
