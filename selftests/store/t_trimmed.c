@@ -6,6 +6,7 @@
  */
 #include "store_test.h"
 #include "disk_int.h"
+#include "log_int.h"
 #include <pthread.h>
 
 static struct node a, b;
@@ -109,6 +110,64 @@ static void raced(void)
 	cleanup();
 }
 
+static struct { uint64_t gen; bool gone; } listed[64];
+static unsigned nlisted;
+
+static int list(void *ctx, const struct hf_gen_info *g)
+{
+	listed[nlisted].gone = false;
+	listed[nlisted++].gen = g->gen;
+	return 0;
+}
+
+static void gone(void *ctx, uint64_t gen)
+{
+	for (unsigned i = 0; i < nlisted; i++)
+		listed[i].gone |= listed[i].gen == gen;
+}
+
+static int read_one(void *ctx, const struct hf_item *it)
+{
+	struct sunk s = { 0 };
+	int ret = hf_log_content(ctx, it->key, it->keylen, sink, &s, &err);
+
+	free(s.p);
+	return ret;
+}
+
+/* what is listed and not said to be gone can be read, all of it; what is said to be gone cannot */
+static void history(unsigned overwritten)
+{
+	struct hf_store_params p = { .keys = keys };
+	unsigned good = 0, bad = 0, wrong = 0;
+	struct hf_store *st;
+
+	nlisted = 0;
+	must(hf_store_open(dev, &p, &st, &err));	/* which has read nothing ahead */
+	must(hf_log_history(st, &id, list, NULL, &err));
+	must(hf_log_gone(st, &id, gone, NULL, &err));
+	for (unsigned i = 0; i < nlisted; i++) {
+		struct hf_log *l;
+		int ret;
+
+		err = (struct hf_err){ 0 };
+		ret = hf_log_read(st, &id, listed[i].gen, &l, &err);
+		if (!ret) {
+			ret = hf_log_each(l, "", 0, read_one, l);
+			hf_log_close(l);
+		}
+		if (!ret)
+			good++;
+		else if (ret == -EBADMSG && err.exit == HF_DAMAGED && strstr(err.msg, "used again"))
+			bad++;
+		else
+			printf("# generation %llu: %d %s\n", (unsigned long long)listed[i].gen, ret, err.msg);
+		wrong += !!ret != listed[i].gone || (ret && ret != -EBADMSG);
+	}
+	st->ops->close(st);
+	ok(!wrong && good && bad == overwritten, "history says which generations are gone (%u, and %u that can be read)", bad, good);
+}
+
 /* What an epoch that was released keeps of its past goes when its node needs the room. That is no damage. */
 static void released(void)
 {
@@ -156,9 +215,51 @@ static void released(void)
 	node_close(&a);
 }
 
+/* Contents of the past are used again while their records are still there. */
+static void contents(void)
+{
+	static char v[60000];
+	static const uint8_t other[HFD_SECTOR] = { 1 };
+	struct hf_log *l;
+	struct ent *e;
+	uint64_t gen;
+
+	setup(2, 4u << 20, 500);
+	node_make(&a, "alpha");
+	fd = open(dev, O_RDWR | O_CLOEXEC);
+	must(hf_log_claim(a.st, &id, 0, &owned, &err));
+	commit("k1");
+	for (unsigned i = 0; i < 4; i++) {
+		for (size_t k = 0; k < sizeof(v); k++)
+			v[k] = random();
+		must(put(owned, "k2", v, sizeof(v)));
+		must(hf_log_commit(owned, 0, NULL, &gen, &err));
+		if (i % 2)
+			commit("k4");
+	}
+	must(hf_log_base(owned, 1000, &err));
+	must(hf_log_release(owned, &err));
+	hf_log_close(owned);
+	history(0);
+	must(hf_log_read(a.st, &id, 3, &l, &err));	/* the next one has its k2, too */
+	e = table_get(&l->items, "k2", 2);
+	must(e && e->nref ? 0 : -ENOENT);
+	must(hf_pwrite_full(fd, other, sizeof(other), e->ref[0].place / HFD_SECTOR * HFD_SECTOR));
+	hf_log_close(l);
+	history(2);
+	must(hf_log_read(a.st, &id, 0, &l, &err));
+	ok(holds(l, "k2", v, sizeof(v)), "and the newest state is whole");
+	hf_log_close(l);
+	close(fd);
+	node_close(&a);
+	hf_keys_free(keys);
+	cleanup();
+}
+
 int main(void)
 {
 	raced();
 	released();
+	contents();
 	return tap_done();
 }

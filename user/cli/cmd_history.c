@@ -99,7 +99,7 @@ int cmd_history(struct cli *c)
 		table_cell(t, PLAIN, "%lld", (long long)jint(o, "puts"));
 		table_cell(t, PLAIN, "%lld", (long long)jint(o, "dels"));
 		table_cell(t, PLAIN, "%s", text_bytes(jint(o, "bytes"), b));
-		table_cell(t, PLAIN, "%s%s%s%s", jstr(o, "note"), jbool(o, "base") ? " [base]" : "",
+		table_cell(t, PLAIN, "%s%s%s%s%s", jstr(o, "note"), jbool(o, "gone") ? " [gone]" : "", jbool(o, "base") ? " [base]" : "",
 			   jhas(o, "consistent") && !jbool(o, "consistent") ? " [fuzzy]" : "", pins);
 	}
 	table_print(t);

@@ -104,6 +104,17 @@ static char *shortened(const struct hf_resource *def, const struct gens *g)
 		       (unsigned long long)g->first);
 }
 
+static void mark_gone(void *ctx, uint64_t gen)
+{
+	struct json_object *arr = ctx, *o, *v;
+
+	for (size_t i = 0; i < json_object_array_length(arr); i++) {
+		o = json_object_array_get_idx(arr, i);
+		if (json_object_object_get_ex(o, "generation", &v) && json_object_get_uint64(v) == gen)
+			jbool(o, "gone", true);
+	}
+}
+
 static int history(struct req *q, struct hf_err *err)
 {
 	struct gens g = { .arr = json_object_new_array(), .pins = json_object_new_array() };
@@ -119,6 +130,8 @@ static int history(struct req *q, struct hf_err *err)
 	g.nnodes = g.nodes ? beat_nodes(g.nodes, HF_MAX_NODES) : 0;
 	ret = def ? hf_log_history(hfd.store, &def->id, add_gen, &g, err) :
 	      hf_fail(err, HF_NOTFOUND, -ENOENT, "there is no resource %s", r->name);
+	if (!ret)
+		ret = hf_log_gone(hfd.store, &def->id, mark_gone, g.arr, err);
 	if (!ret)
 		ret = pins(def, &g, err);
 	if (ret == -ENOENT && def)

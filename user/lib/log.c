@@ -313,7 +313,7 @@ int log_fetch(struct hf_log *l, const struct hf_ref *r, struct hf_err *err)
 	}
 	if (ret == -EBADMSG)
 		hf_fail(err, HF_DAMAGED, ret, l->claim ? "%s: contents at offset %llu are damaged or not authentic" :
-			"%s: contents at offset %llu are damaged or not authentic, or that generation has gone meanwhile; try again",
+			"%s: contents at offset %llu are damaged or not authentic, or the space of that generation was used again; holdfast history tells which those are",
 			l->id.name, (unsigned long long)r->place);
 	return ret;
 }

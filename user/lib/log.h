@@ -111,6 +111,11 @@ int hf_log_release(struct hf_log *l, struct hf_err *err);
 int hf_log_history(struct hf_store *s, const struct hf_logid *id,
 		   int (*fn)(void *ctx, const struct hf_gen_info *g), void *ctx, struct hf_err *err);
 
+/** hf_log_gone() - those of them of which contents are gone, because their space was used again: to read them
+ *  fails. Reads what the newest state does not have. */
+int hf_log_gone(struct hf_store *s, const struct hf_logid *id, void (*fn)(void *ctx, uint64_t gen), void *ctx,
+		struct hf_err *err);
+
 /* A pinned generation: stays whatever is trimmed and whoever owns the log, until it is unpinned. */
 struct hf_pin_info {
 	char name[HF_NAME_MAX + 1];
