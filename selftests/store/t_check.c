@@ -266,7 +266,7 @@ static void reads_only(void)
 
 	if (!pid) {
 		close_range(3, ~0u, 0);		/* what this test has open itself */
-		hf_seam_init("disk.read:20:stop");
+		hf_seam_init("disk.read:8:stop");
 		_exit(-hf_disk_check(conf, dev, &(char *){ NULL }, &err));
 	}
 	must(waitpid(pid, &status, WUNTRACED) != pid);
@@ -319,7 +319,7 @@ static void live(void)
 	must(hf_log_claim(a.st, &trimmed, 0, &l, &err));
 	for (unsigned i = 0; i < 4; i++)
 		generation(l, i);
-	for (unsigned at = 20; at < 400; at += at < 60 ? 1 : 7) {
+	for (unsigned at = 1; at < 400; at += at < 60 ? 1 : 7) {
 		char seam[40];
 		pid_t pid;
 
@@ -349,7 +349,7 @@ static void live(void)
 		busy += WIFEXITED(status) && WEXITSTATUS(status) == 2;
 		n++;
 	}
-	ok(n > 20 && !WIFSTOPPED(status), "a check was stopped before each of its reads (%u)", n);
+	ok(n > 10 && !WIFSTOPPED(status), "a check was stopped before each of its reads (%u)", n);
 	is(sound, n, "a log that is trimmed while it is checked is not damaged");
 	is(busy, 0, "and the check keeps up");
 	must(hf_log_release(l, &err));	/* nobody holds it any more, so it gives way, too */

@@ -8,6 +8,7 @@
 #include "store_test.h"
 #include "disk_int.h"
 #include "log_int.h"
+#include <malloc.h>
 
 #define KEYS 8
 /* the sanitizers take many times as long, and are after something else */
@@ -225,13 +226,19 @@ static void sweep(uint64_t from, uint64_t to, unsigned step, const char *what)
 
 int main(void)
 {
+	/* no more rows, and room in them, than are used: all of them are read for each byte */
+	struct hf_format f = { .cluster = "test", .nodes = 2, .nodes_max = 2, .lease_ms = 500, .resources = 2, .force = 1 };
 	struct hf_log *l;
 	uint64_t area, before;
 
+	/* the same buffers come and go for each byte */
+	mallopt(M_MMAP_THRESHOLD, 64 << 20);
+	mallopt(M_TRIM_THRESHOLD, 256 << 20);
 	/* in memory, where that can be: each byte is a write and many reads */
 	if (!access("/dev/shm", W_OK))
 		setenv("TMPDIR", "/dev/shm", 1);
 	setup(2, 4u << 20, 500);
+	must(hf_disk_format(conf, dev, &f, &err));
 	node_make(&a, "alpha");
 	node_make(&b, "beta");
 	fd = open(dev, O_RDWR | O_CLOEXEC);

@@ -65,7 +65,8 @@ bool check_deleted(struct check *k, uint32_t row, const uint8_t log[16], bool an
 
 /*
  * The two sectors of a slot, of row @row of claims or of the nodes (UINT32_MAX). One that is
- * torn beside one that is whole is what a crash leaves; what is written just now is not.
+ * torn beside one that is whole is what a crash leaves; what is written just now is not. @p: as they
+ * were read with the whole row.
  */
 static int slot_look(struct check *k, uint32_t row, uint32_t slot, uint8_t *p)
 {
@@ -80,7 +81,7 @@ static int slot_look(struct check *k, uint32_t row, uint32_t slot, uint8_t *p)
 	for (unsigned tries = 0; ; tries++) {
 		struct claim_rec c;
 		struct node_rec n;
-		int ret = disk_read(k->d, p, 2 * HFD_SECTOR, off);
+		int ret = tries ? disk_read(k->d, p, 2 * HFD_SECTOR, off) : 0;
 
 		if (ret)
 			return ret;
@@ -117,12 +118,17 @@ static int slot_look(struct check *k, uint32_t row, uint32_t slot, uint8_t *p)
 	return 0;
 }
 
+/* @p: room for a row. 1: nobody ever wrote there */
 static int slots_look(struct check *k, uint32_t row, uint8_t *p)
 {
-	int ret = 0;
+	const struct super *sb = &k->d->sb;
+	size_t n = 2ull * HFD_SECTOR * sb->slots;
+	int ret = disk_read(k->d, p, n, row == UINT32_MAX ? sb->node_off : sb->row_off + row * sb->row_stride);
 
-	for (uint32_t i = 0; i < k->d->sb.slots && !ret; i++)
-		ret = slot_look(k, row, i, p);
+	if (!ret && !p[0] && !memcmp(p, p + 1, n - 1))
+		return 1;
+	for (uint32_t i = 0; i < sb->slots && !ret; i++)
+		ret = slot_look(k, row, i, p + 2ull * HFD_SECTOR * i);
 	return ret;
 }
 
@@ -254,10 +260,10 @@ static void name_all(struct check *k, struct json_object *list)
 static int check_all(struct check *k)
 {
 	struct row *r = malloc(sizeof(*r));
-	uint8_t *p = dio_alloc(2 * HFD_SECTOR);
+	uint8_t *p = dio_alloc(2ull * HFD_SECTOR * k->d->sb.slots);
 	int ret = r && p ? slots_look(k, UINT32_MAX, p) : -ENOMEM;
 
-	for (uint32_t row = 0; row < k->d->sb.rows && !ret; row++) {
+	for (uint32_t row = 0; row < k->d->sb.rows && ret >= 0; row++) {
 		k->rows = row;
 		ret = slots_look(k, row, p);
 		if (!ret)
@@ -266,6 +272,7 @@ static int check_all(struct check *k)
 			ret = look_each_log(r, row, one_log, k);
 		check_tick(k);
 	}
+	ret = ret < 0 ? ret : 0;
 	k->rows = k->d->sb.rows;
 	check_tick(k);
 	free(p);
