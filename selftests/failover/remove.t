@@ -3,7 +3,7 @@
 # The node that removes another one is killed at each step of that on the disk: each claim, seal, base and release that empties
 # the area, and the row. Run again it finishes (or has finished); meanwhile another node may take over one of
 # the resources. Nothing confirmed is lost, and the machine that was removed does not come back.
-LEASE=500ms
+export LEASE=500ms
 . "$(dirname "$0")/lib.sh"
 export SIZE=12MiB
 cluster a b c
