@@ -430,6 +430,7 @@ int main(void)
 	rows();
 	must(hf_pread_full(fd, now, img_len, 0));
 	ok(!memcmp(img, now, img_len), "nothing was ever written");
+	free(now);
 	reads_only();
 	live();
 	gave_way();
