@@ -101,6 +101,18 @@ int main(void)
 	must(look(s, &one, 5, 1, 1));
 	must(look(s, &one, 5, 1, 1));
 	must(hf_seen_sync(s, false));
+	/* said twice between two beats: the second file may have the inode number of the daemon's */
+	must(hf_seen_new(dir, disk, &t));
+	was = file();
+	for (fd = 0; fd < 10 && (!fd || file() != was); fd++)
+		must(hf_seen_sync(t, true));
+	hf_seen_free(t);
+	must(hf_seen_sync(s, false));
+	st = (struct hf_log_stat){ 0 };
+	is(hf_seen_stat(s, &one, &st, &err), 0, "so it is when it was written more than once");
+	must(look(s, &one, 5, 1, 1));
+	must(look(s, &one, 5, 1, 1));
+	must(hf_seen_sync(s, false));
 	hf_seen_free(s);
 	must(hf_seen_load(dir, other, &s, &err));
 	is(hf_seen_gen(s, &one, 0, &err), 0, "nothing is remembered of another disk");

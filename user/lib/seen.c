@@ -24,8 +24,11 @@ struct log_seen {
 
 struct node_seen { uint8_t uuid[16]; uint64_t is, next; };
 
+/* Which file it is. An inode's number alone is used again at once: by the second of two writers. */
+struct stamp { ino_t ino; struct timespec time; };
+
 struct hf_seen {
-	pthread_mutex_t mu;	/* a leaf: all but path, disk and ino */
+	pthread_mutex_t mu;	/* a leaf: all but path, disk and file */
 	char *path;
 	uint8_t disk[16];
 	struct log_seen *log;
@@ -34,7 +37,7 @@ struct hf_seen {
 	size_t nnode;
 	size_t at;		/* where the next one is looked for first */
 	bool grew;
-	ino_t ino;		/* of the file as it was read or written; of who calls hf_seen_sync() */
+	struct stamp file;	/* as it was read or written; of who calls hf_seen_sync() */
 };
 
 static uint64_t u64_of(struct json_object *o, const char *key)
@@ -136,16 +139,21 @@ out:
 	return ret;
 }
 
-static ino_t ino_of(const char *path)
+static struct stamp stamp_of(const char *path)
 {
 	struct stat st;
 
-	return stat(path, &st) ? 0 : st.st_ino;
+	return stat(path, &st) ? (struct stamp){ 0 } : (struct stamp){ st.st_ino, st.st_mtim };
+}
+
+static bool stamp_same(const struct stamp *a, const struct stamp *b)
+{
+	return a->ino == b->ino && a->time.tv_sec == b->time.tv_sec && a->time.tv_nsec == b->time.tv_nsec;
 }
 
 static int read_it(struct hf_seen *s)
 {
-	ino_t ino = ino_of(s->path);
+	struct stamp now = stamp_of(s->path);
 	char *text = NULL;
 	int ret = hf_read_file(s->path, SEEN_MAX, &text, NULL);
 
@@ -155,7 +163,7 @@ static int read_it(struct hf_seen *s)
 		s->grew = false;
 		pthread_mutex_unlock(&s->mu);
 	}
-	s->ino = ret ? 0 : ino;
+	s->file = ret ? (struct stamp){ 0 } : now;
 	free(text);
 	return ret;
 }
@@ -363,14 +371,14 @@ static char *text_of(const struct hf_seen *s)
 /* The file is used without the lock: who looks must not wait for it. */
 int hf_seen_sync(struct hf_seen *s, bool always)
 {
-	ino_t now = ino_of(s->path);
+	struct stamp now = stamp_of(s->path);
 	char *text = NULL;
 	int ret;
 
-	if (s->ino && now && now != s->ino)
+	if (s->file.ino && now.ino && !stamp_same(&now, &s->file))
 		return read_it(s);
 	pthread_mutex_lock(&s->mu);
-	if (!s->grew && !always && s->ino) {
+	if (!s->grew && !always && s->file.ino) {
 		pthread_mutex_unlock(&s->mu);
 		return 0;
 	}
@@ -384,7 +392,7 @@ int hf_seen_sync(struct hf_seen *s, bool always)
 		s->grew = true;
 		pthread_mutex_unlock(&s->mu);
 	} else {
-		s->ino = ino_of(s->path);
+		s->file = stamp_of(s->path);
 	}
 	return ret;
 }
