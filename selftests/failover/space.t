@@ -106,6 +106,16 @@ up a
 is "$(cat "$db/small")" small "every file of it"
 noise 300000 >"$db/toomuch"
 run 7 "what does not fit is refused" b sync r
+run 0 "a stop succeeds all the same" b offline r
+says err 'not released: another node takes it over with --fenced only' "but does not release"
+says err 'is full' "and says why"
+! grep -q 'out of reach' "$tmp/err"
+ok $? "which is not that the disk is away"
+run 5 "so the other node is refused" a online r
+says err 'there says why it is not released' "and told where to look"
+run 0 "that status is there" b status r
+says out 'unreleased: stopped, but its last changes are not committed yet' "and says it"
+run 0 "the node that has them takes it up again" b online r
 run 0 "s is put offline" b offline s
 run 0 "and deleted" b resource delete s --yes
 until_true 60 hf b sync r

@@ -136,7 +136,10 @@ int cmd_offline(struct cli *c)
 		say("\n");
 	}
 	fflush(stdout);
-	if (jbool(r, "spooled"))
+	if (jbool(r, "spooled") && *jstr(r, "note"))
+		fprintf(stderr, "holdfast offline: the last changes of %s are kept on this node only, and until they can be "
+				"committed it is not released: another node takes it over with --fenced only\n", arg_pos(c, 0));
+	else if (jbool(r, "spooled"))
 		fprintf(stderr, "holdfast offline: the store is out of reach: the last changes of %s are kept on this node "
 				"only, and are committed when it comes back\n", arg_pos(c, 0));
 	else if (*jstr(r, "note") && strncmp(jstr(r, "note"), "stale:", 6))

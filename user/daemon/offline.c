@@ -28,19 +28,20 @@ static int release(struct resource *r, struct hf_err *err)
 	return ret;
 }
 
-/* The store cannot be reached: the trees themselves are the spool, and the
- * journal says that their last state was not committed. */
-static void spool(struct resource *r, struct job *j)
+/* The store cannot be reached, or is full: the trees themselves are the spool, and
+ * the journal says that their last state was not committed. */
+static void spool(struct resource *r, struct job *j, int why)
 {
+	bool away = j->err.exit == HF_UNAVAIL && why != -ENOSPC;
 	/* without a claim: the newest epoch that was seen when it went online */
 	uint64_t epoch = r->without_store ? r->j.epoch : r->epoch, gen = r->confirmed;
 
 	hf_logf(r->quiet ? HF_LOG_DEBUG : HF_LOG_WARN,
-		j->err.exit == HF_UNAVAIL ?
+		away ?
 			"%s: stopped without the store (%s); its last changes are committed when it is back" :
 			"%s: stopped, and not released yet (%s); its last changes are committed when that is possible",
 		r->name, j->err.msg);
-	if (j->err.exit != HF_UNAVAIL)
+	if (!away)
 		snprintf(j->note, sizeof(j->note), "%.250s", j->err.msg);
 	pthread_mutex_lock(&r->lock);
 	r->unreleased = true;
@@ -51,7 +52,7 @@ static void spool(struct resource *r, struct job *j)
 		if (r->cp[i]->tree && syncfs(hf_tree_fd(r->cp[i]->tree)))
 			hf_logf(HF_LOG_WARN, "%s: %s cannot be written to its disk: %s", r->name,
 				r->cp[i]->path, strerror(errno));
-	ended(r, j->err.exit == HF_UNAVAIL ? "without the store" : "not released yet");
+	ended(r, away ? "without the store" : "not released yet");
 	resource_journal(r, JR_UNRELEASED, epoch, gen);
 	j->spooled = true;
 	memset(&j->err, 0, sizeof(j->err));
@@ -125,7 +126,7 @@ int job_offline(struct resource *r, struct job *j)
 			       r->name, e.msg);
 	}
 	if (ret) {
-		spool(r, j);
+		spool(r, j, ret);
 		return 0;
 	}
 	j->gen = r->confirmed;

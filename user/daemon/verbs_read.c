@@ -104,7 +104,7 @@ static void put_warnings(struct json_object *w, struct resource *r)
 	if (r->without_store)
 		warn(w, "without-store: online with what is on this node; nothing is committed");
 	if (r->unreleased)
-		warn(w, "unreleased: stopped while the store was out of reach; its last changes are not committed");
+		warn(w, "unreleased: stopped, but its last changes are not committed yet, and it still belongs to this node; that is tried again every few seconds");
 	if (r->degraded)
 		warn(w, "degraded: commits fail; changes are kept and tried again");
 	if (r->warn_guard[0])

@@ -83,8 +83,8 @@ static int owner_alive(struct disk *d, const struct hf_logid *id, struct row *r,
 			return 0;
 		if (st == HF_NODE_UP)
 			return hf_fail(err, HF_REFUSED, -EBUSY,
-				       "%s is online on %s, which is alive; take it offline there, or say --fenced if %s was fenced",
-				       id->name, name, name);
+				       "%s is online on %s, which is alive; take it offline there (if it was stopped there already, `holdfast status %s` there says why it is not released), or say --fenced if %s was fenced",
+				       id->name, name, id->name, name);
 		if (hf_now_ms() - start > 2ull * d->sb.lease_ms)
 			return hf_fail(err, HF_UNAVAIL, -ETIMEDOUT, "it cannot be told whether %s, the owner of %s, is alive: the heartbeats cannot be read",
 				       name, id->name);

@@ -17,7 +17,7 @@
 static int no_space(struct claim *c, struct hf_err *err)
 {
 	return hf_fail(err, HF_UNAVAIL, -ENOSPC,
-		       "the area of node %s on %s is full; nothing is lost, and what fits is still taken. Delete files, history pins or resources, set a smaller retain, or grow the disk",
+		       "the area of node %s on %s is full; what was confirmed is safe, and changes wait on this node, together, until they fit. Delete files, history pins or resources, set a smaller retain, or grow the disk",
 		       c->d->id.name, c->d->path);
 }
 
