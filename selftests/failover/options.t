@@ -45,8 +45,13 @@ cp -a "$Ar/t" "$tmp/before"
 head -c 12M /dev/urandom >"$Ar/t/big"
 run 7 "P1: a change that does not fit is not confirmed" a sync r
 says err 'full' "and it says why"
+run 0 "a bound for what waits" a resource set r rpo=1ms
+run 0 "what waits for longer" a status r
+says out 'rpo: changes wait for .* longer than rpo allows (1 ms)' "is told"
 rm "$Ar/t/big"
 run 0 "what fits is still taken" a sync r
+! hf a status r | grep -q 'rpo:'; ok $? "and no more when nothing waits"
+hf a resource set r rpo= >/dev/null
 echo after >"$Ar/t/f"
 run 0 "and what comes after it" a sync r
 run 0 "the disk is sound" a disk check

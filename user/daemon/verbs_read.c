@@ -172,6 +172,9 @@ struct json_object *res_json(struct resource *r)
 	if (r->error[0])
 		jstr(o, "error", r->error);
 	put_warnings(w, r);
+	if (oldest && def && def->policy.rpo_ms && now > oldest && (now - oldest) / 1000000 > def->policy.rpo_ms)
+		warn(w, "rpo: changes wait for %llu s to be confirmed, longer than rpo allows (%llu ms)",
+		     (unsigned long long)(now - oldest) / 1000000000, (unsigned long long)def->policy.rpo_ms);
 	json_object_object_add(o, "warnings", w);
 	if (r->j.has_unconfirmed)
 		put_unconfirmed(o, &r->j);
