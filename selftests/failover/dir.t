@@ -30,6 +30,12 @@ rm -rf "$tmp/i" "$tmp/mother" "$tmp/key.away"
 
 cluster a b
 mkdir "$tmp/a/root/srv/d"; echo one >"$tmp/a/root/srv/d/f"
+sed -i "s|^url = .*|url = dir:$tmp/m0:$tmp/m1|" "$tmp/b/conf"
+timeout 20 "$B/holdfastd" -c "$tmp/b/conf" >"$tmp/out" 2>"$tmp/err"; is $? 2 "a configuration with two of the three is refused"
+says err 'names 2 of the 3 directories' "and says why"
+sed -i "s|^url = .*|url = $STORE|" "$tmp/b/conf"
+run 0 "disk info" a disk info
+says out "m2  *counts" "so the third is not left out"
 up a && up b; ok $? "two daemons share three directories"
 hf a resource add r >/dev/null && hf a checkpoint add r /srv/d >/dev/null
 run 0 "online a" a online r
@@ -49,6 +55,8 @@ mv "$tmp/m0" "$tmp/away"
 echo two >"$tmp/b/root/srv/d/f"; rm "$tmp/b/root/srv/d/7"
 run 0 "the first directory is gone: sync" b sync r
 until_true 10 grep -q "$tmp/m0 failed, and counts no more" "$tmp/b/log"; ok $? "it is named"
+run 0 "disk info" b disk info
+says out '^(number 1 of the set)  *out of date' "tells of the one that is not there"
 run 0 "offline" b offline r
 run 0 "online on the other node" a online r
 is "$(cat "$tmp/a/root/srv/d/f")" two "P1: with all that was confirmed since"

@@ -50,7 +50,10 @@ static void print_dirs(struct json_object *o)
 	for (size_t i = 0; i < jlen(o, "directories"); i++) {
 		struct json_object *d = jat(o, "directories", i);
 
-		table_cell(t, PLAIN, "%s", jstr(d, "directory"));
+		if (*jstr(d, "directory"))
+			table_cell(t, PLAIN, "%s", jstr(d, "directory"));
+		else
+			table_cell(t, PLAIN, "(number %zu of the set)", i + 1);
 		table_cell(t, strcmp(jstr(d, "state"), "counts") ? WARN : PLAIN, "%s", jstr(d, "state"));
 	}
 	say("\n");

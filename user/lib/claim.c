@@ -18,7 +18,7 @@
 
 static int io_err(struct disk *d, struct hf_err *err, int ret)
 {
-	return hf_fail(err, HF_UNAVAIL, ret, "the quorum disk %s does not answer: %s", d->path, strerror(-ret));
+	return hf_fail(err, HF_UNAVAIL, ret, "the quorum disk %s does not answer: %s", d->path, disk_strerror(d, ret));
 }
 
 /* One claim of a row at a time in this process. */

@@ -195,9 +195,9 @@ static int learnt(struct disk *d, const struct tally *t)
 			return ret;
 	}
 	for (unsigned i = 0; i < s->count; i++)
-		if ((s->live & ~t->live & 1u << i) && s->m[i])
+		if (s->live & ~t->live & 1u << i)
 			hf_logf(HF_LOG_WARN, "%s failed, and counts no more: what is confirmed from now on is not there. When it is whole again, stop all daemons and run holdfast disk set",
-				s->m[i]->path);
+				s->m[i] ? s->m[i]->path : "a directory that is not there, or that [store] url does not name,");
 	set_adopt(d, t->inst, t->live);
 	return 1;
 }

@@ -357,16 +357,16 @@ static int gather(struct disk *d, char *path[DIR_MAX], struct hf_err *err)
 	struct dirset *s = d->dirs;
 	struct member_rec rec[DIR_MAX], *top = NULL;
 	bool have[DIR_MAX] = { false };
-	struct hf_err e;
+	struct hf_err e[DIR_MAX];
 	int ret = 0;
 
 	for (unsigned i = 0; i < DIR_MAX && path[i]; i++) {
-		int r = member_load(path[i], d->keys, &rec[i], &e);
+		int r = member_load(path[i], d->keys, &rec[i], &e[i]);
 
 		have[i] = !r;
 		if (r && !ret) {
 			ret = r;
-			hf_fail(err, e.exit, r, "%s", e.msg);
+			hf_fail(err, e[i].exit, r, "%s", e[i].msg);
 		}
 		if (!r && (!top || rec[i].set_epoch > top->set_epoch))
 			top = &rec[i];
@@ -377,8 +377,10 @@ static int gather(struct disk *d, char *path[DIR_MAX], struct hf_err *err)
 	s->live = (1u << s->count) - 1;
 	s->inst = s->inst0 = dir_inst0(top->set_epoch);
 	for (unsigned i = 0; i < DIR_MAX && path[i]; i++) {
-		if (!have[i])
+		if (!have[i]) {
+			hf_logf(HF_LOG_WARN, "%s", e[i].msg);
 			continue;
+		}
 		if (memcmp(rec[i].set_uuid, top->set_uuid, 16))
 			return hf_fail(err, HF_REFUSED, -EBUSY, "%s holds another store than the other directories of %s",
 				       path[i], d->path);
@@ -401,11 +403,11 @@ int dir_open(struct disk *d, const char *arg, bool write, struct hf_err *err)
 	struct dirset *s = hf_alloc(sizeof(*s));
 	char *path[DIR_MAX];
 	uint32_t here = 0;
-	int ret = s ? dir_split(arg, path, err) : -ENOMEM;
+	int n = s ? dir_split(arg, path, err) : -ENOMEM, ret;
 
-	if (ret < 0) {
+	if (n < 0) {
 		free(s);
-		return ret;
+		return n;
 	}
 	pthread_mutex_init(&s->mu, NULL);
 	pthread_mutex_init(&s->vote_mu, NULL);
@@ -416,6 +418,10 @@ int dir_open(struct disk *d, const char *arg, bool write, struct hf_err *err)
 	ret = gather(d, path, err);
 	for (unsigned i = 0; i < s->count && !ret; i++)
 		here |= s->m[i] ? 1u << i : 0;
+	/* a writer leaves out what it does not reach, for all nodes */
+	if (!ret && write && (unsigned)n < s->count)
+		ret = hf_fail(err, HF_USAGE, -EINVAL, "%s names %d of the %u directories of the store; name all of them, on every node, or say with holdfast disk set of which it consists",
+			      d->path, n, s->count);
 	if (!ret && write && !dir_quorum(s, here))
 		ret = hf_fail(err, HF_UNAVAIL, -ENODEV, "%d of the %u directories of %s can be reached, which is no majority: who holds what cannot be told; see holdfast disk set",
 			      __builtin_popcount(here), s->count, d->path);

@@ -122,6 +122,12 @@ struct disk {
 };
 #define disk_of(s) hf_container(s, struct disk, store)
 
+/* -ENODEV is this program's own word for a directory that is not there */
+static inline const char *disk_strerror(const struct disk *d, int ret)
+{
+	return d->dirs && ret == -ENODEV ? "a directory that counts is not there, or is not named" : strerror(-ret);
+}
+
 /* One row of claims as one reading of it found it. */
 struct row {
 	uint32_t nodes;

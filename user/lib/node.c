@@ -200,7 +200,7 @@ static int not_held(struct disk *d, struct hf_err *err, const struct node_rec *r
 
 static int io_err(struct disk *d, struct hf_err *err, int ret)
 {
-	return hf_fail(err, HF_UNAVAIL, ret, "the quorum disk %s does not answer: %s", d->path, strerror(-ret));
+	return hf_fail(err, HF_UNAVAIL, ret, "the quorum disk %s does not answer: %s", d->path, disk_strerror(d, ret));
 }
 
 /* The slot is another's, or free for another. */
