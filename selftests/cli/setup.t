@@ -29,6 +29,8 @@ for verb in status "node list" "resource list" "resource add pg" "resource delet
 	run 10 "$verb: no daemon" -c alpha.conf $verb
 	says err "no daemon answers at $tmp/alpha/run/holdfastd.sock.*start it with" "$verb: says where, and what to do"
 done
+run 2 "a configuration that is not there" -c alpah.conf status
+says err "there is no configuration alpah.conf" "is not taken for the default one, whose daemon may be another"
 
 # --- cluster-state
 mkdir bin empty
@@ -115,6 +117,8 @@ chmod 644 key
 run 9 "a key that others may read" -c alpha.conf disk check
 chmod 600 key
 
+run 3 "a disk in a directory that is not there" -c alpha.conf disk format none/disk --name one --size 64MiB
+says err "make the directory first" "says what to do"
 run 0 "disk info" -c alpha.conf disk info
 says out "authenticated *true" "is authenticated"
 mv key key.away

@@ -38,6 +38,12 @@ int hf_connect(const char *conf, struct hf_conn **out, struct hf_err *err)
 	ret = hf_conf_load(conf, &cf, err);
 	if (ret)
 		return ret;
+	/* with the defaults it would be another daemon that answers than the one that is meant */
+	if (!cf->exists && strcmp(cf->path, HF_CONF_DEFAULT)) {
+		ret = hf_fail(err, HF_USAGE, -EINVAL, "there is no configuration %s, which -c or HOLDFAST_CONF names", cf->path);
+		hf_conf_free(cf);
+		return ret;
+	}
 	c = hf_alloc(sizeof(*c));
 	if (c) {
 		c->fd = -1;

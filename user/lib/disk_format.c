@@ -206,7 +206,8 @@ int hf_disk_format(const char *conf, const char *dev, const struct hf_format *f,
 	}
 	if (fd < 0) {
 		ret = hf_fail(err, errno == ENOENT ? HF_NOTFOUND : HF_UNAVAIL, -errno, "%s cannot be opened: %s%s", dev,
-			      strerror(errno), errno == ENOENT ? "; give --size to make a file" : "");
+			      strerror(errno), errno != ENOENT ? "" :
+			      f->size ? "; make the directory first" : "; give --size to make a file");
 		goto out;
 	}
 	if (fstat(fd, &st)) {
