@@ -147,7 +147,7 @@ static int find_family(struct hf_nl *n, struct hf_err *err)
 	ret = hf_nl_call(n, false, note_family, &n->family);
 	if (ret == -ENOENT)
 		return hf_fail(err, HF_OK, -ENODEV,
-			       "the holdfast module is not loaded; run `holdfast module load`, or set source = auto or source = fanotify");
+			       "the holdfast module is not loaded; run `holdfast module load`, or set [track] source = fanotify to do without it");
 	if (ret)
 		return hf_fail(err, HF_OK, ret, "cannot ask the kernel for the holdfast module: %s",
 			       strerror(-ret));
