@@ -272,7 +272,7 @@ int cmd_disk_check(struct cli *c)
 		    text_bytes(jint(o, "content_bytes"), b));
 		say(jlen(o, "findings") ?
 		    "what is damaged is never restored; keep an image of the disk before anything is done about it; "
-		    "holdfast history lists what can still be restored\n" :
+		    "DAMAGE in holdfast(8) says what can be\n" :
 		    "all that is in use was read and is authentic\n");
 	}
 	json_object_put(o);

@@ -386,7 +386,7 @@ bad:
 	see_gap(w, &w->end->gap, e, &pos, read_from);
 	if (ret == -EBADMSG)
 		return hf_fail(err, HF_DAMAGED, ret,
-			       "%s: record %llu of epoch %llu (node slot %u, offset %llu) is damaged or not authentic",
+			       "%s: record %llu of epoch %llu (node slot %u, offset %llu) is damaged or not authentic; `holdfast disk check` tells what is damaged",
 			       d->path, (unsigned long long)pos.seq, (unsigned long long)e->epoch, e->slot,
 			       (unsigned long long)pos.place);
 	return hf_fail(err, HF_UNAVAIL, ret, "%s cannot be read: %s", d->path, strerror(-ret));
@@ -443,7 +443,7 @@ static int chain_down(struct walk *w, struct chain *c, bool all, bool more, stru
 			see_gap(w, &w->end->gap, e, &e->first, e->first.place);
 		if (ret == -EBADMSG)
 			return hf_fail(err, HF_DAMAGED, ret,
-				       "%s: the seal of epoch %llu (node slot %u, offset %llu) is damaged or not authentic",
+				       "%s: the seal of epoch %llu (node slot %u, offset %llu) is damaged or not authentic; `holdfast disk check` tells what is damaged",
 				       d->path, (unsigned long long)e->epoch, e->slot, (unsigned long long)e->first.place);
 		if (ret)
 			return hf_fail(err, HF_UNAVAIL, ret, "%s cannot be read: %s", d->path, strerror(-ret));
