@@ -405,6 +405,12 @@ int pack_flush(struct claim *c, struct hf_err *err)
 	return 0;
 }
 
+/* what was put and is not written yet may begin in a pack before the open one, which goes on from it */
+static bool unwritten(const struct claim *c, const struct seg *s)
+{
+	return c->plen && c->poff < s->place + s->len && c->poff + c->plen > s->place;
+}
+
 /* Nothing that was put waits for its record any more: full packs are held by what is in use of
  * them, and one that no record may refer to unless it was announced, by its chunks' claim. */
 void pack_settle(struct claim *c)
@@ -414,7 +420,7 @@ void pack_settle(struct claim *c)
 	for (size_t i = 0; i < c->npack; i++) {
 		const struct seg *s = &c->pack[i];
 
-		if (i + 1 < c->npack && (s->announced || !area_chunks(c->d, s->place, s->len)))
+		if (i + 1 < c->npack && !unwritten(c, s) && (s->announced || !area_chunks(c->d, s->place, s->len)))
 			area_pin(c->d, s->place, s->len, -1);
 		else
 			c->pack[n++] = *s;

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Bytes that were put ahead of a record which never came: nothing else is lost by them. */
+#include "store_test.h"
+#include "disk_int.h"
+
+static struct node a;
+static char *noise;
+#define NOISE (1u << 20)
+#define PIECE (192u << 10)	/* three chunks */
+
+static void fill(char *p, size_t n, uint64_t seed)
+{
+	for (size_t i = 0; i < n; i++) {
+		seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+		p[i] = seed >> 56;
+	}
+}
+
+static struct hf_log *claim(const struct hf_logid *id)
+{
+	struct hf_log *l;
+
+	must(hf_log_claim(a.st, id, HF_CLAIM_FENCED, &l, &err));
+	return l;
+}
+
+static int commit(struct hf_log *l)
+{
+	uint64_t gen;
+	int ret = hf_log_commit(l, 0, NULL, &gen, &err);
+
+	if (ret)
+		hf_log_abort(l);
+	return ret ? ret : hf_log_confirm(l, &err);
+}
+
+#define KEYS 8
+static int version[KEYS];
+
+/* round the whole area, over whatever counts as free, until it is full of what is live */
+static void churn(struct hf_log *l, int rounds)
+{
+	char key[24];
+
+	for (int i = 0; i < rounds; i++) {
+		snprintf(key, sizeof(key), "k%d", i % KEYS);
+		fill(noise, PIECE, 1000 * ++version[i % KEYS] + i % KEYS);
+		must(put(l, key, noise, PIECE));
+		must(commit(l));
+		if (i % 2)
+			must(hf_log_base(l, 0, &err));
+	}
+}
+
+static int bad_of(const struct hf_logid *id)
+{
+	struct hf_log *l;
+	char key[24];
+	int bad = 0;
+
+	must(hf_log_read(a.st, id, 0, &l, &err));
+	for (int i = 0; i < KEYS; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		fill(noise, PIECE, 1000 * version[i] + i);
+		bad += !holds(l, key, noise, PIECE);
+	}
+	hf_log_close(l);
+	return bad;
+}
+
+/* What was put and given up is written late, if at all: never over what has its place since. */
+static void aborted(struct hf_log *l, struct hf_log *m, const struct hf_logid *two, unsigned size)
+{
+	fill(noise, size, size);
+	must(put(l, "x", noise, size));
+	hf_log_abort(l);
+	churn(m, 6 + size % 13);
+	ok(!bad_of(two), "another log takes the place of %u bytes that were given up", size);
+	must(put(l, "small", "v", 1));
+	must(commit(l));
+	ok(!bad_of(two), "P1: it has all that was confirmed still");
+	must(hf_log_base(l, 0, &err));
+}
+
+int main(void)
+{
+	struct hf_logid one = LOGID(1, 1), two = LOGID(2, 2);
+	struct hf_log *l, *m;
+
+	noise = malloc(NOISE);
+	setup(2, 13u << 20, 1000);
+	node_make(&a, "alpha");
+	l = claim(&one);
+	m = claim(&two);
+	churn(m, 2 * KEYS);
+	for (unsigned k = 10; k < 20; k++)
+		aborted(l, m, &two, k * 40000);
+	hf_log_close(l);
+	hf_log_close(m);
+	node_close(&a);
+	free(noise);
+	hf_keys_free(keys);
+	return tap_done();
+}
