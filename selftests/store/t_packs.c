@@ -82,6 +82,42 @@ static void aborted(struct hf_log *l, struct hf_log *m, const struct hf_logid *t
 	must(hf_log_base(l, 0, &err));
 }
 
+static ssize_t fails_late(void *arg, void *buf, size_t len, uint64_t off)
+{
+	if (off >= 500000)
+		return -EAGAIN;
+	memcpy(buf, (char *)arg + off, len);
+	return len;
+}
+
+/* What was put and taken back, or only in part, is not known by its contents once its place may be another's. */
+static void taken_back(struct hf_log *l, struct hf_log *m, const struct hf_logid *one, const struct hf_logid *two, bool part)
+{
+	struct hf_source s = { .size = 600000, .read = fails_late, .arg = noise };
+	struct hf_log *r;
+
+	fill(noise, 600000, 7 + part);
+	if (part) {
+		is(hf_log_put(l, "x", 1, "attr", 4, &s, NULL, &err), -EAGAIN, "a file that changes while it is read");
+	} else {
+		must(put(l, "x", noise, 600000));
+		must(hf_log_unput(l, "x", 1));
+	}
+	is(hf_log_pending(l), 0, "nothing is left to be committed");
+	must(hf_log_base(l, 0, &err));
+	churn(m, 2 * KEYS);
+	fill(noise, 600000, 7 + part);
+	must(put(l, "x", noise, 600000));
+	must(commit(l));
+	must(hf_log_read(a.st, one, 0, &r, &err));
+	ok(holds(r, "x", noise, 600000), "P1: the same contents can be read once they are committed");
+	hf_log_close(r);
+	ok(!bad_of(two), "and so can what took their place");
+	must(hf_log_del(l, "x", 1));
+	must(commit(l));
+	must(hf_log_base(l, 0, &err));
+}
+
 int main(void)
 {
 	struct hf_logid one = LOGID(1, 1), two = LOGID(2, 2);
@@ -95,6 +131,8 @@ int main(void)
 	churn(m, 2 * KEYS);
 	for (unsigned k = 10; k < 20; k++)
 		aborted(l, m, &two, k * 40000);
+	taken_back(l, m, &one, &two, false);
+	taken_back(l, m, &one, &two, true);
 	hf_log_close(l);
 	hf_log_close(m);
 	node_close(&a);

@@ -219,6 +219,7 @@ int hf_log_base(struct hf_log *l, uint64_t retain, struct hf_err *err)
 
 	if (!l->claim || l->npend)
 		return -EBUSY;
+	hf_log_abort(l);	/* what was put and taken back may lose its place now */
 	ret = copy_contents(l, SIZE_MAX, err);
 	if (!ret)
 		ret = l->claim->ops->flush(l->claim, err);
