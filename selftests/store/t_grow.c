@@ -564,10 +564,45 @@ static void live(void)
 	end();
 }
 
+/* Alone on a disk, a node's parts lie side by side; what is written at once lies in one of them still. */
+static void alone(void)
+{
+	struct hf_log *l, *r;
+	char key[16];
+	int n = 0, ret;
+
+	setup(1, 4 * MB, 500);
+	node_make(&a, "alpha");
+	must(hf_log_claim(a.st, &id, 0, &l, &err));
+	for (unsigned size = 5; size < 12; size++) {
+		must(truncate(dev, size * MB));
+		must(grow(0));
+		must(a.st->ops->beat(a.st, &err));
+		ret = 0;
+		do {	/* several at once: most of it goes into packs */
+			for (int i = n; i < n + 4 && !ret; i++) {
+				snprintf(key, sizeof(key), "k%d", i);
+				ret = put(l, key, fill(i), sizeof(big));
+			}
+			if (!ret)
+				ret = commit(l);
+			n += ret ? 0 : 4;
+		} while (!ret);
+		hf_log_abort(l);
+	}
+	must(hf_log_read(a.st, &id, 0, &r, &err));
+	ok(all_there(r, n), "P1: what was put where one part ends and the next begins can be read (%d)", n);
+	hf_log_close(r);
+	is(sound(), 0, "the disk is sound");
+	hf_log_close(l);
+	end();
+}
+
 int main(void)
 {
 	must(hf_crypto_init());
 	size();
+	alone();
 	nodes();
 	cuts();
 	paused();

@@ -112,7 +112,8 @@ int area_take_at(struct disk *d, uint64_t place, uint32_t n, uint32_t min, uint3
 	int ret = -ENOSPC;
 
 	pthread_mutex_lock(&d->area_mu);
-	left = area_left(d, d->id.slot, place) / HFD_BLOCK;
+	/* not where another part begins: what is written at once lies in one */
+	left = area_left(d, d->id.slot, place - 1) / HFD_BLOCK;
 	if (left)
 		first = block_of(d, place);
 	if (d->nfree < n + leave)
