@@ -254,10 +254,11 @@ class Disk:
             try:
                 seal = self.record(c['log'], chain[-1], chain[-1]['first'])
             except (Damaged, CryptoError):
+                n = len(chain)
                 while not chain[-1]['base']['place']:
                     need(len(chain) > 1, 'a seal, for want of a base')
                     chain.pop()
-                return chain, True
+                return chain, n
             need(seal['kind'] == 1 and seal['seq'] == 0, 'a seal comes first')
             self.seen['seal'] += 1
             prev = epoch(seal['payload'])
@@ -265,7 +266,7 @@ class Disk:
                 break
             need(prev['epoch'] < chain[-1]['epoch'], 'epochs that grow')
             chain.append(prev)
-        return chain, False
+        return chain, 0
 
     def walk(self, c, chain, at_base, generation=None):
         items, gen, count, kinds, staged, self.when = {}, 0, 0, set(), [], {}
@@ -303,13 +304,17 @@ class Disk:
 
     def history(self, c):
         """All generations that can be read, oldest first."""
-        chain, at_base = self.chain(c, True)
+        chain, cut = self.chain(c, True)
+        at_base = cut == len(chain)
+        headless = cut and not at_base      # nothing counts until a base
         while True:
             out = []
 
             def generation(r, ep, note, items):
                 if (r['gen'], r['kind']) < (c['acc']['keep'], 3):
                     return                              # trimmed, though it may be there still
+                if headless and not out and r['kind'] != 3:
+                    return
                 g = {'gen': r['gen'], 'epoch': ep['epoch'], 'fuzzy': bool(r['flags'] & 2),
                      'when': self.when.get(r['gen'], r['when']) if r['kind'] == 3 else r['when'],
                      'note': note, 'items': {k.decode('latin-1'): [sha(a), sha(v)] for k, (a, v) in items.items()}}
@@ -321,16 +326,18 @@ class Disk:
                 out.append(g)
             try:
                 self.walk(c, chain, at_base, generation)
+                need(out or not headless, 'a base')
                 return out
             except (Damaged, CryptoError):
                 # older history may be gone: from the next base on
-                if at_base or not chain[-1]['base']['place']:
+                at_base = not at_base and chain[-1]['base']['place']
+                headless = not at_base
+                if headless:
                     chain.pop()
                     while chain and not chain[-1]['base']['place']:
                         chain.pop()
                     if not chain:
                         raise
-                at_base = True
 
     def apply(self, r, items):
         """What the record puts and deletes; returns its note."""

@@ -141,6 +141,7 @@ struct walk {
 	bool in_base;
 	struct pos base_begin;
 	bool around;		/* pass over a base that is damaged, where what came before it is there */
+	bool headless;		/* what came before is not there: nothing counts until a base */
 };
 
 static bool seg_sane(struct disk *d, const struct epoch_desc *e, const struct pos *p)
@@ -171,7 +172,7 @@ static bool may_pass(const struct walk *w, const struct epoch_desc *e, const str
 {
 	const struct pos *b = &e->base, *a = &e->after;
 
-	return w->around && b->place && a->place && from->seq < b->seq && pos->seq >= b->seq &&
+	return w->around && !w->headless && b->place && a->place && from->seq < b->seq && pos->seq >= b->seq &&
 	       pos->seq < a->seq && w->end->gen == b->gen &&
 	       (pos->seq > b->seq || !memcmp(pos->prev, b->prev, 16));
 }
@@ -250,6 +251,7 @@ static void see_gap(struct walk *w, struct walk_gap *g, const struct epoch_desc 
 static int hand_on(struct walk *w, const struct epoch_desc *e, const struct held *h)
 {
 	const struct hf_rec *r = &h->r;
+	bool skip = trimmed(w, r) || (w->headless && r->kind != HF_REC_BASE);
 	struct hf_rd rd;
 
 	switch ((int)r->kind) {
@@ -285,6 +287,7 @@ static int hand_on(struct walk *w, const struct epoch_desc *e, const struct held
 			w->end->after = h->pos;
 			w->end->after.gen = 0;
 			next_pos(&w->end->after, h);
+			w->headless &= skip;
 		}
 		break;
 	default:
@@ -298,7 +301,7 @@ static int hand_on(struct walk *w, const struct epoch_desc *e, const struct held
 		memcpy(w->end->tag, h->h.tag, 16);
 		w->end->released = r->kind == HF_REC_RELEASE;
 	}
-	return r->kind == HF_REC_SEAL || !w->o->fn || trimmed(w, r) ? 0 : w->o->fn(w->o->ctx, r);
+	return r->kind == HF_REC_SEAL || !w->o->fn || skip ? 0 : w->o->fn(w->o->ctx, r);
 }
 
 /* @bound: the epoch was sealed; else it ends with the last whole record, which
@@ -463,6 +466,7 @@ static int chain_up(struct walk *w, const struct chain *c, size_t oldest, bool a
 	if (w->o->restart)
 		w->o->restart(w->o->ctx);
 	*w->end = fresh;
+	w->headless = oldest + 1 < c->n && !(at_base && c->e[oldest].base.place);
 	for (size_t i = oldest + 1; i-- > 0 && !ret; ) {
 		const struct epoch_desc *e = &c->e[i];
 		bool base = i == oldest && at_base && e->base.place;
@@ -470,10 +474,11 @@ static int chain_up(struct walk *w, const struct chain *c, size_t oldest, bool a
 		w->end->bare = true;
 		ret = walk_epoch(w, e, base ? &e->base : &e->first, i > 0, i ? 0 : w->acc->gen_seq, err);
 	}
-	return ret;
+	return ret ? ret : w->headless ? -EBADMSG : 0;
 }
 
-/* From as far back as it can be read. What is older than a base may be trimmed at any time, and is not needed. */
+/* From as far back as it can be read. What is older than a base may be trimmed at any time, and is not needed: what is
+ * kept may begin with any base of an epoch, not only with its newest. */
 static int walk_history(struct walk *w, struct chain *c, struct hf_err *err)
 {
 	bool at_base = false;
@@ -487,20 +492,20 @@ static int walk_history(struct walk *w, struct chain *c, struct hf_err *err)
 			oldest--;
 		if (!c->e[oldest].base.place)
 			return ret;
-		at_base = true;
+		at_base = oldest + 1 == c->n;
 		ret = 0;
 	}
 	while (!ret) {
 		ret = chain_up(w, c, oldest, at_base, err);
 		if (ret != -EBADMSG)
 			break;
-		if (at_base || !c->e[oldest].base.place) {
-			do {
-				if (!oldest)
-					return ret;
-			} while (!c->e[--oldest].base.place);
+		at_base = !at_base && c->e[oldest].base.place;
+		while (!at_base) {
+			if (!oldest)
+				return ret;
+			if (c->e[--oldest].base.place)
+				break;
 		}
-		at_base = true;
 		ret = 0;
 	}
 	return ret;
