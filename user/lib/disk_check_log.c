@@ -333,8 +333,8 @@ static bool same_place(const struct hf_ref *a, const struct hf_ref *b)
 	return a->place == b->place && !memcmp(a->hash, b->hash, HF_HASH);
 }
 
-/* A block is written from its begin on: if what lies there is as it was, so is the rest. */
-static bool not_reused(const struct one *o, const struct hf_ref *r)
+/* A block is written from its begin on: if what lies there is as it was before, so is the rest. */
+static bool not_reused(const struct one *o, const struct hf_ref *r, uint64_t gen)
 {
 	uint64_t start = r->place / HFD_BLOCK * HFD_BLOCK;
 
@@ -343,7 +343,7 @@ static bool not_reused(const struct one *o, const struct hf_ref *r)
 	for (size_t i = 0; i < o->nold; i++) {
 		const struct hf_ref *c = &o->old[i].ref;
 
-		if (o->old[i].ok && c->place <= start && c->place + chunk_stored(c) > start)
+		if (o->old[i].ok && o->old[i].gen < gen && c->place <= start && c->place + chunk_stored(c) > start)
 			return true;
 	}
 	return false;
@@ -396,7 +396,7 @@ static int older_contents(struct one *o)
 		const struct old *c = &o->old[i];
 
 		if (!c->ok && (!i || !same_place(&c->ref, &o->old[i - 1].ref)))
-			ret = wrong_chunk(o, -EBADMSG, not_reused(o, &c->ref) ? o->bad : o->doubt, &c->ref, c->gen, "");
+			ret = wrong_chunk(o, -EBADMSG, not_reused(o, &c->ref, c->gen) ? o->bad : o->doubt, &c->ref, c->gen, "");
 	}
 	return ret;
 }
