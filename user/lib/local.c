@@ -237,6 +237,7 @@ static int take(const struct join *j, const struct hf_keys *keys, struct hf_iden
 {
 	const char *dir = j->conf->state_dir, *name = j->conf->node_name;
 	char old[HF_NAME_MAX + 1];
+	struct hf_identity other;
 	int ret = hf_joining_load(dir, id, old);
 
 	if (!ret) {
@@ -253,6 +254,10 @@ static int take(const struct join *j, const struct hf_keys *keys, struct hf_iden
 	*id = (struct hf_identity){ 0 };
 	snprintf(id->name, sizeof(id->name), "%s", name);
 	hf_uuid_make(id->uuid);
+	/* nothing is noted for a disk that cannot be read, as with another key */
+	ret = hf_disk_slot_of(j->dev, keys, id->uuid, &other, err);
+	if (ret != -ENOENT)
+		return ret;
 	ret = hf_joining_save(dir, id, j->old ? j->old : "", err);
 	if (ret)
 		return ret;
