@@ -211,21 +211,22 @@ class Disk:
     def record(self, log, ep, pos):
         """The record at @pos; CryptoError or Damaged when there is none."""
         h = self.read(pos['place'], 64)
-        need(num(h, 0, 4) == 0x43524648 and num(h, 4, 2) == 1 and num(h, 6, 2) == 64, 'a record')
-        sectors, tail = num(h, 8, 4), num(h, 12, 4)
+        need(num(h, 0, 4) == 0x43524648 and num(h, 4, 2) == 1 and num(h, 6, 2) % 512 == 0, 'a record')
+        lead, sectors, tail = num(h, 6, 2), num(h, 8, 4), num(h, 12, 4)
         need(num(h, 16, 8) == pos['seq'], 'a sequence without a gap')
         need(pos['place'] + (sectors + tail) * SECTOR <= pos['seg'] + pos['len'], 'a record inside its segment')
         ad = (b'hf-rec\0\0' + self.sb['cluster_uuid'] + self.sb['disk_uuid'] + ep['uuid'] + ep['incarnation'] +
               log + le(ep['epoch'], 8) + le(ep['slot'], 4) + bytes(4) + pos['prev'] + h[:24])
         need(len(ad) == 144, '144 bytes')
-        b = self.unseal(self.read(pos['place'] + 64, sectors * SECTOR - 64), h[48:64], ad, h[24:48])
+        need(lead < SECTOR, 'a lead within a sector')
+        b = self.unseal(self.read(pos['place'] + 64, sectors * SECTOR - lead - 64), h[48:64], ad, h[24:48])
         n = num(b, 4, 4)
         r = {'kind': num(b, 0, 2), 'flags': num(b, 2, 2), 'gen': num(b, 8, 8), 'when': num(b, 16, 8),
-             'payload': b[56:56 + n], 'tail': pos['place'] + sectors * SECTOR, 'seq': pos['seq'],
+             'payload': b[56:56 + n], 'tail': pos['place'] + sectors * SECTOR - lead, 'seq': pos['seq'],
              'tag': h[48:64], 'end': pos['place'] + (sectors + tail) * SECTOR, 'slot': ep['slot']}
         need(not any(b[56 + n:]), 'zeros behind the payload')
-        t = self.read(r['tail'], tail * SECTOR)
-        need(b[24:56] == (blake(t, self.mac) if tail else bytes(32)), 'a tail that agrees')
+        t = self.read(r['tail'], lead + tail * SECTOR)
+        need(b[24:56] == (blake(t, self.mac) if t else bytes(32)), 'a tail that agrees')
         return r
 
     def epoch_records(self, log, ep, pos, bound):

@@ -90,7 +90,7 @@ static void forged(bool noted)
 	static const struct { unsigned at, len; } field[] = {
 		{ 0, 4 }, { 4, 2 }, { 6, 2 }, { 8, 4 }, { 12, 4 }, { 16, 8 },
 	};
-	static const uint64_t val[] = { 0, 1, 2, 3, 16, 255, 256, 65, 0x7fff, 0xffff, 0x7fffffff, 0xffffffff,
+	static const uint64_t val[] = { 0, 1, 2, 3, 16, 255, 256, 65, 512, 3584, 0x7fff, 0xffff, 0x7fffffff, 0xffffffff,
 					0x100000000, ~0ull };
 	struct rec v[MAXREC];
 	struct tally t = { 0 };
@@ -110,6 +110,8 @@ static void forged(bool noted)
 	say(&t, "lengths, counts and numbers in headers forged");
 }
 
+static size_t lead(const struct rec *r) { return num(whole + r->off + 6, 2); }
+
 /* tails, parts of tails, and blocks of packs of other records */
 static void spliced(bool noted)
 {
@@ -119,15 +121,18 @@ static void spliced(bool noted)
 
 	for (size_t s = 0; s < n; s++)
 		for (size_t d = 0; d < n; d++) {
-			uint64_t from = v[s].off + v[s].sectors * SECT, to = v[d].off + v[d].sectors * SECT;
+			size_t n1 = lead(&v[s]) + v[s].tail * SECT, n2 = lead(&v[d]) + v[d].tail * SECT;
+			uint64_t from = v[s].off + v[s].sectors * SECT - lead(&v[s]);
+			uint64_t to = v[d].off + v[d].sectors * SECT - lead(&v[d]);
+			size_t len = n1 < n2 ? n1 : n2;
 
-			if (s == d || !v[s].tail || !v[d].tail)
+			if (s == d || len < 1024)
 				continue;
-			put_at(to, whole + from, SECT);
+			put_at(to, whole + from, len);
 			look(&t, noted, "tail", to);
-			restore(to, SECT);
-			from += v[s].tail * SECT - 1024;
-			to += v[d].tail * SECT - 1024;
+			restore(to, len);
+			from += n1 - 1024;
+			to += n2 - 1024;
 			put_at(to, whole + from, 1024);
 			look(&t, noted, "end of a tail", to);
 			restore(to, 1024);

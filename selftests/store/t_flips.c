@@ -79,8 +79,8 @@ static void need_records(struct pos p)
 	struct rec_hdr h;
 
 	while (rec_peek(img + p.place, sb.size - p.place, &h) && h.seq == p.seq) {
-		need(p.place, (uint64_t)(h.sectors + h.tail) * HFD_SECTOR, NEEDED);
-		p.place += (uint64_t)(h.sectors + h.tail) * HFD_SECTOR;
+		need(p.place, rec_size(&h), NEEDED);
+		p.place += rec_size(&h);
 		p.seq++;
 	}
 }

@@ -346,7 +346,8 @@ static int reach_rec(void *ctx, const struct hf_rec *rec)
 	uint64_t n = rec_sectors(rec->len) * (uint64_t)HFD_SECTOR;
 	int ret = 0;
 
-	mark(r, rec->slot, rec->tail - n, n);
+	/* the tail may begin in the last of its sectors */
+	mark(r, rec->slot, (rec->tail + HFD_SECTOR - 1) / HFD_SECTOR * HFD_SECTOR - n, n);
 	if (rec->kind == HF_REC_DELTA || rec->kind == HF_REC_BASE) {
 		ret = codec_unpack(rec, &b);
 		if (!ret)

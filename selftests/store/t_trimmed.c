@@ -69,7 +69,7 @@ static uint64_t place_of_last(void)
 		if (!rec_peek(sector, 1u << 20, &h))
 			break;
 		last = at;
-		at += (uint64_t)(h.sectors + h.tail) * HFD_SECTOR;
+		at += rec_size(&h);
 	}
 	free(r);
 	return last;

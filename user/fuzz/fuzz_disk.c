@@ -156,7 +156,7 @@ static size_t records(struct found *v, size_t max)
 		memcpy(v[n].rb.log, acc.log, 16);
 		memcpy(v[n++].rb.prev, p.prev, 16);
 		memcpy(p.prev, h.tag, 16);
-		p.place += (h.sectors + h.tail) * HFD_SECTOR;
+		p.place += rec_size(&h);
 		p.seq++;
 	}
 	return n;
@@ -169,7 +169,7 @@ static void seal_record(struct bytes *in, unsigned which)
 	uint8_t *rec, *body;
 	struct hfd_rec h;
 	struct rec_ad ad;
-	size_t len;
+	size_t len, bodylen;
 
 	if (!n)
 		n = records(v, HF_ARRAY(v));
@@ -181,11 +181,12 @@ static void seal_record(struct bytes *in, unsigned which)
 	must(rec);
 	memcpy(rec, image.data + v[which].place, len);
 	body = rec + sizeof(h);
+	bodylen = len - r16(h.lead) - sizeof(h);
 	rec_ad(&ad, &image.bind, &v[which].rb, &h);
-	must(!hf_unseal(image.keys->aead, &ad, sizeof(ad), body, len - sizeof(h), h.nonce, h.tag));
+	must(!hf_unseal(image.keys->aead, &ad, sizeof(ad), body, bodylen, h.nonce, h.tag));
 	for (unsigned i = take(in, 1) % 4 + 1; i; i--)
-		patch(in, body, len - sizeof(h), take(in, 1));
-	hf_seal(image.keys->aead, &ad, sizeof(ad), body, len - sizeof(h), h.nonce, h.tag);
+		patch(in, body, bodylen, take(in, 1));
+	hf_seal(image.keys->aead, &ad, sizeof(ad), body, bodylen, h.nonce, h.tag);
 	memcpy(rec, &h, sizeof(h));
 	put(rec, len, v[which].place);
 	free(rec);

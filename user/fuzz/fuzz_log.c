@@ -12,6 +12,9 @@
 #define MAX_RECORDS 24
 
 static uint8_t *buf;
+/* what travels with records: nothing, in the record's sectors, beyond them */
+static const size_t tails[] = { 0, 1, HFD_SECTOR };
+static const uint8_t travels[HFD_SECTOR];
 static size_t cap;
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
@@ -96,7 +99,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	c.gen_seq = take(&in, 1) % 4;
 	for (unsigned i = 0, base = take(&in, 1) % 8; i < MAX_RECORDS && left(&in); i++) {
 		struct hf_rec r = { .kind = take(&in, 1) % 8, .flags = take(&in, 1), .gen = take(&in, 1) };
-		size_t tail = take(&in, 1) % 2 * HFD_SECTOR, len = take(&in, 2), have;
+		size_t tail = tails[take(&in, 1) % HF_ARRAY(tails)], len = take(&in, 2), have, size;
+		struct rec_shape shape;
 		struct hf_buf b = HF_BUF_INIT;
 		uint8_t *v, tag[16];
 
@@ -116,18 +120,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 			hf_buf_put(&b, v, have);
 		r.payload = b.p;
 		r.len = b.len;
-		if (pos.place + rec_sectors(r.len) * HFD_SECTOR + tail > end) {
+		shape = rec_shape(r.len, tail);
+		size = rec_size(&shape);
+		if (pos.place + size > end) {
 			free(v);
 			hf_buf_free(&b);
 			break;
 		}
-		memset(buf, 0, rec_sectors(r.len) * HFD_SECTOR + tail);
+		memset(buf, 0, size);
 		memcpy(rb.prev, pos.prev, 16);
-		rec_out(&r, pos.seq, &rb, tail ? 1 : 0, &image.bind, &rb, buf, tag);
-		must(!hf_pwrite_full(image.fd, buf, rec_sectors(r.len) * HFD_SECTOR + tail, pos.place));
+		rec_out(&r, pos.seq, travels, tail, &image.bind, &rb, buf, tag);
+		must(!hf_pwrite_full(image.fd, buf, size, pos.place));
 		if (base == i && i)
 			c.acc.base = pos;
-		pos.place += rec_sectors(r.len) * HFD_SECTOR + tail;
+		pos.place += size;
 		last = pos.place > last ? pos.place : last;
 		if (r.kind == HF_REC_NEXT && !next_payload_in(r.payload, r.len, &pos.seg, &pos.seglen)) {
 			pos.place = pos.seg;

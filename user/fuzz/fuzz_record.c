@@ -59,19 +59,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 		take_bytes(&in, rec + sizeof(d), len - sizeof(d));
 		w32(&d.magic, HFD_REC_MAGIC);
 		w16(&d.version, HFD_VERSION);
-		w16(&d.hdrlen, sizeof(d));
+		w16(&d.lead, r16(d.lead) / HFD_BODY_UNIT % (HFD_SECTOR / HFD_BODY_UNIT) * HFD_BODY_UNIT);
 		w32(&d.sectors, len / HFD_SECTOR);
 		rec_ad(&ad, &b, &rb, &d);
-		hf_seal(b.keys->aead, &ad, sizeof(ad), rec + sizeof(d), len - sizeof(d), d.nonce, d.tag);
+		hf_seal(b.keys->aead, &ad, sizeof(ad), rec + sizeof(d), len - r16(d.lead) - sizeof(d),
+			d.nonce, d.tag);
 		memcpy(rec, &d, sizeof(d));
 	} else {
 		rec = take_copy(&in, 64 * HFD_SECTOR, &len);
 	}
 	/* as chain.c does: the header bounds what is read of the body */
 	if (rec_peek(rec, len, &h)) {
-		must((uint64_t)(h.sectors + h.tail) * HFD_SECTOR <= len);
+		must(rec_size(&h) <= len);
 		if (!rec_in(&r, &b, &rb, rec, hash)) {
-			must((uint8_t *)r.payload + r.len <= rec + h.sectors * HFD_SECTOR);
+			must((uint8_t *)r.payload + r.len <= rec + rec_tail_at(&h));
 			payload(&r);
 		}
 	}

@@ -111,7 +111,7 @@ static int read_rec(struct reader *rd, const struct epoch_desc *e, const uint8_t
 	ret = rec_in(&out->r, &rd->d->bind, &rb, rd->rec[which], out->tail_hash);
 	if (ret)
 		return ret;
-	out->r.tail = pos->place + n;
+	out->r.tail = pos->place + rec_tail_at(&out->h);
 	out->pos = *pos;
 	out->have = true;
 	return 0;
@@ -119,16 +119,16 @@ static int read_rec(struct reader *rd, const struct epoch_desc *e, const uint8_t
 
 static int tail_ok(struct reader *rd, const struct held *h)
 {
-	size_t n = (size_t)h->h.tail * HFD_SECTOR;
+	size_t n = rec_tail(&h->h), in = h->r.tail % HFD_SECTOR;
 	uint8_t sum[32], *p;
 	int ret;
 
 	if (!n)
 		return 0;
-	ret = view(rd, h->r.tail, n, h->pos.seg + h->pos.seglen, &p);
+	ret = view(rd, h->r.tail - in, in + n, h->pos.seg + h->pos.seglen, &p);
 	if (ret)
 		return ret;
-	hf_mac(rd->d->keys->mac, p, n, sum);
+	hf_mac(rd->d->keys->mac, p + in, n, sum);
 	return sodium_memcmp(sum, h->tail_hash, 32) ? -EBADMSG : 0;
 }
 
@@ -160,7 +160,7 @@ static void next_pos(struct pos *p, const struct held *h)
 {
 	p->seq++;
 	memcpy(p->prev, h->h.tag, 16);
-	p->place += ((uint64_t)h->h.sectors + h->h.tail) * HFD_SECTOR;
+	p->place += rec_size(&h->h);
 }
 
 /*
@@ -223,7 +223,7 @@ static bool not_reused(struct walk *w, const struct epoch_desc *e, const struct 
 	if (!seg_sane(w->rd.d, e, p) || view(&w->rd, p->place, HFD_SECTOR, end, &v))
 		return false;
 	whole = rec_peek(v, end - p->place, &hdr);
-	if (whole && block_of(p->place + ((uint64_t)hdr.sectors + hdr.tail) * HFD_SECTOR - 1) != block_of(p->place))
+	if (whole && block_of(p->place + rec_size(&hdr) - 1) != block_of(p->place))
 		return false;
 	if (block < p->place && read_from <= block)
 		return true;
@@ -231,7 +231,7 @@ static bool not_reused(struct walk *w, const struct epoch_desc *e, const struct 
 		return false;
 	if (e->end_seq == p->seq && !memcmp(hdr.tag, e->end_tag, 16))
 		return true;
-	next.place += ((uint64_t)hdr.sectors + hdr.tail) * HFD_SECTOR;
+	next.place += rec_size(&hdr);
 	next.seq++;
 	memcpy(next.prev, hdr.tag, 16);
 	return !read_rec(&w->rd, e, w->acc->log, &next, 0, &h);

@@ -401,26 +401,41 @@ uint32_t rec_sectors(size_t len)
 	return (sizeof(struct hfd_rec) + sizeof(struct hfd_body) + len + HFD_SECTOR - 1) / HFD_SECTOR;
 }
 
+struct rec_shape rec_shape(size_t len, size_t taillen)
+{
+	size_t body = sizeof(struct hfd_rec) + sizeof(struct hfd_body) + len;
+	struct rec_shape s = { .sectors = rec_sectors(len) };
+
+	if (!taillen)
+		return s;
+	body = (body + HFD_BODY_UNIT - 1) / HFD_BODY_UNIT * HFD_BODY_UNIT;
+	s.lead = (size_t)s.sectors * HFD_SECTOR - body;
+	if (taillen > s.lead)
+		s.tail = (taillen - s.lead + HFD_SECTOR - 1) / HFD_SECTOR;
+	return s;
+}
+
+static size_t body_len(const struct rec_shape *s) { return rec_tail_at(s) - sizeof(struct hfd_rec); }
+
 void rec_out(const struct hf_rec *r, uint64_t seq, const void *tail, size_t taillen,
 	     const struct bind *b, const struct rec_bind *rb, void *p, uint8_t tag[16])
 {
 	struct hfd_rec h = { 0 };
 	struct hfd_body d = { 0 };
 	struct rec_ad ad;
-	uint32_t sectors = rec_sectors(r->len), ntail = (taillen + HFD_SECTOR - 1) / HFD_SECTOR;
-	uint8_t *body = (uint8_t *)p + sizeof(h), *tp = (uint8_t *)p + (size_t)sectors * HFD_SECTOR;
-	size_t bodylen = (size_t)sectors * HFD_SECTOR - sizeof(h);
+	struct rec_shape s = rec_shape(r->len, taillen);
+	uint8_t *body = (uint8_t *)p + sizeof(h), *tp = (uint8_t *)p + rec_tail_at(&s);
 
-	if (ntail) {
+	if (taillen) {
 		memcpy(tp, tail, taillen);
-		hf_padding(tp + taillen, (size_t)ntail * HFD_SECTOR - taillen);
-		hf_mac(b->keys->mac, tp, (size_t)ntail * HFD_SECTOR, d.tail_hash);
+		hf_padding(tp + taillen, rec_tail(&s) - taillen);
+		hf_mac(b->keys->mac, tp, rec_tail(&s), d.tail_hash);
 	}
 	w32(&h.magic, HFD_REC_MAGIC);
 	w16(&h.version, HFD_VERSION);
-	w16(&h.hdrlen, sizeof(h));
-	w32(&h.sectors, sectors);
-	w32(&h.tail, ntail);
+	w16(&h.lead, s.lead);
+	w32(&h.sectors, s.sectors);
+	w32(&h.tail, s.tail);
 	w64(&h.seq, seq);
 	w16(&d.kind, r->kind);
 	w16(&d.flags, r->flags);
@@ -431,7 +446,7 @@ void rec_out(const struct hf_rec *r, uint64_t seq, const void *tail, size_t tail
 	if (r->len)
 		memcpy(body + sizeof(d), r->payload, r->len);
 	rec_ad(&ad, b, rb, &h);
-	hf_seal(b->keys->aead, &ad, sizeof(ad), body, bodylen, h.nonce, h.tag);
+	hf_seal(b->keys->aead, &ad, sizeof(ad), body, body_len(&s), h.nonce, h.tag);
 	memcpy(p, &h, sizeof(h));
 	memcpy(tag, h.tag, 16);
 }
@@ -445,12 +460,13 @@ bool rec_peek(const void *p, uint64_t max, struct rec_hdr *out)
 	memcpy(&h, p, sizeof(h));
 	out->sectors = r32(h.sectors);
 	out->tail = r32(h.tail);
+	out->lead = r16(h.lead);
 	out->seq = r64(h.seq);
 	memcpy(out->tag, h.tag, 16);
 	return r32(h.magic) == HFD_REC_MAGIC && r16(h.version) == HFD_VERSION &&
-	       r16(h.hdrlen) == sizeof(h) && out->sectors >= 1 &&
+	       out->lead < HFD_SECTOR && !(out->lead % HFD_BODY_UNIT) && out->sectors >= 1 &&
 	       out->sectors <= rec_sectors(HF_REC_MAX) && out->tail <= HF_TAIL_MAX / HFD_SECTOR &&
-	       ((uint64_t)out->sectors + out->tail) * HFD_SECTOR <= max;
+	       rec_size(out) <= max;
 }
 
 int rec_in(struct hf_rec *r, const struct bind *b, const struct rec_bind *rb, void *p,
@@ -460,10 +476,12 @@ int rec_in(struct hf_rec *r, const struct bind *b, const struct rec_bind *rb, vo
 	struct hfd_body d;
 	struct rec_ad ad;
 	uint8_t *body = (uint8_t *)p + sizeof(h);
+	struct rec_shape s;
 	size_t bodylen;
 
 	memcpy(&h, p, sizeof(h));
-	bodylen = (size_t)r32(h.sectors) * HFD_SECTOR - sizeof(h);
+	s = (struct rec_shape){ .sectors = r32(h.sectors), .lead = r16(h.lead) };
+	bodylen = body_len(&s);
 	rec_ad(&ad, b, rb, &h);
 	if (hf_unseal(b->keys->aead, &ad, sizeof(ad), body, bodylen, h.nonce, h.tag))
 		return -EBADMSG;

@@ -170,18 +170,23 @@ HFD_SIZE(hfd_claim, 376);
 /* In front of each record; not encrypted, but authenticated. */
 struct hfd_rec {
 	d32 magic;
-	d16 version, hdrlen;
+	d16 version;
+	d16 lead;			/* how much of the last of these sectors the tail begins with */
 	d32 sectors;			/* of header and body */
-	d32 tail;			/* sectors of bytes that travel along */
+	d32 tail;			/* sectors of bytes that travel along, beyond */
 	d64 seq;
 	uint8_t nonce[24];
 	uint8_t tag[16];
 };
 #define HFD_REC_MAGIC 0x43524648	/* "HFRC" */
+HFD_AT(hfd_rec, lead, 6);
 HFD_AT(hfd_rec, seq, 16);
 HFD_AT(hfd_rec, nonce, 24);
 HFD_AT(hfd_rec, tag, 48);
 HFD_SIZE(hfd_rec, 64);
+
+/* Beside a tail the body is as long as it must be in these units, else it fills its sectors. */
+#define HFD_BODY_UNIT 512u
 
 /* The sealed body begins with this, then the payload, then zeros. */
 struct hfd_body {
@@ -189,7 +194,7 @@ struct hfd_body {
 	d32 len;
 	d64 gen;
 	d64 when_ns;
-	uint8_t tail_hash[32];		/* keyed, of all tail sectors; zero without */
+	uint8_t tail_hash[32];		/* keyed, of all bytes of the tail; zero without */
 };
 HFD_AT(hfd_body, tail_hash, 24);
 HFD_SIZE(hfd_body, 56);
@@ -289,11 +294,19 @@ struct rec_bind {
 	uint64_t epoch;
 	uint8_t prev[16];
 };
-struct rec_hdr { uint32_t sectors, tail; uint64_t seq; uint8_t tag[16]; };
-/** rec_sectors() - how many a payload of @len bytes needs */
+/* of a record: sectors of header and body, of which the tail takes the last @lead bytes, and @tail
+ * more sectors */
+struct rec_shape { uint32_t sectors, tail, lead; };
+struct rec_hdr { uint32_t sectors, tail, lead; uint64_t seq; uint8_t tag[16]; };
+/** rec_shape() - how it is laid out: one with a small tail takes one sector */
+struct rec_shape rec_shape(size_t len, size_t taillen);
+/* of a shape or a header: bytes of all of it; bytes of the tail; where that begins */
+#define rec_size(s) (((size_t)(s)->sectors + (s)->tail) * HFD_SECTOR)
+#define rec_tail(s) ((size_t)(s)->tail * HFD_SECTOR + (s)->lead)
+#define rec_tail_at(s) ((size_t)(s)->sectors * HFD_SECTOR - (s)->lead)
+/** rec_sectors() - how many a payload of @len bytes needs without a tail */
 uint32_t rec_sectors(size_t len);
-/** rec_out() - seal @r and @tail into @p (zeroed, (sectors + tail sectors) * HFD_SECTOR bytes);
- *  @tag receives the record's tag */
+/** rec_out() - seal @r and @tail into @p (zeroed, rec_size() bytes); @tag receives the record's tag */
 void rec_out(const struct hf_rec *r, uint64_t seq, const void *tail, size_t taillen,
 	     const struct bind *b, const struct rec_bind *rb, void *p, uint8_t tag[16]);
 /** rec_peek() - the header; false if it cannot be one that fits into @max bytes */

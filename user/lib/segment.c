@@ -122,8 +122,8 @@ static int room_buf(struct claim *c, size_t n)
 static int put_rec(struct claim *c, const struct hf_rec *r, const void *tail, size_t taillen,
 		   uint64_t *tail_place, struct hf_err *err)
 {
-	uint32_t sectors = rec_sectors(r->len);
-	size_t n = ((size_t)sectors + (taillen + HFD_SECTOR - 1) / HFD_SECTOR) * HFD_SECTOR;
+	struct rec_shape s = rec_shape(r->len, taillen);
+	size_t n = rec_size(&s);
 	uint8_t tag[16];
 	int ret = room_buf(c, n);
 
@@ -137,7 +137,7 @@ static int put_rec(struct claim *c, const struct hf_rec *r, const void *tail, si
 		return hf_fail(err, HF_UNAVAIL, ret, "%s cannot be written: %s", c->d->path, strerror(-ret));
 	}
 	if (tail_place)
-		*tail_place = c->place + (uint64_t)sectors * HFD_SECTOR;
+		*tail_place = c->place + rec_tail_at(&s);
 	memcpy(c->rb.prev, tag, 16);
 	c->seq++;
 	c->place += n;
@@ -176,8 +176,8 @@ static int ensure_room(struct claim *c, size_t n, struct hf_err *err)
 static int append_one(struct claim *c, const struct hf_rec *r, const void *tail, size_t taillen,
 		      uint64_t *tail_place, struct hf_err *err)
 {
-	size_t n = ((size_t)rec_sectors(r->len) + (taillen + HFD_SECTOR - 1) / HFD_SECTOR) * HFD_SECTOR;
-	int ret = ensure_room(c, n, err);
+	struct rec_shape s = rec_shape(r->len, taillen);
+	int ret = ensure_room(c, rec_size(&s), err);
 
 	return ret ? ret : put_rec(c, r, tail, taillen, tail_place, err);
 }
