@@ -287,7 +287,9 @@ int hf_log_each(struct hf_log *l, const void *prefix, uint32_t plen,
 		/* the callback may have changed what comes later */
 		if (!ret && !(v[i]->flags & (ENT_DEAD | ENT_OUT))) {
 			item_of(v[i], &it);
+			l->at = v[i];
 			ret = fn(ctx, &it);
+			l->at = NULL;
 		}
 		ent_put(v[i]);
 	}
@@ -321,9 +323,12 @@ int log_fetch(struct hf_log *l, const struct hf_ref *r, struct hf_err *err)
 int hf_log_content(struct hf_log *l, const void *key, uint32_t keylen,
 		   int (*sink)(void *ctx, const void *p, size_t n), void *ctx, struct hf_err *err)
 {
-	struct ent *e = table_get(&l->items, key, keylen);
+	struct ent *e = l->at;
 	int ret = 0;
 
+	/* mostly it is the one that is shown */
+	if (!e || (e->flags & ENT_OUT) || key != ent_key(e) || keylen != e->keylen)
+		e = table_get(&l->items, key, keylen);
 	if (!e || (e->flags & ENT_DEAD))
 		return -ENOENT;
 	e->users++;

@@ -16,6 +16,7 @@ struct hf_log {
 	uint32_t slot;			/* own area */
 	struct chunker ck;
 	struct table items;
+	struct ent *at;			/* hf_log_each() shows it just now */
 	struct dedup dedup;		/* of what is committed */
 	struct dedup fresh;		/* of this transaction */
 	uint64_t gen, when_ns;

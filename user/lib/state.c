@@ -4,16 +4,37 @@
 #include "state.h"
 #include <stdlib.h>
 
+/* FNV-1a's way with eight bytes at a time, and the halves mixed where it would lose them */
+static uint64_t sum_of(const uint8_t *p, uint32_t n)
+{
+	uint64_t h = 0xcbf29ce484222325ull ^ n, v;
+
+	for (; n >= 8; p += 8, n -= 8) {
+		memcpy(&v, p, 8);
+		h = (h ^ v) * 0x9e3779b97f4a7c15ull;
+		h ^= h >> 32;
+	}
+	v = 0;
+	memcpy(&v, p, n);
+	h = (h ^ v) * 0x9e3779b97f4a7c15ull;
+	return h ^ h >> 32;
+}
+
+static struct hf_ref *own_refs(struct ent *e)
+{
+	size_t at = (sizeof(*e) + e->keylen + e->attrlen + _Alignof(struct hf_ref) - 1) &
+		    ~(_Alignof(struct hf_ref) - 1);
+
+	return (struct hf_ref *)((uint8_t *)e + at);
+}
+
 struct ent *ent_new(const void *key, uint32_t keylen, const void *attr, uint32_t attrlen, uint32_t nref)
 {
-	struct ent *e = calloc(1, sizeof(*e) + keylen + attrlen);
+	struct ent *e = calloc(1, sizeof(*e) + keylen + attrlen + _Alignof(struct hf_ref) +
+			       nref * sizeof(struct hf_ref));
 
 	if (!e)
 		return NULL;
-	if (nref && !(e->ref = calloc(nref, sizeof(*e->ref)))) {
-		free(e);
-		return NULL;
-	}
 	e->nref = nref;
 	e->keylen = keylen;
 	e->attrlen = attrlen;
@@ -21,6 +42,9 @@ struct ent *ent_new(const void *key, uint32_t keylen, const void *attr, uint32_t
 	memcpy(e->data, key, keylen);
 	if (attrlen)
 		memcpy(e->data + keylen, attr, attrlen);
+	if (nref)
+		e->ref = own_refs(e);
+	e->sum = sum_of(key, keylen);
 	return e;
 }
 
@@ -28,28 +52,20 @@ void ent_put(struct ent *e)
 {
 	if (!e || --e->users)
 		return;
-	free(e->ref);
+	if (e->ref != own_refs(e))
+		free(e->ref);
 	free(e);
-}
-
-static size_t hash_of(const void *key, uint32_t n)
-{
-	const uint8_t *p = key;
-	uint64_t h = 0xcbf29ce484222325ull;	/* FNV-1a */
-
-	for (uint32_t i = 0; i < n; i++)
-		h = (h ^ p[i]) * 0x100000001b3ull;
-	return h ^ h >> 32;
 }
 
 struct ent *table_get(const struct table *t, const void *key, uint32_t keylen)
 {
+	uint64_t sum = sum_of(key, keylen);
 	struct ent *e;
 
 	if (!t->cap)
 		return NULL;
-	for (e = t->slot[hash_of(key, keylen) & (t->cap - 1)]; e; e = e->next)
-		if (e->keylen == keylen && !memcmp(ent_key(e), key, keylen))
+	for (e = t->slot[sum & (t->cap - 1)]; e; e = e->next)
+		if (e->sum == sum && e->keylen == keylen && !memcmp(ent_key(e), key, keylen))
 			break;
 	return e;
 }
@@ -64,7 +80,7 @@ static int grow(struct table *t)
 	for (size_t i = 0; i < t->cap; i++)
 		while (t->slot[i]) {
 			struct ent *e = t->slot[i];
-			size_t h = hash_of(ent_key(e), e->keylen) & (cap - 1);
+			size_t h = e->sum & (cap - 1);
 
 			t->slot[i] = e->next;
 			e->next = s[h];
@@ -80,9 +96,9 @@ int table_add(struct table *t, struct ent *e)
 {
 	size_t h;
 
-	if (t->n >= t->cap && grow(t) && !t->cap)
+	if (t->n >= t->cap / 2 && grow(t) && !t->cap)
 		return -ENOMEM;
-	h = hash_of(ent_key(e), e->keylen) & (t->cap - 1);
+	h = e->sum & (t->cap - 1);
 	e->next = t->slot[h];
 	e->flags &= ~ENT_OUT;
 	t->slot[h] = e;
@@ -92,7 +108,7 @@ int table_add(struct table *t, struct ent *e)
 
 void table_del(struct table *t, struct ent *e)
 {
-	struct ent **p = &t->slot[hash_of(ent_key(e), e->keylen) & (t->cap - 1)];
+	struct ent **p = &t->slot[e->sum & (t->cap - 1)];
 
 	while (*p != e)
 		p = &(*p)->next;

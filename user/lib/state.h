@@ -26,6 +26,7 @@ struct hf_ref {
 struct pend;
 struct ent {
 	struct ent *next;
+	uint64_t sum;		/* of the key, for the table */
 	struct pend *pend;	/* of the transaction that changed it */
 	struct hf_ref *ref;
 	uint32_t nref, keylen, attrlen;
@@ -34,7 +35,7 @@ struct ent {
 	uint64_t size, gen;
 	uint8_t hash[HF_HASH];
 	struct hf_mark mark;
-	uint8_t data[];		/* key, attributes */
+	uint8_t data[];		/* key, attributes; refs that came with ent_new() */
 };
 #define ent_key(e) ((e)->data)
 #define ent_attr(e) ((e)->data + (e)->keylen)
