@@ -6,27 +6,43 @@
  * Only what is reached so counts: each record is bound to the one before it,
  * an epoch that was sealed ends where its seal says, and of the newest one the
  * longest prefix that is whole counts.
+ *
+ * What is read in order is read in growing pieces, the next one while the one at hand is
+ * looked at: it may lie beyond the segment, where the log goes on more often than not.
  */
 #include "disk_int.h"
 #include <sodium.h>
 #include <stdlib.h>
 
+#define WINDOW_MIN (32u << 10)
 #define WINDOW (512u << 10)
 #define CHAIN_MAX 65536
 
+struct window { uint8_t *p; size_t cap, len; uint64_t off; };
+
+struct ahead {			/* a window that is being read */
+	struct disk *d;
+	struct window win;
+	pthread_t thread;
+	bool busy;
+	int ret;
+};
+
 struct reader {
 	struct disk *d;
-	uint8_t *win;
-	size_t win_cap;
-	uint64_t win_off;
-	size_t win_len;
+	struct window win;
+	struct ahead next;
+	size_t step;		/* what was read at once */
 	uint8_t *rec[2];	/* the record at hand, and the one before */
 	size_t rec_cap[2];
 };
 
 static void reader_exit(struct reader *rd)
 {
-	free(rd->win);
+	if (rd->next.busy)
+		pthread_join(rd->next.thread, NULL);
+	free(rd->next.win.p);
+	free(rd->win.p);
 	for (unsigned i = 0; i < 2; i++) {	/* decrypted */
 		if (rd->rec[i])
 			sodium_memzero(rd->rec[i], rd->rec_cap[i]);
@@ -34,34 +50,83 @@ static void reader_exit(struct reader *rd)
 	}
 }
 
-/* @n bytes at @off, reading ahead up to @end */
-static int view(struct reader *rd, uint64_t off, size_t n, uint64_t end, uint8_t **p)
+static int fill(struct disk *d, struct window *w, uint64_t off, size_t n)
 {
 	int ret;
 
-	if (off < rd->win_off || off + n > rd->win_off + rd->win_len) {
-		size_t want = n > WINDOW ? n : WINDOW;
+	w->len = 0;
+	if (w->cap < n) {
+		free(w->p);
+		w->cap = 0;
+		w->p = dio_alloc(n);
+		if (!w->p)
+			return -ENOMEM;
+		w->cap = n;
+	}
+	ret = disk_read(d, w->p, n, off);
+	if (ret)
+		return ret;
+	w->off = off;
+	w->len = n;
+	return 0;
+}
 
-		if (want > end - off)
-			want = end - off;
-		if (want < n)
-			return -EBADMSG;
-		if (rd->win_cap < want) {
-			free(rd->win);
-			rd->win_cap = 0;
-			rd->win = dio_alloc(want);
-			if (!rd->win)
-				return -ENOMEM;
-			rd->win_cap = want;
+static void *read_ahead(void *arg)
+{
+	struct ahead *a = arg;
+
+	a->ret = fill(a->d, &a->win, a->win.off, WINDOW);
+	return NULL;
+}
+
+static bool within(const struct window *w, uint64_t off, size_t n)
+{
+	return off >= w->off && off + n <= w->off + w->len;
+}
+
+/* @n bytes at @off, which is sector-aligned, of a segment that ends at @end */
+static int view(struct reader *rd, uint64_t off, size_t n, uint64_t end, uint8_t **p)
+{
+	uint64_t limit = rd->d->sb.size > end ? rd->d->sb.size : end;
+	struct window *w = &rd->win;
+	struct ahead *a = &rd->next;
+	size_t want;
+	int ret;
+
+	if (off + n > end)
+		return -EBADMSG;
+	if (within(w, off, n))
+		goto out;
+	if (a->busy) {
+		struct window old = *w;
+
+		pthread_join(a->thread, NULL);
+		a->busy = false;
+		if (!a->ret && within(&a->win, off, n)) {
+			*w = a->win;
+			a->win = old;
 		}
-		rd->win_len = 0;
-		ret = disk_read(rd->d, rd->win, want, off);
+	}
+	if (!within(w, off, n)) {
+		rd->step = w->len && off == w->off + w->len ? rd->step * 2 : WINDOW_MIN;
+		if (rd->step > WINDOW)
+			rd->step = WINDOW;
+		want = n > rd->step ? n : rd->step;
+		if (want > limit - off)
+			want = limit - off;
+		ret = fill(rd->d, w, off, want);
+		if (ret && off + want > end)	/* what is beyond it is not needed */
+			ret = fill(rd->d, w, off, end - off);
 		if (ret)
 			return ret;
-		rd->win_off = off;
-		rd->win_len = want;
 	}
-	*p = rd->win + (off - rd->win_off);
+	if (rd->step == WINDOW && w->off + w->len + WINDOW <= limit) {
+		a->d = rd->d;
+		a->win.off = w->off + w->len;
+		a->busy = !pthread_create(&a->thread, NULL, read_ahead, a);
+	}
+out:
+	*p = w->p + (off - w->off);
 	return 0;
 }
 
@@ -103,7 +168,7 @@ static int read_rec(struct reader *rd, const struct epoch_desc *e, const uint8_t
 		if (!rd->rec[which])
 			return -ENOMEM;
 	}
-	memcpy(rd->rec[which], p, n);
+	memcpy(rd->rec[which], p, rec_tail_at(&out->h));
 	memcpy(rb.uuid, e->uuid, 16);
 	memcpy(rb.incarnation, e->incarnation, 16);
 	memcpy(rb.log, log, 16);
