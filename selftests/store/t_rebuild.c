@@ -17,7 +17,7 @@ static const struct hf_logid id = LOGID(31, 2), other = LOGID(32, 3);
 static struct node a, b, c;
 static sem_t loser_stopped, loser_go, loser_done;
 static __thread bool loser;
-static bool straddle;
+static _Atomic bool straddle;	/* several threads read rows */
 static void between(void);
 
 ssize_t pread64(int fd, void *buf, size_t n, off64_t off);
@@ -32,18 +32,19 @@ static uint64_t row_off(void)
 
 ssize_t pread64(int fd, void *buf, size_t n, off64_t off)
 {
-	if (!straddle || (uint64_t)off != row_off())
+	/* with other rows or alone */
+	if (!straddle || (uint64_t)off > row_off() || off + n < row_off() + disk_of(b.st)->sb.row_stride)
 		return syscall(SYS_pread64, fd, buf, n, off);
 	/* the winner's slot now, the loser's after both have claimed */
 	straddle = false;
 	size_t pair = 2 * HFD_SECTOR, at = pair * b.id.slot;
 	uint8_t *early = dio_alloc(pair);
 
-	syscall(SYS_pread64, fd, early, pair, off + at);
+	syscall(SYS_pread64, fd, early, pair, row_off() + at);
 	between();
 	ssize_t ret = syscall(SYS_pread64, fd, buf, n, off);
 
-	memcpy((uint8_t *)buf + at, early, pair);
+	memcpy((uint8_t *)buf + (row_off() - off) + at, early, pair);
 	free(early);
 	return ret;
 }

@@ -382,6 +382,28 @@ void area_collect(struct disk *d)
 	free(r);
 }
 
+/* The same for one log, which has just been given a base: others are looked at when space is short. */
+void area_collect_log(struct disk *d, uint32_t row, const uint8_t log[16])
+{
+	struct row *r = malloc(sizeof(*r));
+	struct pin *p;
+
+	if (!r)
+		return;
+	pthread_mutex_lock(&d->row_mu);
+	p = take_pins(&d->pins, log);
+	pthread_mutex_unlock(&d->row_mu);
+	if (p && !row_read(d, row, r))
+		p = collect_log(d, r, p, false);
+	while (p) {
+		struct pin *next = p->next;
+
+		pin_add(d, p);
+		p = next;
+	}
+	free(r);
+}
+
 /* Logs that are registered no more need nothing. A log may have been registered
  * after the list was read: it must be missing from two lists. */
 void area_known(struct disk *d, const uint8_t (*uuid)[16], size_t n)
@@ -416,6 +438,7 @@ int blockset_init(struct blockset *b, struct disk *d)
 	b->bad = false;
 	b->n = d->nblk;
 	b->bits = hf_alloc(b->n ? b->n : 1);
+	b->from = b->to = 0;
 	return b->bits ? 0 : -ENOMEM;
 }
 
@@ -443,6 +466,10 @@ void blockset_add(struct blockset *b, uint64_t place, uint64_t len)
 		b->n = end;
 	}
 	memset(b->bits + first, 1, end - first);
+	if (b->from == b->to)
+		b->from = first;
+	b->from = first < b->from ? first : b->from;
+	b->to = end > b->to ? end : b->to;
 }
 
 struct pin *blockset_pin(struct blockset *b, uint32_t row, const uint8_t log[16], uint64_t epoch, uint64_t last_gen)
@@ -451,7 +478,7 @@ struct pin *blockset_pin(struct blockset *b, uint32_t row, const uint8_t log[16]
 	struct pin *p = hf_alloc(sizeof(*p));
 	size_t n = 0;
 
-	for (uint32_t i = 0; i < b->n; i++)
+	for (uint32_t i = b->from; i < b->to; i++)
 		n += b->bits[i];
 	if (p && !b->bad)
 		p->blk = malloc((n ? n : 1) * sizeof(*p->blk));
@@ -465,7 +492,7 @@ struct pin *blockset_pin(struct blockset *b, uint32_t row, const uint8_t log[16]
 	p->epoch = epoch;
 	p->last_gen = last_gen;
 	pthread_mutex_lock(&d->area_mu);
-	for (uint32_t i = 0; i < b->n; i++)
+	for (uint32_t i = b->from; i < b->to; i++)
 		if (b->bits[i]) {
 			p->blk[p->n++] = i;
 			adjust(d, i, 1, 0, 0);
@@ -495,8 +522,14 @@ static int rebuild_log(struct disk *d, uint32_t row, const struct claim_rec *acc
 	struct walk_end end;
 	struct hf_err e = { 0 };
 	struct pin *p;
-	int ret = blockset_init(&set, d);
+	int ret;
 
+	/* another's epoch that was trimmed up to a base of its own: its chain ends in that area */
+	if (acc->acc.slot != d->id.slot && acc->acc.first.seq && acc->acc.base.place) {
+		*owned = true;
+		return 0;
+	}
+	ret = blockset_init(&set, d);
 	if (ret)
 		return ret;
 	ret = log_walk(d, acc, &o, &end, &e);
@@ -518,20 +551,11 @@ static int rebuild_log(struct disk *d, uint32_t row, const struct claim_rec *acc
 }
 
 /* -EBADMSG: not to be decided, or the row has moved on meanwhile. @last: take it as it is. */
-static int rebuild_row(struct disk *d, uint32_t row, struct row *r, struct row *before, bool last, struct hf_err *err)
+static int rebuild_row(struct disk *d, uint32_t row, const struct row *r, bool last, struct hf_err *err)
 {
-	bool owned[HF_MAX_NODES] = { false }, any, same = true;
-	int ret;
+	bool owned[HF_MAX_NODES] = { false }, any;
+	int ret = 0;
 
-	*before = *r;
-	ret = row_read(d, row, r);
-	if (ret)
-		return hf_fail(err, HF_UNAVAIL, ret, "%s cannot be read: %s", d->path, strerror(-ret));
-	/* what could not be read a moment ago, and nobody has moved, stays so */
-	for (uint32_t i = 0; i < r->nodes; i++)
-		same &= r->status[i] != SLOT_BAD && r->status[i] == before->status[i] &&
-			r->rec[i].seq == before->rec[i].seq;
-	last |= same;
 	for (uint32_t i = 0; i < r->nodes && !last; i++)
 		if (r->status[i] == SLOT_BAD)
 			return -EBADMSG;
@@ -549,24 +573,100 @@ static int rebuild_row(struct disk *d, uint32_t row, struct row *r, struct row *
 	return ret;
 }
 
+/* Several threads share the rows: most of the time each waits for the disk. */
+#define WALKERS 4
+#define ROWS_BYTES (1u << 20)
+struct rebuild {
+	struct disk *d;
+	pthread_mutex_t mu;	/* what follows */
+	uint32_t next;		/* row */
+	int ret;		/* the first failure: all stop */
+	struct hf_err err;
+};
+
+/* what could not be read a moment ago, and nobody has moved, stays so */
+static bool same_row(const struct row *a, const struct row *b)
+{
+	for (uint32_t i = 0; i < b->nodes; i++)
+		if (b->status[i] == SLOT_BAD || b->status[i] != a->status[i] || b->rec[i].seq != a->rec[i].seq)
+			return false;
+	return true;
+}
+
+/* @n rows, read at once; those that cannot be decided, or that moved on, again by themselves. @r: two of them */
+static int rebuild_rows(struct disk *d, uint32_t row, uint32_t n, uint8_t *buf, struct row *r, struct hf_err *err)
+{
+	int ret = disk_read(d, buf, n * d->sb.row_stride, d->sb.row_off + d->sb.row_stride * row);
+
+	for (uint32_t i = 0; i < n && !ret; i++) {
+		ret = row_parse(d, row + i, buf + i * d->sb.row_stride, r);
+		for (unsigned tries = 0; !ret && tries < 8; tries++) {
+			bool same = tries && same_row(&r[1], &r[0]);
+
+			ret = rebuild_row(d, row + i, r, tries == 7 || same, err);
+			if (ret != -EBADMSG || tries == 7)
+				break;
+			hf_sleep_ms(2u << tries);
+			r[1] = r[0];
+			ret = row_read(d, row + i, r);
+		}
+	}
+	if (ret && !err->exit)
+		hf_fail(err, HF_UNAVAIL, ret, "%s: what is in use of the own area cannot be found: %s", d->path,
+			strerror(-ret));
+	return ret;
+}
+
+static void *rebuild_some(void *arg)
+{
+	struct rebuild *b = arg;
+	struct disk *d = b->d;
+	uint32_t at_once = ROWS_BYTES / d->sb.row_stride, row, n;
+	struct row *r = malloc(2 * sizeof(*r));
+	struct hf_err err = { 0 };
+	uint8_t *buf;
+	int ret;
+
+	at_once = at_once ? at_once : 1;
+	buf = dio_alloc(at_once * d->sb.row_stride);
+	ret = r && buf ? 0 : hf_fail(&err, HF_FAILED, -ENOMEM, "no memory");
+	for (;;) {
+		pthread_mutex_lock(&b->mu);
+		if (ret && !b->ret) {
+			b->ret = ret;
+			b->err = err;
+		}
+		row = b->next;
+		n = d->sb.rows - row < at_once ? d->sb.rows - row : at_once;
+		b->next += n;
+		ret = b->ret;
+		pthread_mutex_unlock(&b->mu);
+		if (ret || !n)
+			break;
+		ret = rebuild_rows(d, row, n, buf, r, &err);
+	}
+	free(buf);
+	free(r);
+	return NULL;
+}
+
 /* Find again what of the own area is in use: walk every log that has a claim. What cannot be
  * read now counts as used by nobody if this goes on, so it does not. */
 int area_rebuild(struct disk *d, struct hf_err *err)
 {
-	struct row *r = hf_alloc(2 * sizeof(*r));
-	int ret = r ? area_init(d) : -ENOMEM;
+	struct rebuild b = { .d = d, .mu = PTHREAD_MUTEX_INITIALIZER };
+	pthread_t thread[WALKERS - 1];
+	unsigned n = 0;
+	int ret = area_init(d);
 
-	for (uint32_t row = 0; row < d->sb.rows && !ret; row++)
-		for (unsigned tries = 0; tries < 8; tries++) {
-			if (!tries)
-				memset(r, 0, sizeof(*r));
-			ret = rebuild_row(d, row, r, r + 1, tries == 7, err);
-			if (ret != -EBADMSG)
-				break;
-			hf_sleep_ms(2u << tries);
-		}
-	if (ret && ret != -EBADMSG && err && !err->exit)
-		hf_fail(err, HF_FAILED, ret, "%s: what is in use of the own area cannot be found: %s", d->path, strerror(-ret));
-	free(r);
-	return ret;
+	if (ret)
+		return ret;
+	while (n < WALKERS - 1 && !pthread_create(&thread[n], NULL, rebuild_some, &b))
+		n++;
+	rebuild_some(&b);
+	while (n)
+		pthread_join(thread[--n], NULL);
+	if (b.ret && err)
+		*err = b.err;
+	return b.ret;
 }

@@ -87,7 +87,7 @@ static bool within(const struct window *w, uint64_t off, size_t n)
 /* @n bytes at @off, which is sector-aligned, of a segment that ends at @end */
 static int view(struct reader *rd, uint64_t off, size_t n, uint64_t end, uint8_t **p)
 {
-	uint64_t limit = rd->d->sb.size > end ? rd->d->sb.size : end;
+	uint64_t size = __atomic_load_n(&rd->d->sb.size, __ATOMIC_RELAXED), limit = size > end ? size : end;
 	struct window *w = &rd->win;
 	struct ahead *a = &rd->next;
 	size_t want;

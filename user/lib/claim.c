@@ -489,6 +489,7 @@ int claim_trim(struct hf_claim *pc, uint64_t keep, struct hf_err *err)
 {
 	struct claim *c = claim_of(pc);
 	struct pos *oldest = NULL;
+	uint64_t total;
 	bool tight;
 	int ret;
 
@@ -533,9 +534,14 @@ int claim_trim(struct hf_claim *pc, uint64_t keep, struct hf_err *err)
 	}
 out:
 	pthread_mutex_unlock(&c->mu);
-	if (!ret)
+	if (ret)
+		return ret;
+	/* of others only where room gets short: with a thousand logs that is a thousand rows */
+	if (area_room(c->d, &total) < total / 2)
 		area_collect(c->d);
-	return ret;
+	else
+		area_collect_log(c->d, pc->id.row, pc->id.uuid);
+	return 0;
 }
 
 int claim_note(struct hf_claim *pc, struct hf_err *err)

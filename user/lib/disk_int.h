@@ -235,6 +235,8 @@ void node_name(struct disk *d, uint32_t slot, char name[HF_NAME_MAX + 1]);
 
 /* row.c */
 int row_read(struct disk *d, uint32_t row, struct row *r);
+/* @p: the row as it was read, sb.row_stride bytes */
+int row_parse(struct disk *d, uint32_t row, const uint8_t *p, struct row *r);
 int row_write(struct disk *d, uint32_t row, struct claim_rec *rec, unsigned *which);
 /* rec's seq is advanced even on failure; which: the slot that was written last, changed
  * on success: a write that failed is repeated in its place, beside the one that counts */
@@ -265,9 +267,10 @@ uint64_t area_room(struct disk *d, uint64_t *total);
 bool area_sparse(struct disk *d, uint64_t place, uint32_t len);
 int area_rebuild(struct disk *d, struct hf_err *err);
 void area_collect(struct disk *d);
+void area_collect_log(struct disk *d, uint32_t row, const uint8_t log[16]);
 void area_known(struct disk *d, const uint8_t (*uuid)[16], size_t n);
 
-struct blockset { uint8_t *bits; uint32_t n; bool bad; struct disk *d; };	/* bad: no memory for all */
+struct blockset { uint8_t *bits; uint32_t n, from, to; bool bad; struct disk *d; };	/* none outside from..to; bad: no memory for all */
 int blockset_init(struct blockset *b, struct disk *d);
 void blockset_add(struct blockset *b, uint64_t place, uint64_t len);
 /* turn it into a pin of @log, which is the caller's, and free the set; NULL: no memory */

@@ -55,19 +55,28 @@ out:
 	return ret;
 }
 
+int row_parse(struct disk *d, uint32_t row, const uint8_t *p, struct row *r)
+{
+	int ret = 0;
+
+	memset(r, 0, sizeof(*r));
+	r->nodes = d->sb.slots;
+	for (uint32_t i = 0; i < r->nodes && !ret; i++)
+		ret = parse_slot(d, row, i, p + 2ull * i * HFD_SECTOR, r);
+	return ret;
+}
+
 int row_read(struct disk *d, uint32_t row, struct row *r)
 {
 	size_t n = 2ull * HFD_SECTOR * d->sb.slots;
-	uint8_t *p = dio_alloc(n);
+	void *p;
 	int ret;
 
-	if (!p)
+	if (posix_memalign(&p, HFD_SECTOR, n))
 		return -ENOMEM;
-	memset(r, 0, sizeof(*r));
-	r->nodes = d->sb.slots;
 	ret = disk_read(d, p, n, claim_off(d, row, 0, 0));
-	for (uint32_t i = 0; i < r->nodes && !ret; i++)
-		ret = parse_slot(d, row, i, p + 2ull * i * HFD_SECTOR, r);
+	if (!ret)
+		ret = row_parse(d, row, p, r);
 	free(p);
 	return ret;
 }

@@ -186,12 +186,12 @@ static int append_one(struct claim *c, const struct hf_rec *r, const void *tail,
  * taken for used, which wastes them after a restart, but loses nothing */
 static void runs_out(const struct blockset *s, uint32_t gap, struct hf_buf *b)
 {
-	for (uint32_t i = 0; i < s->n; i++) {
+	for (uint32_t i = s->from; i < s->to; i++) {
 		uint32_t k = i, end = i;
 
 		if (!s->bits[i])
 			continue;
-		while (k < s->n && k - end <= gap)
+		while (k < s->to && k - end <= gap)
 			if (s->bits[k++])
 				end = k;
 		hf_buf_u32(b, i);
