@@ -221,12 +221,17 @@ demo-local:  ## the same between daemons on this machine, without the module
 	$(SUBMAKE) all
 	scripts/demo-local.sh
 
-.PHONY: bench bench-kernel bench-programs
+.PHONY: bench bench-store bench-kernel bench-programs
 bench-programs: all $(BENCH_BIN)
 bench:  ## measure commit, restore and memory; GOALS=1 fails where a goal is missed
 	@[ "$(DEPS)" = 0 ] || scripts/deps.sh build bench
 	$(SUBMAKE) bench-programs
 	selftests/bench/run.sh
+
+bench-store:  ## measure the quorum disk against the bare device; GOALS=1 as above
+	@[ "$(DEPS)" = 0 ] || scripts/deps.sh build bench
+	$(SUBMAKE) bench-programs
+	selftests/bench/store.sh
 
 bench-kernel:  ## measure the module in instructions, on the kernels in KERNELS; GOALS=1 as above
 	@[ "$(DEPS)" = 0 ] || scripts/deps.sh build vm
