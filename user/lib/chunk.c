@@ -138,7 +138,8 @@ static void chunk_ad(const struct chunker *c, const uint8_t hash[HF_HASH], struc
 	memcpy(ad->hash, hash, HF_HASH);
 }
 
-int chunk_seal(struct chunker *c, const void *p, uint32_t len, const uint8_t hash[HF_HASH], struct hf_ref *ref)
+int chunk_seal(struct chunker *c, const void *p, uint32_t len, const uint8_t hash[HF_HASH], bool zip,
+	       struct hf_ref *ref)
 {
 	uint8_t *body = c->buf + HFD_CHUNK_HDR;
 	struct chunk_ad ad;
@@ -149,7 +150,7 @@ int chunk_seal(struct chunker *c, const void *p, uint32_t len, const uint8_t has
 	ref->len = len;
 	ref->flags = 0;
 	memcpy(ref->hash, hash, HF_HASH);
-	if (len >= 512) {	/* below, a sector is a sector */
+	if (zip && len >= 512) {
 		if (!c->zip)
 			c->zip = ZSTD_createCCtx();
 		if (!c->zip)

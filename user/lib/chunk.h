@@ -23,8 +23,10 @@ struct chunker {
 };
 int chunker_init(struct chunker *c, const struct hf_keys *keys, const uint8_t disk[16]);
 void chunker_exit(struct chunker *c);
-/** chunk_seal() - @p into c->buf; ref: len, clen, flags, hash are filled; place is the caller's */
-int chunk_seal(struct chunker *c, const void *p, uint32_t len, const uint8_t hash[HF_HASH], struct hf_ref *ref);
+/** chunk_seal() - @p into c->buf, compressed if @zip and if it pays; ref: len, clen, flags, hash are
+ *  filled; place is the caller's */
+int chunk_seal(struct chunker *c, const void *p, uint32_t len, const uint8_t hash[HF_HASH], bool zip,
+	       struct hf_ref *ref);
 /** chunk_open() - c->buf (clen and header bytes, as read) to c->plain; -EBADMSG. */
 int chunk_open(struct chunker *c, const struct hf_ref *ref);
 #define chunk_stored(ref) ((ref)->clen + (uint32_t)HFD_CHUNK_HDR)

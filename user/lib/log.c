@@ -12,6 +12,9 @@
 
 #define TAIL (192u << 10)
 #define PART_MAX LOG_PART_MAX
+/* what comes first and is no longer than this travels in the record's own sector as it is: a sector is
+ * a sector, and compressing is most of what such a commit costs beyond its writing */
+#define ALONE 3072u
 
 static int log_new(struct hf_store *s, const struct hf_logid *id, struct hf_log **out)
 {
@@ -419,7 +422,7 @@ int log_put_chunk(struct hf_log *l, const void *p, uint32_t len, const uint8_t h
 		*r = *same;
 		return 0;
 	}
-	ret = chunk_seal(&l->ck, p, len, hash, r);
+	ret = chunk_seal(&l->ck, p, len, hash, l->tail.len || len > ALONE, r);
 	if (ret)
 		return ret;
 	r->slot = l->slot;
@@ -463,6 +466,7 @@ int hf_log_put(struct hf_log *l, const void *key, uint32_t keylen, const void *a
 	uint64_t off = 0, size = src ? src->size : 0;
 	uint8_t sum[HF_HASH] = { 0 };
 	uint8_t *buf = NULL;
+	size_t buflen;
 	struct ent *e = NULL;
 	int ret = 0;
 
@@ -474,7 +478,8 @@ int hf_log_put(struct hf_log *l, const void *key, uint32_t keylen, const void *a
 		return hf_fail(err, HF_FAILED, -EFBIG,
 			       "%s: an entry of %llu bytes with %u bytes of attributes is too large for the store (about 1 GiB, 1 MiB)",
 			       l->id.name, (unsigned long long)size, attrlen);
-	if (size && !(buf = malloc(HF_CHUNK_MAX)))
+	buflen = size < HF_CHUNK_MAX ? size : HF_CHUNK_MAX;
+	if (size && !(buf = malloc(buflen)))
 		return -ENOMEM;
 	hf_hash_init(l->ck.keys, st);
 	while (off < size) {
@@ -535,7 +540,7 @@ out:
 	explicit_bzero(st, sizeof(st));	/* it holds the key where it was not ended */
 	free(ref);
 	if (buf) {
-		explicit_bzero(buf, HF_CHUNK_MAX);
+		explicit_bzero(buf, buflen);
 		free(buf);
 	}
 	return ret;

@@ -57,7 +57,7 @@ static int copy_one(struct hf_log *l, struct hf_ref *r, struct hf_err *err)
 	}
 	ret = log_fetch(l, r, err);	/* only what is authentic is copied */
 	if (!ret)
-		ret = chunk_seal(&l->ck, l->ck.plain, old.len, old.hash, r);
+		ret = chunk_seal(&l->ck, l->ck.plain, old.len, old.hash, true, r);
 	if (!ret) {
 		r->slot = l->slot;
 		ret = ops->put_bytes(l->claim, l->ck.buf, chunk_stored(r), &r->place, err);

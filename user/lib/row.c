@@ -59,8 +59,11 @@ int row_parse(struct disk *d, uint32_t row, const uint8_t *p, struct row *r)
 {
 	int ret = 0;
 
-	memset(r, 0, sizeof(*r));
 	r->nodes = d->sb.slots;
+	memset(r->rec, 0, r->nodes * sizeof(*r->rec));
+	memset(r->status, 0, sizeof(r->status));
+	memset(r->newest, 0, sizeof(r->newest));
+	memset(r->torn, 0, sizeof(r->torn));
 	for (uint32_t i = 0; i < r->nodes && !ret; i++)
 		ret = parse_slot(d, row, i, p + 2ull * i * HFD_SECTOR, r);
 	return ret;
