@@ -4,7 +4,7 @@
  *
  * A store of RESOURCES with ENTRIES in all: how long opening it takes; how long a claim takes
  * there and, in turn, in one with a single such resource; and the memory of the process
- * with none, ten and a hundred of them open.
+ * with none, one and two hundred of them open.
  *
  * The stores are made in the file SCRATCH, and copied to DEVICE and OTHER, which are overwritten. Times are in nanoseconds, memory in KiB.
  */
@@ -80,8 +80,8 @@ static void opens(const char *name, unsigned times)
 
 static void memories(unsigned each)
 {
-	static const unsigned at[] = { 0, 10, 100 };
-	static struct hf_log *log[100];
+	static const unsigned at[] = { 0, 100, 200 };
+	static struct hf_log *log[200];
 	unsigned n = 0;
 
 	for (size_t i = 0; i < HF_ARRAY(at); i++) {
