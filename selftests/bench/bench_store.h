@@ -65,7 +65,7 @@ static void setup(uint32_t resources)
 	fclose(c);
 	must(hf_disk_format(conf, dev, &f, &err));
 	must(hf_keys_load(key, &keys, &err));
-	must(hf_disk_take_slot(dev, keys, "bench", &id, &err));
+	must(hf_disk_take_slot(dev, keys, NULL, "bench", &id, &err));
 	if (lock_fd >= 0)
 		close(lock_fd);
 	snprintf(conf, sizeof(conf), "%s/lock", work);

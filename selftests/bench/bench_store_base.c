@@ -37,7 +37,7 @@ static void other_node(void)
 
 	close_store();
 	close(lock_fd);
-	must(hf_disk_take_slot(dev, keys, "other", &id, &err));
+	must(hf_disk_take_slot(dev, keys, NULL, "other", &id, &err));
 	snprintf(path, sizeof(path), "%s/lock-other", work);
 	lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (lock_fd < 0 || flock(lock_fd, LOCK_EX | LOCK_NB))

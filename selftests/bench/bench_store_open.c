@@ -132,7 +132,7 @@ int main(int argc, char **argv)
 	memories(entries);
 	close_store();
 	/* a node that has nothing here meets all of it as well */
-	must(hf_disk_take_slot(dev, keys, "other", &other, &err));
+	must(hf_disk_take_slot(dev, keys, NULL, "other", &other, &err));
 	id = other;
 	open_store();
 	opens("open-other", 9);
