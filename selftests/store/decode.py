@@ -418,6 +418,7 @@ def main():
            'ro_compat': sb['ro_compat'], 'incompat': sb['incompat'], 'size': sb['size'],
            'nodes_max': sb['nodes'], 'resources_max': sb['rows'] - 1, 'lease_ms': sb['lease_ms'],
            'beat_ms': sb['beat_ms'], 'area_size': sum(n for _, n in d.area(0)),
+           'slots_free': [s for s in range(sb['nodes']) if s not in [n['slot'] for n in nodes]],
            'nodes_possible': sb['slots'], 'created_ms': sb['created'] // 1000000,
            'authenticated': True, 'superblocks': d.copies, 'nodes': nodes, 'logs': []}
     more, registered = [], {}

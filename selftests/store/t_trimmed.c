@@ -244,7 +244,8 @@ static void contents(void)
 	must(hf_log_read(a.st, &id, 3, &l, &err));	/* the next one has its k2, too */
 	e = table_get(&l->items, "k2", 2);
 	must(e && e->nref ? 0 : -ENOENT);
-	must(hf_pwrite_full(fd, other, sizeof(other), e->ref[0].place / HFD_SECTOR * HFD_SECTOR));
+	/* the middle: the record itself may end in the sector where they begin */
+	must(hf_pwrite_full(fd, other, sizeof(other), (e->ref[0].place + sizeof(v) / 2) / HFD_SECTOR * HFD_SECTOR));
 	hf_log_close(l);
 	history(2);
 	must(hf_log_read(a.st, &id, 0, &l, &err));
