@@ -288,12 +288,12 @@ check_install() {
 	cat >"$d/t.c" <<-'X'
 	#include <holdfast.h>
 	#include <stdlib.h>
-	int main(void)
+	int main(int argc, char **argv)
 	{
 		struct hf_err e = { 0 };
 		struct hf_conn *c;
 
-		return hf_connect("/nonexistent/holdfast.conf", &c, &e) < 0 &&
+		return hf_connect(argv[1], &c, &e) < 0 &&
 			e.exit == HF_NODAEMON && e.msg[0] ? 0 : 1;
 	}
 	X
@@ -302,8 +302,9 @@ check_install() {
 	PKG_CONFIG_PATH=$d/opt/hf/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$d \
 		gcc -o "$d/t" "$d/t.c" $(PKG_CONFIG_PATH=$d/opt/hf/lib/pkgconfig \
 		PKG_CONFIG_SYSROOT_DIR=$d pkg-config --cflags --libs holdfast) || rc=1
-	LD_LIBRARY_PATH=$d/opt/hf/lib "$d/t" || { echo "a program with libholdfast.so failed"; rc=1; }
-	rm -f "$d/t.c" "$d/t"
+	printf '[node]\nruntime_dir = %s\n' "$d" >"$d/conf"
+	LD_LIBRARY_PATH=$d/opt/hf/lib "$d/t" "$d/conf" || { echo "a program with libholdfast.so failed"; rc=1; }
+	rm -f "$d/t.c" "$d/t" "$d/conf"
 	quiet mk B="$B" DESTDIR="$d" PREFIX=/opt/hf uninstall || rc=1
 	find "$d" ! -type d | grep . && { echo "uninstall left these"; rc=1; }
 	rm -rf "$d"
