@@ -18,7 +18,8 @@
 
 static int io_err(struct disk *d, struct hf_err *err, int ret)
 {
-	return hf_fail(err, HF_UNAVAIL, ret, "the quorum disk %s does not answer: %s", d->path, disk_strerror(d, ret));
+	return hf_fail(err, ret == -ESTALE ? HF_STALE : HF_UNAVAIL, ret,
+		       ret == -ESTALE ? "%s is not written any more: %s" : "the quorum disk %s does not answer: %s", d->path, disk_strerror(d, ret));
 }
 
 /* One claim of a row at a time in this process. */

@@ -5,6 +5,7 @@
  *
  *	dir_member.c	one directory: its files
  *	dir_quorum.c	which directories count, decided by a majority of them
+ *	dir_held.c	whose the own slot is
  *	dir_set.c	blocks of a store (struct blocks_ops) on several directories
  *	dir_format.c	making one
  *	dir_change.c	saying which directories are in it
@@ -81,6 +82,13 @@ int set_seen(struct disk *d);
 /** set_drop() - decide that the directories @bad, which failed, count no more */
 int set_drop(struct disk *d, uint32_t bad);
 void set_adopt(struct disk *d, uint64_t inst, uint32_t live);
+
+/* dir_held.c */
+/** dir_settled() - a majority has the own row as it was written when joining: another with this identity
+ *  would have written to one of them as well, before or after, and then it is -EBUSY */
+int dir_settled(struct disk *d);
+/** dir_held() - has nobody taken the own slot since? struct blocks_ops. -EIO, ...: it cannot be told */
+int dir_held(struct disk *d, uint64_t *asked);
 
 /* dir_set.c */
 int dir_open(struct disk *d, const char *arg, bool write, struct hf_err *err);

@@ -134,13 +134,13 @@ void set_adopt(struct disk *d, uint64_t inst, uint32_t live)
 	pthread_mutex_unlock(&s->mu);
 }
 
-/* the own vote, durably, in a majority */
+/* The own vote, durably, in a majority; nothing of it once another has the slot: its votes lie there. */
 static int vote_write(struct disk *d, struct claim_rec *v)
 {
 	struct dirset *s = d->dirs;
 	uint8_t *p = dio_alloc(HFD_SECTOR);
 	uint32_t wrote = 0;
-	int last = -EIO;
+	int ret = 0, last = -EIO;
 
 	if (!p)
 		return -ENOMEM;
@@ -150,16 +150,20 @@ static int vote_write(struct disk *d, struct claim_rec *v)
 	v->seq = ++s->seq;
 	s->which = !s->which;
 	claim_out(v, &d->bind, VOTE_ROW, d->id.slot, s->which, p);
-	for (unsigned i = 0; i < s->count; i++) {
-		int ret = s->m[i] ? member_write(d, s->m[i], d->id.slot, p, HFD_SECTOR, s->which * HFD_SECTOR, true) : -ENODEV;
+	for (unsigned i = 0; i < s->count && !ret; i++) {
+		int done;
 
+		ret = node_held(d);
 		if (ret)
-			last = ret;
+			break;
+		done = s->m[i] ? member_write(d, s->m[i], d->id.slot, p, HFD_SECTOR, s->which * HFD_SECTOR, true) : -ENODEV;
+		if (done)
+			last = done;
 		else
 			wrote |= 1u << i;
 	}
 	free(p);
-	return dir_quorum(s, wrote) ? 0 : last;
+	return ret ? ret : dir_quorum(s, wrote) ? 0 : last;
 }
 
 /* A predecessor may have left votes that this majority does not show: go on well above them. */

@@ -46,6 +46,14 @@ bool dir_failed(int ret)
 	return ret && ret != -ENOSPC && ret != -EDQUOT && ret != -ENOMEM && ret != -EMFILE && ret != -ENFILE;
 }
 
+/* That one failed, with @ret. 0: it counts no more, go on without; else what there is to say */
+static int leave_out(struct disk *d, unsigned i, int ret)
+{
+	int voted = d->dirs->phase == DIR_MEMBER ? set_drop(d, 1u << i) : ret;
+
+	return voted && voted != -ESTALE ? ret : voted;
+}
+
 static uint32_t live_now(struct dirset *s)
 {
 	uint32_t live;
@@ -137,12 +145,16 @@ static int blocks_beat(struct disk *d)
 		int first = __builtin_ffs(live_now(s)) - 1;
 
 		ret = s->m[first] ? follow(d, first) : -ENODEV;
-		if (!ret && s->count > 1 && !super_good(d))
-			ret = -EIO;
-		if (!dir_failed(ret) || set_drop(d, 1u << first))
+		if (ret == -ESTALE || (!ret && s->count > 1 && !super_good(d)))
+			ret = -EIO;	/* a stale handle of NFS is no stale epoch */
+		if (!dir_failed(ret))
 			break;
+		ret = leave_out(d, first, ret);
+		if (ret)
+			break;
+		ret = -EIO;
 	}
-	return ret == -ESTALE ? -EIO : ret;
+	return ret;
 }
 
 static int blocks_read(struct disk *d, void *p, size_t n, uint64_t off)
@@ -162,10 +174,10 @@ static int blocks_read(struct disk *d, void *p, size_t n, uint64_t off)
 			return ret ? ret : -EIO;
 		ret = read_from(d, s->m[first], p, n, off);
 		if (dir_failed(ret)) {
-			if (s->phase == DIR_MEMBER && set_drop(d, 1u << first))
-				return ret;
 			if (s->phase != DIR_MEMBER)
 				skip |= 1u << first;
+			else if ((ret = leave_out(d, first, ret)))
+				return ret;
 			continue;
 		}
 		if (ret || !row || s->count == 1)
@@ -192,9 +204,13 @@ static int each_live(struct disk *d, int (*fn)(struct disk *d, struct member *m,
 
 		if (!(live & 1u << i))
 			continue;
+		/* the one before may have taken its time */
+		ret = node_held(d);
+		if (ret)
+			return ret;
 		ret = s->m[i] ? fn(d, s->m[i], p, n, off) : -ENODEV;
-		if (dir_failed(ret) && s->phase == DIR_MEMBER && !set_drop(d, 1u << i))
-			continue;
+		if (dir_failed(ret))
+			ret = leave_out(d, i, ret);
 		if (ret)
 			return ret;
 	}
@@ -267,34 +283,6 @@ static void blocks_close(struct disk *d)
 	d->dirs = NULL;
 }
 
-/* A majority has the own row as it was written: another with this identity would have
- * written to one of them as well, before or after. */
-static int settled(struct disk *d)
-{
-	struct dirset *s = d->dirs;
-	uint8_t *p = dio_alloc(2 * HFD_SECTOR);
-	uint64_t off = d->sb.node_off + 2ull * HFD_SECTOR * d->id.slot;
-	uint32_t good = 0;
-	int ret = p ? 0 : -ENOMEM;
-
-	for (unsigned i = 0; i < s->count && !ret; i++) {
-		struct node_rec r[2];
-		enum slot_status st[2];
-
-		if (s->missed & 1u << i || read_from(d, s->m[i], p, 2 * HFD_SECTOR, off))
-			continue;
-		for (unsigned w = 0; w < 2; w++)
-			st[w] = node_in(&r[w], &d->bind, d->id.slot, w, p + w * HFD_SECTOR);
-		unsigned w = st[1] == SLOT_OK && (st[0] != SLOT_OK || r[1].seq > r[0].seq);
-
-		if (st[w] != SLOT_OK || memcmp(r[w].incarnation, d->incarnation, 16))
-			ret = -EBUSY;
-		good |= 1u << i;
-	}
-	free(p);
-	return ret ? ret : dir_quorum(s, good) ? 0 : -EIO;
-}
-
 static int blocks_join(struct disk *d, bool done, struct hf_err *err)
 {
 	struct dirset *s = d->dirs;
@@ -306,7 +294,7 @@ static int blocks_join(struct disk *d, bool done, struct hf_err *err)
 		d->lock_fd = -1;	/* a killed process does not wait for what NFS still writes */
 		return 0;
 	}
-	ret = s->count == 1 ? 0 : settled(d);
+	ret = s->count == 1 ? 0 : dir_settled(d);
 	if (ret == -EBUSY)
 		return hf_fail(err, HF_REFUSED, ret, "node %s is held by another daemon; if this machine is a copy of it, remove the copied identity from the state directory and run holdfast join",
 			       d->id.name);
@@ -349,6 +337,7 @@ const struct blocks_ops blocks_dir = {
 	.close = blocks_close,
 	.join = blocks_join,
 	.beat = blocks_beat,
+	.held = dir_held,
 };
 
 /* What of @path counts: the directories with the newest epoch of the set. */

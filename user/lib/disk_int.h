@@ -79,6 +79,8 @@ struct blocks_ops {
 	/* before the identity is taken, and when it is */
 	int (*join)(struct disk *d, bool done, struct hf_err *err);
 	int (*beat)(struct disk *d);	/* ahead of each heartbeat */
+	/* Is the own row this incarnation's? -ESTALE: no. *asked: no earlier than it was looked at. NULL: read it */
+	int (*held)(struct disk *d, uint64_t *asked);
 };
 extern const struct blocks_ops blocks_dir;
 
@@ -122,10 +124,11 @@ struct disk {
 };
 #define disk_of(s) hf_container(s, struct disk, store)
 
-/* -ENODEV is this program's own word for a directory that is not there */
+/* -ENODEV is this program's own word for a directory that is not there, -ESTALE for what node_held() found */
 static inline const char *disk_strerror(const struct disk *d, int ret)
 {
-	return d->dirs && ret == -ENODEV ? "a directory that counts is not there, or is not named" : strerror(-ret);
+	return ret == -ESTALE ? "another daemon, or another node, has this node's slot by now" :
+	       d->dirs && ret == -ENODEV ? "a directory that counts is not there, or is not named" : strerror(-ret);
 }
 
 /* One row of claims as one reading of it found it. */

@@ -139,10 +139,27 @@ int node_write(struct disk *d)
 	ret = disk_write(d, p, HFD_SECTOR, node_off(d, d->id.slot, which));
 	if (!ret) {
 		d->me_which = which;
-		d->me_written = seq;
+		__atomic_store_n(&d->me_written, seq, __ATOMIC_RELAXED);
 	}
 	free(p);
 	return ret;
+}
+
+static int look_held(struct disk *d, uint64_t *asked)
+{
+	struct seen out = { 0 };
+	uint8_t *p;
+	int ret;
+
+	if (d->io->held)
+		return d->io->held(d, asked);
+	*asked = hf_now_ms();
+	p = dio_alloc(2 * HFD_SECTOR);
+	ret = p ? d->io->read(d, p, 2 * HFD_SECTOR, node_off(d, d->id.slot, 0)) : -ENOMEM;
+	if (!ret)
+		ret = parse_node(d, d->id.slot, p, &out);
+	free(p);
+	return ret ? ret : out.status == SLOT_OK && memcmp(out.rec.incarnation, d->incarnation, 16) ? -ESTALE : 0;
 }
 
 /* Nobody stops a write whose writer was stopped itself, but its time is asked for: after half a lease
@@ -150,24 +167,15 @@ int node_write(struct disk *d)
  * whoever holds the identity now, or the slot. */
 int node_held(struct disk *d)
 {
-	uint64_t now = hf_now_ms();
-	struct seen out = { 0 };
-	uint8_t *p;
+	uint64_t asked;
 	int ret;
 
-	if (!d->joined || now - __atomic_load_n(&d->held_ms, __ATOMIC_RELAXED) < d->sb.lease_ms / 2)
+	if (!d->joined || hf_now_ms() - __atomic_load_n(&d->held_ms, __ATOMIC_RELAXED) < d->sb.lease_ms / 2)
 		return 0;
-	p = dio_alloc(2 * HFD_SECTOR);
-	ret = p ? d->io->read(d, p, 2 * HFD_SECTOR, node_off(d, d->id.slot, 0)) : -ENOMEM;
+	ret = look_held(d, &asked);
 	if (!ret)
-		ret = parse_node(d, d->id.slot, p, &out);
-	free(p);
-	if (ret)
-		return ret;
-	if (out.status == SLOT_OK && memcmp(out.rec.incarnation, d->incarnation, 16))
-		return -ESTALE;
-	__atomic_store_n(&d->held_ms, now, __ATOMIC_RELAXED);
-	return 0;
+		__atomic_store_n(&d->held_ms, asked, __ATOMIC_RELAXED);
+	return ret;
 }
 
 void node_boot_id(uint8_t b[16])
@@ -198,11 +206,6 @@ static int not_held(struct disk *d, struct hf_err *err, const struct node_rec *r
 		       d->id.name, d->id.slot, d->sb.cluster, r->host);
 }
 
-static int io_err(struct disk *d, struct hf_err *err, int ret)
-{
-	return hf_fail(err, HF_UNAVAIL, ret, "the quorum disk %s does not answer: %s", d->path, disk_strerror(d, ret));
-}
-
 /* The slot is another's, or free for another. */
 static int node_gone(struct disk *d, const struct node_rec *now, enum hf_exit code, struct hf_err *err)
 {
@@ -217,12 +220,35 @@ static int node_gone(struct disk *d, const struct node_rec *now, enum hf_exit co
 		       d->id.slot, d->path, now->name, now->host, d->id.name, d->path);
 }
 
+/* who has it, as far as the last reading told */
+static int node_lost(struct disk *d, struct hf_err *err)
+{
+	const struct seen *s = &d->seen[d->id.slot];
+
+	if (s->status == SLOT_OK && (s->rec.state == NODE_ST_REMOVED || memcmp(s->rec.uuid, d->id.uuid, 16)))
+		return node_gone(d, &s->rec, HF_STALE, err);
+	if (s->status == SLOT_OK && memcmp(s->rec.incarnation, d->incarnation, 16))
+		return hf_fail(err, HF_STALE, -ESTALE,
+			       "another daemon, on host %s, holds the identity of node %s now: this one must not write any more",
+			       s->rec.host, d->id.name);
+	return hf_fail(err, HF_STALE, -ESTALE,
+		       "another daemon, or another node, has slot %u of %s now, which was that of node %s: this one must not write any more",
+		       d->id.slot, d->path, d->id.name);
+}
+
+static int io_err(struct disk *d, struct hf_err *err, int ret)
+{
+	if (ret == -ESTALE)
+		return node_lost(d, err);
+	return hf_fail(err, HF_UNAVAIL, ret, "the quorum disk %s does not answer: %s", d->path, disk_strerror(d, ret));
+}
+
 int node_join(struct disk *d, struct hf_err *err)
 {
 	struct seen *s = &d->seen[d->id.slot];
 	struct node_rec me = { 0 }, old;
 	struct stat st;
-	uint64_t start;
+	uint64_t start, asked;
 	bool quick;
 	int ret;
 
@@ -250,7 +276,8 @@ int node_join(struct disk *d, struct hf_err *err)
 	snprintf(me.version, sizeof(me.version), "%s", HF_VERSION);
 	me.state = NODE_ST_UP;
 	me.proto_min = me.proto_max = 1;
-	me.seq = old.seq;
+	/* a directory that does not answer now may tell of more that a predecessor tried to write */
+	me.seq = old.seq + (d->dirs ? 1u << 20 : 0);
 	me.counter = old.counter;
 
 	quick = predecessor(d, &old, &me);
@@ -273,13 +300,14 @@ int node_join(struct disk *d, struct hf_err *err)
 		return io_err(d, err, ret);
 	if (!quick)
 		hf_sleep_ms(d->sb.lease_ms / 2);
+	asked = hf_now_ms();
 	ret = nodes_read(d);
 	if (ret)
 		return io_err(d, err, ret);
 	if (s->status != SLOT_OK || memcmp(s->rec.incarnation, me.incarnation, 16))
 		return not_held(d, err, &s->rec);
 	memcpy(d->incarnation, me.incarnation, 16);
-	__atomic_store_n(&d->held_ms, hf_now_ms(), __ATOMIC_RELAXED);
+	__atomic_store_n(&d->held_ms, asked, __ATOMIC_RELAXED);
 	d->joined = true;
 	return 0;
 }
@@ -287,24 +315,23 @@ int node_join(struct disk *d, struct hf_err *err)
 int node_beat(struct disk *d, struct hf_err *err)
 {
 	struct seen *s = &d->seen[d->id.slot];
-	int ret = d->io->beat ? d->io->beat(d) : 0;
+	uint64_t asked = hf_now_ms();
+	int ret = d->io->held ? d->io->held(d, &asked) : 0;
 	bool lied;
 
-	if (!ret)
-		ret = super_check(d, err);
+	if (!ret && d->io->beat)
+		ret = d->io->beat(d);
 	if (ret == -ESTALE)
+		(void)nodes_read(d);	/* for who it is */
+	else if (!ret && (ret = super_check(d, err)) == -ESTALE)
 		return ret;
 	if (!ret)
 		ret = nodes_read(d);
 	if (ret)
 		return io_err(d, err, ret);
-	if (s->status == SLOT_OK && (s->rec.state == NODE_ST_REMOVED || memcmp(s->rec.uuid, d->id.uuid, 16)))
-		return node_gone(d, &s->rec, HF_STALE, err);
-	if (s->status == SLOT_OK && memcmp(s->rec.incarnation, d->incarnation, 16))
-		return hf_fail(err, HF_STALE, -ESTALE,
-			       "another daemon, on host %s, holds the identity of node %s now: this one must not write any more",
-			       s->rec.host, d->id.name);
-	__atomic_store_n(&d->held_ms, hf_now_ms(), __ATOMIC_RELAXED);
+	if (s->status == SLOT_OK && (s->rec.state == NODE_ST_REMOVED || memcmp(s->rec.incarnation, d->incarnation, 16)))
+		return node_lost(d, err);
+	__atomic_store_n(&d->held_ms, asked, __ATOMIC_RELAXED);
 	lied = s->status == SLOT_OK && s->rec.seq < d->me_written;
 	ret = node_write(d);
 	if (!ret && lied)	/* it may have lost records as well, which nobody reads now */

@@ -21,6 +21,12 @@ static int no_space(struct claim *c, struct hf_err *err)
 		       c->d->id.name, c->d->path);
 }
 
+static int io_err(struct claim *c, struct hf_err *err, int ret, const char *done)
+{
+	return hf_fail(err, ret == -ESTALE ? HF_STALE : HF_UNAVAIL, ret, "%s cannot be %s: %s", c->d->path, done,
+		       disk_strerror(c->d, ret));
+}
+
 /* A base goes as deep as it gives back: or claims, which have no other use for their blocks than
  * to hold them, could keep all others from making room. */
 uint32_t base_reserve(const struct claim *c)
@@ -134,7 +140,7 @@ static int put_rec(struct claim *c, const struct hf_rec *r, const void *tail, si
 	if (ret) {
 		/* some of it may have landed: nothing can follow it */
 		c->broken = true;
-		return hf_fail(err, HF_UNAVAIL, ret, "%s cannot be written: %s", c->d->path, strerror(-ret));
+		return io_err(c, err, ret, "written");
 	}
 	if (tail_place)
 		*tail_place = c->place + rec_tail_at(&s);
@@ -331,7 +337,7 @@ static int pack_write(struct claim *c, struct hf_err *err)
 		ret = disk_write_pack(c->d, c->pbuf, n, c->poff);
 	if (ret) {
 		c->broken = true;
-		return hf_fail(err, HF_UNAVAIL, ret, "%s cannot be written: %s", c->d->path, strerror(-ret));
+		return io_err(c, err, ret, "written");
 	}
 	c->dirty_pack = true;
 	c->poff += n;
@@ -399,7 +405,7 @@ int pack_flush(struct claim *c, struct hf_err *err)
 	ret = disk_sync(c->d);
 	if (ret) {
 		c->broken = true;
-		return hf_fail(err, HF_UNAVAIL, ret, "%s cannot be flushed: %s", c->d->path, strerror(-ret));
+		return io_err(c, err, ret, "flushed");
 	}
 	c->dirty_pack = false;
 	return 0;
