@@ -55,6 +55,11 @@ mv "$tmp/m0" "$tmp/away"
 echo two >"$tmp/b/root/srv/d/f"; rm "$tmp/b/root/srv/d/7"
 run 0 "the first directory is gone: sync" b sync r
 until_true 10 grep -q "$tmp/m0 failed, and counts no more" "$tmp/b/log"; ok $? "it is named"
+run 0 "status" b status
+says out 'm0 counts no more.*holdfast disk set' "names it, and what to do"
+says out 'store ok' "although the store does all it must"
+run 0 "status --json" b --json status
+says out '"store_warnings":\[".*m0 counts no more' "says so to programs"
 run 0 "disk info" b disk info
 says out '^(number 1 of the set)  *out of date' "tells of the one that is not there"
 run 0 "offline" b offline r

@@ -51,7 +51,7 @@ static int put_value(struct node *n, const char *v)
 /* In the middle of a claim's life: its owner does not even notice. */
 static void one_fails(void)
 {
-	char big[200000];
+	char big[200000], text[500];
 	struct hf_log *l;
 	struct hf_store *st;
 
@@ -66,7 +66,12 @@ static void one_fails(void)
 	ok(holds(l, "big", big, sizeof(big)), "which are there");
 	is(hf_log_base(l, 0, &err), 0, "and bases");
 	hf_log_close(l);
+	is(na.st->ops->warning(na.st, 0, text, sizeof(text)), 0, "there is a warning");
+	ok(strstr(text, "dir0 counts no more") && strstr(text, "disk set"), "which names it, and says what to do");
+	is(na.st->ops->warning(na.st, 1, text, sizeof(text)), -ENOENT, "one");
+	is(nb.st->ops->warning(nb.st, 0, text, sizeof(text)), -ENOENT, "none on a node that has not heard of it yet");
 	is(put_value(&nb, "three"), 0, "another node takes over");
+	is(nb.st->ops->warning(nb.st, 0, text, sizeof(text)), 0, "and warns too");
 	hf_seam_init("");
 	/* it is there again, as it was when it failed */
 	ok(value_is(na.st, "three") && value_is(nb.st, "three"), "P1: what comes back out of date is not read");

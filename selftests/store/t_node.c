@@ -4,6 +4,7 @@
  * lay in its area is there; P4: the machine that comes back writes nothing.
  */
 #include "store_test.h"
+#include "ondisk.h"
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -261,9 +262,37 @@ static void removed(int drained)
 	cleanup();
 }
 
+/* One of its two copies is damaged: it goes on, and says so. */
+static void superblock(void)
+{
+	static const char zero[512];
+	char text[500] = "", whole[sizeof(zero)];
+	int fd;
+
+	setup(2, SIZE, 500);
+	node_make(&a, "alpha");
+	must(a.st->ops->beat(a.st, &err));
+	is(a.st->ops->warning(a.st, 0, text, sizeof(text)), -ENOENT, "nothing is wrong with the disk");
+	fd = open(dev, O_RDWR | O_CLOEXEC);
+	must(hf_pread_full(fd, whole, sizeof(whole), HFD_SECTOR));
+	must(hf_pwrite_full(fd, zero, sizeof(zero), HFD_SECTOR));
+	is(a.st->ops->beat(a.st, &err), 0, "a damaged copy of the superblock does not stop it");
+	is(a.st->ops->warning(a.st, 0, text, sizeof(text)), 0, "but there is a warning");
+	ok(strstr(text, "copy 2 of the superblock") && strstr(text, "disk check"), "which names it, and says what to do: %s", text);
+	is(a.st->ops->warning(a.st, 1, text, sizeof(text)), -ENOENT, "one");
+	must(hf_pwrite_full(fd, whole, sizeof(whole), HFD_SECTOR));
+	must(a.st->ops->beat(a.st, &err));
+	is(a.st->ops->warning(a.st, 0, text, sizeof(text)), -ENOENT, "it is gone with the damage");
+	close(fd);
+	node_close(&a);
+	hf_keys_free(keys);
+	cleanup();
+}
+
 int main(void)
 {
 	must(hf_crypto_init());
+	superblock();
 	replace();
 	removed(1);
 	removed(0);	/* P1 does not hang on that copy */

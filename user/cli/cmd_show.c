@@ -91,7 +91,12 @@ static void print_status(struct json_object *r)
 		say(", store ");
 		say_painted(GOOD, "%s", store);
 	}
-	say("\n\n");
+	say("\n");
+	for (size_t i = 0; i < jlen(r, "store_warnings"); i++) {
+		say_painted(WARN, "%s", json_object_get_string(jat(r, "store_warnings", i)));
+		say("\n");
+	}
+	say("\n");
 	if (!jlen(r, "resources")) {
 		say("no resources yet; holdfast resource add R registers one\n");
 		return;

@@ -19,10 +19,21 @@ static void put_source(struct json_object *o)
 		jstr(o, "source_why", hf_track_why(hfd.track));
 }
 
+/* "ok", or what is wrong with it; and what is to be mended while it is */
+static void put_store(struct json_object *o)
+{
+	struct json_object *arr = json_object_new_array();
+	char *text = beat_store_text(), w[512];
+
+	jstr(o, "store", text);
+	free(text);
+	for (unsigned i = 0; !hfd.store->ops->warning(hfd.store, i, w, sizeof(w)); i++)
+		json_object_array_add(arr, json_object_new_string(w));
+	json_object_object_add(o, "store_warnings", arr);
+}
+
 static int ping(struct req *q, struct hf_err *err)
 {
-	char *text = beat_store_text();
-
 	q->result = jobj();
 	jstr(q->result, "version", HF_VERSION);
 	jstr(q->result, "node", hfd.id.name);
@@ -31,8 +42,7 @@ static int ping(struct req *q, struct hf_err *err)
 	ju64(q->result, "pid", getpid());
 	jstr(q->result, "incarnation", hfd.incarnation);
 	put_source(q->result);
-	jstr(q->result, "store", text);
-	free(text);
+	put_store(q->result);
 	return 0;
 }
 
@@ -244,7 +254,6 @@ static int status(struct req *q, struct hf_err *err)
 {
 	struct collect c = { .name = jget_str(q->args, "resource") };
 	struct resource *r;
-	char *text;
 
 	if (c.name) {
 		r = known(c.name, err);
@@ -255,13 +264,11 @@ static int status(struct req *q, struct hf_err *err)
 	c.arr = json_object_new_array();
 	resources_each(add_res, &c);
 	q->result = jobj();
-	text = beat_store_text();
 	jstr(q->result, "node", hfd.id.name);
 	jstr(q->result, "cluster", hfd.cluster);
-	jstr(q->result, "store", text);
+	put_store(q->result);
 	put_source(q->result);
 	json_object_object_add(q->result, "resources", c.arr);
-	free(text);
 	return 0;
 }
 

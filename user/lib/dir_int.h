@@ -94,6 +94,8 @@ int dir_held(struct disk *d, uint64_t *asked);
 int dir_open(struct disk *d, const char *arg, bool write, struct hf_err *err);
 /** dir_look() - what is to be said of directory @i; -ENOENT: there are not so many */
 int dir_look(struct disk *d, unsigned i, const char **path, const char **state);
+/** dir_warning() - the directories that count no more, from memory; as store.h */
+int dir_warning(struct disk *d, unsigned i, char *text, size_t n);
 /** dir_super() - open the superblock of directory @i. -ENODEV: it does not count, or is not named;
  *  -ECHILD: there are not so many */
 int dir_super(struct disk *d, unsigned i, const char **path);

@@ -8,6 +8,7 @@
  */
 #include "dir_int.h"
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -314,6 +315,26 @@ int dir_look(struct disk *d, unsigned i, const char **path, const char **state)
 		return -ENOENT;
 	*path = s->m[i] ? s->m[i]->path : "";
 	*state = !(live_now(s) & 1u << i) ? "out of date" : !s->m[i] || member_same(s->m[i]) ? "not reached" : "counts";
+	return 0;
+}
+
+int dir_warning(struct disk *d, unsigned i, char *text, size_t n)
+{
+	struct dirset *s = d->dirs;
+	uint32_t out = ((1u << s->count) - 1) & ~live_now(s);
+	char name[PATH_MAX];
+	unsigned at;
+
+	while (i-- && out)
+		out &= out - 1;
+	if (!out)
+		return -ENOENT;
+	at = __builtin_ffs(out) - 1;
+	if (s->m[at])
+		snprintf(name, sizeof(name), "%s", s->m[at]->path);
+	else
+		snprintf(name, sizeof(name), "directory number %u of the set, which was not there when the daemon started,", at + 1);
+	snprintf(text, n, "%s counts no more: what is confirmed is not there. When it is whole again, stop all daemons and run holdfast disk set", name);
 	return 0;
 }
 

@@ -92,6 +92,7 @@ struct disk {
 	int fd;			/* O_DIRECT|O_DSYNC, or O_RDONLY; of directories, that of a superblock */
 	int pack_fd;		/* O_DIRECT; made durable by fdatasync */
 	struct super sb;
+	unsigned super_bad;	/* a bit for each copy of the superblock that the last heartbeat found damaged */
 	uint64_t small_seq;	/* of a superblock that tells of more than this node sees */
 	struct bind bind;
 	const struct hf_keys *keys;
@@ -205,6 +206,7 @@ int super_write(int fd, int which, const struct super *sb, const struct hf_keys 
 /** super_check() - use what was grown since. -ESTALE: it is another disk by now: whoever formats
  *  one anew cannot tell those who use it */
 int super_check(struct disk *d, struct hf_err *err);
+int super_warning(struct disk *d, unsigned i, char *text, size_t n);	/* as store.h */
 uint64_t super_area(const struct super *sb, uint32_t slot);	/* bytes of it */
 /* within one part of the area, as all that is written at once is */
 bool in_area(const struct disk *d, uint32_t slot, uint64_t place, uint64_t n);

@@ -125,6 +125,9 @@ struct hf_store_ops {
 	/* leave in order: others need not wait for the lease */
 	int (*leave)(struct hf_store *s);
 	int (*nodes)(struct hf_store *s, struct hf_node_info *arr, unsigned max);	/* count */
+	/* What is to be mended although the store does all it must: warning @i, from memory, with what to do.
+	 * -ENOENT: there are not so many. */
+	int (*warning)(struct hf_store *s, unsigned i, char *text, size_t n);
 	void (*info)(struct hf_store *s, char cluster[HF_NAME_MAX + 1], uint8_t uuid[16],
 		     unsigned *lease_ms, unsigned *beat_ms, unsigned *rows, unsigned *nodes);
 

@@ -12,6 +12,7 @@
  */
 #include "disk_int.h"
 #include <linux/fs.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -200,6 +201,40 @@ out:
 	return ret;
 }
 
+/* What counts of it; which copies do not is noted. A write that is under way may be read in the middle */
+static int look(struct disk *d, struct super *sb)
+{
+	struct super *s = malloc(2 * sizeof(*s));
+	unsigned bad = 0, before = 3;
+	int r[2], ret = s ? 0 : -ENOMEM;
+
+	for (unsigned tries = 0; ret >= 0 && tries < 2 && before; tries++) {
+		bad = 0;
+		ret = super_copies(d->fd, d->keys, s, r, NULL);
+		for (unsigned i = 0; i < 2 && ret >= 0; i++)
+			bad |= (r[i] != 0) << i;
+		before = bad &= before;
+	}
+	if (ret >= 0) {
+		*sb = s[ret];
+		ret = 0;
+		__atomic_store_n(&d->super_bad, bad, __ATOMIC_RELAXED);
+	}
+	free(s);
+	return ret;
+}
+
+int super_warning(struct disk *d, unsigned i, char *text, size_t n)
+{
+	unsigned bad = __atomic_load_n(&d->super_bad, __ATOMIC_RELAXED);
+
+	if (i || !bad)
+		return -ENOENT;
+	snprintf(text, n, "copy %u of the superblock of %s is damaged, and the other one is all there is: look at the device; holdfast disk check tells more",
+		 bad & 1 ? 1 : 2, d->path);
+	return 0;
+}
+
 int super_check(struct disk *d, struct hf_err *err)
 {
 	struct super sb;
@@ -209,7 +244,7 @@ int super_check(struct disk *d, struct hf_err *err)
 	if (!ret && size < __atomic_load_n(&d->sb.size, __ATOMIC_RELAXED))
 		ret = -EIO;	/* gone for now, as a path that failed */
 	if (!ret)
-		ret = super_read(d->fd, d->keys, &sb, NULL);
+		ret = look(d, &sb);
 	/* damage of the superblock alone is no reason to stop */
 	if (ret == -EBADMSG || ret == -ENOTSUP)
 		return 0;
