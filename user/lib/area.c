@@ -33,10 +33,10 @@ int area_extend(struct disk *d, uint32_t nblk)
 
 void area_exit(struct disk *d)
 {
-	while (d->pins) {
-		struct pin *p = d->pins;
+	while (d->pins || d->vain) {
+		struct pin **list = d->pins ? &d->pins : &d->vain, *p = *list;
 
-		d->pins = p->next;
+		*list = p->next;
 		free(p->blk);
 		free(p);
 	}
@@ -343,14 +343,44 @@ static struct pin *collect_log(struct disk *d, const struct row *r, struct pin *
 	return keep;
 }
 
+/* What failed may land for half a lease, as is assumed of a node that is gone; twice that is waited for here. Nothing
+ * stands on an epoch that was never owned, but who comes upon it in its row reads its seal. */
+static void collect_vain(struct disk *d)
+{
+	uint64_t now = hf_now_ms();
+	struct pin *p, *list, *keep = NULL, **end;
+
+	pthread_mutex_lock(&d->row_mu);
+	list = d->vain;
+	d->vain = NULL;
+	pthread_mutex_unlock(&d->row_mu);
+	while ((p = list)) {
+		list = p->next;
+		if (now - p->failed_ms < d->sb.lease_ms || (p->told && row_tells(d, p->row, p->log, p->epoch))) {
+			p->next = keep;
+			keep = p;
+		} else {
+			pin_free(d, p);
+		}
+	}
+	pthread_mutex_lock(&d->row_mu);
+	for (end = &keep; *end; end = &(*end)->next)
+		;
+	*end = d->vain;
+	d->vain = keep;
+	pthread_mutex_unlock(&d->row_mu);
+}
+
 void area_collect(struct disk *d)
 {
 	struct row *r = malloc(sizeof(*r));
-	bool tight = area_tight(d);
 	struct pin *list, *done = NULL, **end;
+	bool tight;
 
 	if (!r)
 		return;
+	collect_vain(d);
+	tight = area_tight(d);
 	/* disk I/O is not done under row_mu: take the list away meanwhile */
 	pthread_mutex_lock(&d->row_mu);
 	list = d->pins;
@@ -507,6 +537,15 @@ void pin_add(struct disk *d, struct pin *p)
 	pthread_mutex_lock(&d->row_mu);
 	p->next = d->pins;
 	d->pins = p;
+	pthread_mutex_unlock(&d->row_mu);
+}
+
+void pin_vain(struct disk *d, struct pin *p)
+{
+	p->failed_ms = hf_now_ms();
+	pthread_mutex_lock(&d->row_mu);
+	p->next = d->vain;
+	d->vain = p;
 	pthread_mutex_unlock(&d->row_mu);
 }
 

@@ -154,8 +154,23 @@ static void owned(struct claim *c)
 	pthread_mutex_unlock(&c->d->row_mu);
 }
 
-static void claim_unseal(struct claim *c)
+/* Nobody can come upon a seal that was never told of; one whose write failed may land yet, or that of the row. */
+static void claim_unseal(struct claim *c, bool told)
 {
+	struct blockset s;
+	struct pin *p;
+
+	if ((c->broken || told) && c->nseg) {
+		if (blockset_init(&s, c->d))
+			return;
+		for (size_t i = 0; i < c->nseg; i++)
+			blockset_add(&s, c->seg[i].place, c->seg[i].len);
+		p = blockset_pin(&s, c->pub.id.row, c->rb.log, c->epoch, c->gen);
+		if (!p)
+			return;
+		p->told = told;
+		pin_vain(c->d, p);
+	}
 	for (size_t i = 0; i < c->nseg; i++)
 		area_pin(c->d, c->seg[i].place, c->seg[i].len, -1);
 	c->nseg = 0;
@@ -392,9 +407,8 @@ out:
 	hf_buf_free(&b);
 	free(r);
 	if (ret) {
-		/* nobody can come upon a seal that was never told of; one whose write failed may land yet */
-		if (c && !told && !c->broken)
-			claim_unseal(c);
+		if (c && (!told || ret != -EAGAIN))
+			claim_unseal(c, told);
 		if (c)
 			claim_drop(&c->pub);
 		else

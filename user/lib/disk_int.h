@@ -21,7 +21,7 @@
  *
  *	claim.mu	a claim: its row slot, the position of its log, its buffers
  *	disk.row_mu	which rows are claimed by this process (row_busy), the newest epoch of each
- *			that it came to own (row_owned), the list of pins
+ *			that it came to own (row_owned), the lists of pins
  *	disk.area_mu	blocks of the own area
  *	disk.node_mu	rows of nodes as last seen
  *	disk.cache_mu	what get_bytes read ahead
@@ -62,6 +62,8 @@ struct pin {
 	uint32_t row;
 	uint8_t log[16];
 	uint64_t epoch, last_gen;
+	uint64_t failed_ms;	/* in disk.vain: when the claim failed */
+	bool told;		/* there: its row may tell of it */
 	bool doubt;		/* the registrations did not know its log */
 	bool bare;		/* without history: nothing more can be spared */
 	uint32_t *blk;
@@ -108,6 +110,7 @@ struct disk {
 	uint8_t *row_busy;
 	uint64_t *row_owned;
 	struct pin *pins;
+	struct pin *vain;	/* seals of claims that failed: a write may land yet, or the row tells of it */
 
 	pthread_mutex_t area_mu;
 	struct block *blk;
@@ -245,6 +248,8 @@ int row_parse(struct disk *d, uint32_t row, const uint8_t *p, struct row *r);
 int row_write(struct disk *d, uint32_t row, struct claim_rec *rec, unsigned *which);
 /* rec's seq is advanced even on failure; which: the slot that was written last, changed
  * on success: a write that failed is repeated in its place, beside the one that counts */
+/* does either sector of the own slot tell of this epoch, or cannot be read? */
+bool row_tells(struct disk *d, uint32_t row, const uint8_t log[16], uint64_t epoch);
 /* over all logs that ever used the row: who was given the row later counts as newer */
 uint64_t row_max_ballot(const struct row *r);
 /* the newest epoch that anybody knows to have a confirmed base; 0 none */
@@ -282,6 +287,7 @@ void blockset_add(struct blockset *b, uint64_t place, uint64_t len);
 struct pin *blockset_pin(struct blockset *b, uint32_t row, const uint8_t log[16], uint64_t epoch,
 			 uint64_t last_gen);
 void pin_add(struct disk *d, struct pin *p);
+void pin_vain(struct disk *d, struct pin *p);	/* until no write can land any more, nor the row tells of it */
 void blockset_free(struct blockset *b);
 
 /* chain.c: reading a log */

@@ -100,6 +100,21 @@ int row_write(struct disk *d, uint32_t row, struct claim_rec *rec, unsigned *whi
 	return ret;
 }
 
+bool row_tells(struct disk *d, uint32_t row, const uint8_t log[16], uint64_t epoch)
+{
+	uint8_t *p = dio_alloc(2 * HFD_SECTOR);
+	bool tells = !p || disk_read(d, p, 2 * HFD_SECTOR, claim_off(d, row, d->id.slot, 0));
+
+	for (unsigned w = 0; w < 2 && !tells; w++) {
+		struct claim_rec rec;
+		enum slot_status st = claim_in(&rec, &d->bind, row, d->id.slot, w, p + w * HFD_SECTOR);
+
+		tells = st == SLOT_BAD || (st == SLOT_OK && !memcmp(rec.log, log, 16) && rec.acc.epoch == epoch);
+	}
+	free(p);
+	return tells;
+}
+
 static bool of_log(const struct row *r, uint32_t i, const uint8_t log[16])
 {
 	return r->status[i] == SLOT_OK && !memcmp(r->rec[i].log, log, 16);
