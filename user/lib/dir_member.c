@@ -172,7 +172,8 @@ static int open_file(struct member *m, const char *name, int slot, int flags)
 			return fd < 0 ? -errno : fd;
 	}
 	m->direct = false;
-	fd = open(path, flags | O_CLOEXEC);
+	/* nothing waits in a cache, from where it would come after a pause */
+	fd = open(path, flags | O_CLOEXEC | (flags & O_RDWR ? O_DSYNC : 0));
 	return fd < 0 ? -errno : fd;
 }
 
