@@ -69,7 +69,7 @@ one() {
 	timeout 20 "$B/holdfastd" -c "$tmp/c/conf" 2>"$tmp/err"; rc=$?
 	[ $rc = 5 ] || { why="c starts again: $rc"; return 1; }
 	for r in r s; do
-		hf b online $r >"$tmp/out" 2>"$tmp/err" || { why="$r does not come online"; return 1; }
+		until_true 10 hf b online "$r" || { why="$r does not come online"; return 1; }
 		same c b srv/$r || return 1
 	done
 	hf a online r >"$tmp/out" 2>"$tmp/err"; rc=$?
