@@ -112,12 +112,12 @@ static int copy_contents(struct hf_log *l, size_t bytes, struct hf_err *err)
 		if (own && full)
 			continue;
 		ret = copy_one(l, r, err);
-		/* what is here already is only better elsewhere */
-		full |= own && ret == -ENOSPC;
-		if (full)
+		if (own && ret == -ENOSPC) {	/* what is here already is only better elsewhere */
+			full = true;
 			ret = 0;
-		else
-			done += chunk_stored(r);
+			continue;
+		}
+		done += chunk_stored(r);
 	}
 	free(w);
 	return ret ? ret : i < n;

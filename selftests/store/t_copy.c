@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * P1: a base refers to nothing in another node's area, which is used again once the base is confirmed. What
+ * lies in the own area and would only be better elsewhere may stay where there is no room for it.
+ */
+#include "store_test.h"
+#include "disk_int.h"
+#include "log_int.h"
+#include <sodium.h>
+
+static struct node a, b;
+static struct hf_logid id = LOGID(1, 1);
+static char mine[50000], theirs[50000];
+static unsigned calls, fails;	/* of put_bytes; the first ones */
+static int why;
+
+static bool want_all(struct hf_claim *c, uint32_t slot, uint64_t place, uint32_t len) { return true; }
+
+static int put_some(struct hf_claim *c, const void *p, size_t n, uint64_t *place, struct hf_err *e)
+{
+	return calls++ < fails ? why : hf_store_disk.put_bytes(c, p, n, place, e);
+}
+
+static unsigned foreign(struct hf_log *l)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < l->items.cap; i++)
+		for (struct ent *e = l->items.slot[i]; e; e = e->next)
+			for (uint32_t k = 0; k < e->nref; k++)
+				n += e->ref[k].slot != l->slot;
+	return n;
+}
+
+static int base(struct hf_log *l, unsigned first, int error)
+{
+	static struct hf_store_ops ops;
+	int ret;
+
+	ops = hf_store_disk;
+	ops.wants_copy = want_all;
+	ops.put_bytes = put_some;
+	calls = 0;
+	fails = first;
+	why = error;
+	l->store->ops = &ops;
+	err = (struct hf_err){ 0 };
+	ret = hf_log_base(l, 0, &err);
+	l->store->ops = &hf_store_disk;
+	return ret;
+}
+
+static void commit(struct hf_log *l, const char *key, const char *p, size_t n)
+{
+	uint64_t gen;
+
+	must(put(l, key, p, n));
+	must(hf_log_commit(l, 0, NULL, &gen, &err));
+	must(hf_log_confirm(l, &err));
+}
+
+int main(void)
+{
+	struct hf_log *l;
+
+	randombytes_buf(mine, sizeof(mine));
+	randombytes_buf(theirs, sizeof(theirs));
+	setup(2, 32u << 20, 500);
+	node_make(&a, "alpha");		/* its contents are looked at first */
+	node_make(&b, "beta");
+	must(hf_log_claim(b.st, &id, HF_CLAIM_FENCED, &l, &err));
+	commit(l, "theirs", theirs, sizeof(theirs));
+	hf_log_close(l);
+	must(hf_log_claim(a.st, &id, HF_CLAIM_FENCED, &l, &err));
+	commit(l, "mine", mine, sizeof(mine));
+	ok(foreign(l) == 1, "contents in two areas");
+	is(base(l, 2, -ENOSPC), -ENOSPC, "no room for either: there is no base");
+	ok(calls == 2 && foreign(l) == 1, "both were tried");
+	ok(!base(l, 1, -ENOSPC) && !foreign(l), "no room for its own: the base is made, without what is another's");
+	ok(holds(l, "mine", mine, sizeof(mine)) && holds(l, "theirs", theirs, sizeof(theirs)), "and all is there");
+	is(base(l, 1, -EIO), -EIO, "what cannot be written is no want of room");
+	hf_log_close(l);
+	node_close(&a);
+	node_close(&b);
+	hf_keys_free(keys);
+	return tap_done();
+}
