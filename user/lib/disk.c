@@ -37,6 +37,8 @@ int disk_write_pack(struct disk *d, const void *p, size_t n, uint64_t off)
 {
 	int ret = hf_seam("disk.pack");
 
+	if (!ret)
+		ret = node_held(d);
 	return ret ? ret : d->io->put(d, p, n, off);
 }
 

@@ -330,11 +330,7 @@ static int pack_write(struct claim *c, struct hf_err *err)
 	if (!c->plen)
 		return 0;
 	hf_padding(c->pbuf + c->plen, n - c->plen);
-	ret = hf_seam("disk.pack");
-	if (!ret)
-		ret = node_held(c->d);
-	if (!ret)
-		ret = disk_write_pack(c->d, c->pbuf, n, c->poff);
+	ret = disk_write_pack(c->d, c->pbuf, n, c->poff);
 	if (ret) {
 		c->broken = true;
 		return io_err(c, err, ret, "written");
