@@ -183,17 +183,4 @@ static int read_all(struct hf_store *st, const struct hf_logid *id, struct told 
 	return st->ops->read(st, id, 0, tell_again, tell, t, &err);
 }
 
-static int sound(void)
-{
-	char *json = NULL;
-	int ret;
-
-	err = (struct hf_err){ 0 };
-	ret = hf_disk_check(conf, dev, &json, &err);
-	if (ret)
-		printf("# %s\n", err.msg);
-	free(json);
-	return ret;
-}
-
 #endif

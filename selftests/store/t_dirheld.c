@@ -22,17 +22,6 @@ static void start(void)
 	node_make(&nb, "beta");
 }
 
-static int sound(void)
-{
-	char *json = NULL;
-	int ret = hf_disk_check(conf, dev, &json, &err);
-
-	if (ret)
-		printf("# %s\n", err.msg);
-	free(json);
-	return ret;
-}
-
 static void end(bool third)
 {
 	is(sound(), 0, "the store is sound");

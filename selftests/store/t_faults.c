@@ -26,19 +26,6 @@ static int commit(struct hf_log *l)
 	return ret ? ret : hf_log_confirm(l, &err);
 }
 
-static int sound(void)
-{
-	char *json = NULL;
-	int ret;
-
-	err = (struct hf_err){ 0 };
-	ret = hf_disk_check(conf, dev, &json, &err);
-	if (ret)
-		printf("# %s\n", err.msg);
-	free(json);
-	return ret;
-}
-
 static void start(unsigned nodes, uint64_t size)
 {
 	setup(nodes, size, 500);

@@ -57,19 +57,6 @@ static int all_there(struct hf_log *l, int n)
 	return n && !bad;
 }
 
-static int sound(void)
-{
-	char *json = NULL;
-	int ret;
-
-	err = (struct hf_err){ 0 };
-	ret = hf_disk_check(conf, dev, &json, &err);
-	if (ret)
-		printf("# %s\n", err.msg);
-	free(json);
-	return ret;
-}
-
 static int grow_as(unsigned nodes, bool force)
 {
 	err = (struct hf_err){ 0 };

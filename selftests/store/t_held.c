@@ -47,19 +47,6 @@ static unsigned churn(void)
 	return full;
 }
 
-static int sound(void)
-{
-	char *json = NULL;
-	int ret;
-
-	err = (struct hf_err){ 0 };
-	ret = hf_disk_check(conf, dev, &json, &err);
-	if (ret)
-		printf("# %s\n", err.msg);
-	free(json);
-	return ret;
-}
-
 int main(void)
 {
 	struct hf_logid id = LOGID(1, 1);

@@ -33,19 +33,6 @@ static int commit(struct hf_log *l)
 	return ret ? ret : hf_log_confirm(l, &err);
 }
 
-static int sound(void)
-{
-	char *json = NULL;
-	int ret;
-
-	err = (struct hf_err){ 0 };
-	ret = hf_disk_check(conf, dev, &json, &err);
-	if (ret)
-		printf("# %s\n", err.msg);
-	free(json);
-	return ret;
-}
-
 static void image(uint8_t *p)
 {
 	int fd = open(dev, O_RDONLY | O_CLOEXEC);

@@ -16,19 +16,6 @@ static void fill(char *p, size_t n, unsigned seed)
 	}
 }
 
-static int sound(void)
-{
-	char *json = NULL;
-	int ret;
-
-	err = (struct hf_err){ 0 };
-	ret = hf_disk_check(conf, dev, &json, &err);
-	if (ret)
-		printf("# %s\n", err.msg);
-	free(json);
-	return ret;
-}
-
 #define NODES 3
 #define LOGS 3
 #define KEYS 24
