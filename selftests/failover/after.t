@@ -141,6 +141,7 @@ hf a offline f >/dev/null
 # a checkpoint that its owner cannot capture
 run 0 "r is online on a" a online r
 mkdir -p "$Br/typo"; echo x >"$Br/typo/x"
+crash b; up b; ok $? "b starts just now: it cannot know yet whether a lives"
 run 5 "a path that its owner has not" b checkpoint add r /srv/typo
 says err 'not there' "the owner's reason is told"
 run 0 "checkpoints" b --json checkpoint list r

@@ -236,6 +236,19 @@ const struct hf_resource *resource_def(struct resource *r, struct regs **pin)
 	return regs_find(*pin, r->name);
 }
 
+/* The newest epoch of @id, and whether its owner lives: who has been watched for less than a lease is
+ * waited for, for two at most. */
+int owner_now(const struct hf_logid *id, struct hf_log_stat *st, struct hf_err *err)
+{
+	uint64_t until = hf_now_ms() + 2ull * hfd.lease_ms;
+	int ret;
+
+	while (!(ret = hfd.store->ops->stat(hfd.store, id, st, err)) && st->epoch && !st->released &&
+	       st->owner == HF_NODE_UNKNOWN && hf_now_ms() < until)
+		hf_sleep_ms(hfd.beat_ms / 2);
+	return ret;
+}
+
 /* The row as it is now, for who asks next; the heartbeat would see it a moment later. */
 void resource_refresh(struct resource *r)
 {

@@ -130,6 +130,7 @@ void resource_set_state(struct resource *r, enum rstate s, const char *why);
 void resource_notify(void *arg, bool urgent);		/* hf_notify_fn */
 /* the worker's view of its registration; regs_put() *pin after use; NULL: not registered */
 const struct hf_resource *resource_def(struct resource *r, struct regs **pin);
+int owner_now(const struct hf_logid *id, struct hf_log_stat *st, struct hf_err *err);
 void resource_refresh(struct resource *r);
 void resource_policy(struct resource *r, struct hf_policy *p);
 int resource_journal(struct resource *r, enum journal_state s, uint64_t epoch, uint64_t gen);

@@ -42,7 +42,7 @@ static int resource_delete(struct req *q, struct hf_err *err)
 		return ret;
 	def = resource_def(r, &pin);
 	n = def ? def->ncp : 0;
-	if (def && hfd.store->ops->stat(hfd.store, &def->id, &st, NULL))
+	if (def && owner_now(&def->id, &st, NULL))
 		memset(&st, 0, sizeof(st));
 	regs_put(pin);
 	pthread_mutex_lock(&r->lock);
@@ -373,7 +373,7 @@ static int checkpoint_add(struct req *q, struct hf_err *err)
 		ret = hf_fail(err, HF_NOTFOUND, -ENOENT, "there is no resource %s", name);
 		goto out;
 	}
-	if (hfd.store->ops->stat(hfd.store, &def->id, &st, NULL))
+	if (owner_now(&def->id, &st, NULL))
 		memset(&st, 0, sizeof(st));
 	pthread_mutex_lock(&r->lock);
 	here = r->live;
