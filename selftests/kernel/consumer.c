@@ -137,6 +137,10 @@ static int consume(unsigned int *left)
 			ret = hf_nl_walk(&nl, tree, root, e->path, &skipped);
 			shared->marks++;
 		}
+		if (ret == -EAGAIN) {	/* it is there the next time, too */
+			ret = 0;
+			continue;
+		}
 		if (ret)
 			break;
 		if (sscanf(e->path, "d%u/f%u", &d, &f) == 2)

@@ -82,7 +82,10 @@ static uint32_t tree_add_all(struct hf_nl *nl, const char *path, const char *con
 	bool skipped = false;
 
 	must(fd);
-	ret = hf_nl_walk(nl, id, fd, "", &skipped);
+	/* somebody who makes a name in it may be kept from the processor */
+	do
+		ret = hf_nl_walk(nl, id, fd, "", &skipped);
+	while (ret == -EAGAIN);
 	close(fd);
 	errno = -ret;
 	must(ret);
