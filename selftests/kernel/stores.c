@@ -110,6 +110,29 @@ static void one_writer(int how)
 	end(&c);
 }
 
+/*
+ * Where the kernel writes a page back meanwhile, which it may at any moment, the next
+ * store is news again; so what needs it not to is tried a few times.
+ */
+#define QUIET_TRIES 4
+
+static bool dirty_already(struct consumer *c, struct mapper *m)
+{
+	bool read = true, clean = false;
+
+	for (int i = 0; i < QUIET_TRIES && !clean; i++) {
+		settle(c);
+		store(m, 0, ++value);
+		look(c);
+		store(m, 0, ++value);
+		read &= clean_and_read("tree/f", 0) == value;
+		ack_dumped(c);
+		look(c);
+		clean = is_clean(c);
+	}
+	return read && clean;
+}
+
 /* Where a store may fall between the steps of a capture. */
 static void while_captured(void)
 {
@@ -119,13 +142,7 @@ static void while_captured(void)
 
 	begin(&c, "f");
 	m = mapper_start("tree/f", 4 * PAGE, 0);
-	store(&m, 0, ++value);
-	look(&c);
-	store(&m, 0, ++value);
-	seen = clean_and_read("tree/f", 0);
-	ack_dumped(&c);
-	look(&c);
-	ok(seen == value && is_clean(&c),
+	ok(dirty_already(&c, &m),
 	   "%s: P2: a store into a page that is dirty already is read by who captures it", name);
 	store(&m, 0, ++value);
 	look(&c);
@@ -148,20 +165,26 @@ static void while_captured(void)
 
 static void written_first(void)
 {
+	bool read = true, clean = false;
 	struct consumer c;
 	struct mapper m;
 	int fd;
 
 	begin(&c, "f");
-	settle(&c);
-	m = mapper_start("tree/f", 4 * PAGE, MAP_WROTE);
-	look(&c);
-	store(&m, 8, ++value);
-	ok(is_alone(&c, "f", HOLDFAST_STATE_OPEN) && clean_and_read("tree/f", 8) == value,
-	   "%s: X2: a store into a page that write() made dirty is read", name);
-	ack_dumped(&c);
-	look(&c);
-	ok(is_clean(&c), "%s: and acknowledged with the number of the write", name);
+	for (int i = 0; i < QUIET_TRIES && !clean; i++) {
+		if (i)
+			mapper_ends(&m);
+		settle(&c);
+		m = mapper_start("tree/f", 4 * PAGE, MAP_WROTE);
+		look(&c);
+		store(&m, 8, ++value);
+		read &= is_alone(&c, "f", HOLDFAST_STATE_OPEN) && clean_and_read("tree/f", 8) == value;
+		ack_dumped(&c);
+		look(&c);
+		clean = is_clean(&c);
+	}
+	ok(read, "%s: X2: a store into a page that write() made dirty is read", name);
+	ok(clean, "%s: and acknowledged with the number of the write", name);
 	store(&m, 8, ++value);
 	look(&c);
 	ok(is_alone(&c, "f", HOLDFAST_STATE_OPEN), "%s: X2: the next one is noted", name);
