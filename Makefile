@@ -55,8 +55,7 @@ HELPER_BIN = $(HELPER_SRC:%.c=$(B)/%)
 # What the tests are told: where the build is. prove ends with the one summary.
 # The cluster test goes first, because it waits more than it works.
 export HF_BUILD = $(abspath $(B))
-# One that hangs is ended, its children with it.
-PROVE = prove --timer -j$(JOBS) -e 'timeout -k 20 900'
+PROVE = prove --timer -j$(JOBS) -e 'selftests/one.sh 900'
 T_FIRST = $(wildcard selftests/cluster/*.t)
 T_SCRIPTS = $(filter-out $(T_FIRST),$(wildcard selftests/*/*.t))
 SUITES = checks cli model store tree track failover cluster vm
@@ -196,7 +195,7 @@ check-kernel: deps  ## test the module alone, on the kernels in KERNELS
 	@$(PROVE) $(foreach t,changes storms inside netlink,$(KERNELS:%=selftests/vm/$t-%.t))
 
 # minutes for each, and the kernel is built first: not for every day
-PROVE_DEBUG = prove --timer -j$(JOBS) -e 'timeout -k 20 7200'
+PROVE_DEBUG = prove --timer -j$(JOBS) -e 'selftests/one.sh 7200'
 .PHONY: check-debug
 check-debug:  ## test the module on a kernel that finds bugs (KASAN, lockdep, …; hours)
 	@[ "$(DEPS)" = 0 ] || scripts/deps.sh build check vm debug
