@@ -219,13 +219,14 @@ static int aio_direct(void)
 	return ret ? ret : aio(fd[1], BLOCK);
 }
 
-/* What the kernel used for it may close the file later than we do. */
+/* What the kernel used for it may close the file later than we do, and one by one. */
 static void wait_closed(void)
 {
 	for (int i = 0; was_open && i < 1000; i++) {
 		dump(&tree);
 		for (size_t k = 0; k < nnoted; k++)
-			if (noted[k].ops & HOLDFAST_OP_CLOSE_WRITE)
+			if ((noted[k].ops & HOLDFAST_OP_CLOSE_WRITE) &&
+			    !(noted[k].state & HOLDFAST_STATE_OPEN))
 				return;
 		usleep(10000);
 	}
