@@ -163,7 +163,11 @@ def load(tap, version):
                f"{version}: trees, directories and entries were in them", ledger)
         grown = {k: n - before[k][0] for k, (n, slab) in after.items()
                  if n - before[k][0] > 3 * slab + CYCLES - warm}
-        tap.ok(not grown, f"{version}: the kernel's small memory did not grow", grown)
+        point = f"{version}: the kernel's small memory did not grow"
+        if version == "debug":
+            tap.skip(point, "KASAN keeps what was freed for a while; kmemleak looks there")
+        else:
+            tap.ok(not grown, point, grown)
         node.run("umount /mnt/load")
         busy = node.run("dmesg | grep -i 'busy inodes\\|still in use' || true")
         tap.ok(not busy, f"{version}: no inode is held any more", busy)
