@@ -100,11 +100,13 @@ def attributes(b):
     rd = Reader(b)
     need(rd.num(1) == 1, 'a version of attributes')
     a = {k: rd.num(n) for k, n in (('atime', 8), ('atime_ns', 4), ('mode', 4), ('uid', 4), ('gid', 4), ('mtime', 8),
-                                   ('mtime_ns', 4), ('major', 4), ('minor', 4), ('size', 8))}
+                                   ('mtime_ns', 4), ('major', 4), ('minor', 4), ('size', 8), ('link', 8))}
     for k in 'atime', 'mtime':
         a[k] = int.from_bytes(le(a[k], 8), 'little', signed=True)
     a.update({k: rd.blob().decode('latin-1') for k in ('user', 'group', 'target')})
     a['xattr'] = [[rd.blob().decode('latin-1'), base64.b64encode(rd.blob()).decode()] for _ in range(rd.num(4))]
+    a['acl'] = [[rd.num(1), rd.num(4), rd.blob().decode('latin-1')] for _ in range(rd.num(4))]
+    need(a['acl'] == sorted(a['acl']) and len({tuple(x[:2]) for x in a['acl']}) == len(a['acl']), 'names of ACLs in order')
     need(not rd.more() and [x[0] for x in a['xattr']] == sorted({x[0] for x in a['xattr']}), 'attributes in order')
     return a
 

@@ -25,6 +25,11 @@ static struct hf_attr sample(mode_t type)
 		a.xattr[i].len = i * 10;
 		a.xattr[i].value = calloc(1, i * 10 + 1);
 	}
+	a.link = S_ISDIR(type) ? 0 : 0x1122334455667788ull;
+	a.nacl = 2;
+	a.acl = calloc(2, sizeof(*a.acl));
+	a.acl[0] = (struct hf_acl_name){ false, 7, strdup("someone") };
+	a.acl[1] = (struct hf_acl_name){ true, 5, strdup("some") };
 	return a;
 }
 
@@ -104,6 +109,12 @@ int main(void)
 		d.mtime_ns++;
 		((char *)d.xattr[2].value)[3] = 1;
 		ok(!hf_attr_same(&a, &d), "xattrs do");
+		((char *)d.xattr[2].value)[3] = 0;
+		d.acl[1].name[0] = 'S';
+		ok(!hf_attr_same(&a, &d), "names in ACLs do");
+		d.acl[1].name[0] = 's';
+		d.link++;
+		ok(!hf_attr_same(&a, &d), "other names of the file do");
 		hf_attr_free(&d);
 		hostile(b.p, b.len);
 		hf_attr_free(&a);
@@ -131,6 +142,10 @@ int main(void)
 	REFUSED(strcpy(x->xattr[0].name, "user.z"), "xattrs out of order");
 	REFUSED(x->xattr[0].name[0] = 0, "an xattr without a name");
 	REFUSED(x->size = UINT64_MAX, "an impossible size");
+	REFUSED((x->mode = S_IFDIR | 0700, x->size = 0), "a directory with other names");
+	REFUSED(x->acl[0].name[0] = 0, "an ACL's number with an empty name");
+	REFUSED(x->acl[0].group = true, "names of an ACL out of order");
+	REFUSED((x->acl[0].group = true, x->acl[0].id = 5), "a number of an ACL twice");
 	hf_attr_free(&a);
 	hf_buf_free(&b);
 	hf_buf_free(&c);

@@ -111,7 +111,7 @@ void hf_scratch_free(struct hf_tree *t, uint8_t *buf, size_t n)
 }
 
 int hf_same(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_pair *p,
-	    const struct hf_attr *want, uint8_t *buf, struct hf_diff *d)
+	    struct hf_attr *want, uint8_t *buf, struct hf_diff *d)
 {
 	const struct statx *stx = p->stx;
 	mode_t type = stx->stx_mode & S_IFMT;

@@ -135,32 +135,36 @@ static int id_of(struct hf_tree *t, bool group, const char *name, uint32_t *id)
 	return ret;
 }
 
-int hf_attr_owner(struct hf_tree *t, const struct hf_attr *a, uint32_t *uid, uint32_t *gid,
-		  const char *rel, struct hf_err *err)
+int hf_id_here(struct hf_tree *t, bool group, const char *name, const char *role, uint32_t *id,
+	       const char *rel, struct hf_err *err)
 {
-	*uid = a->uid;
-	*gid = a->gid;
-	if (t->flags & HF_TREE_NUMBERS)
-		return 0;
-	for (int g = 0; g < 2; g++) {
-		const char *name = g ? a->group : a->user;
-		int ret;
+	int ret = id_of(t, group, name, id);
 
-		if (!name || !*name)
-			continue;
-		ret = id_of(t, g, name, g ? gid : uid);
-		if (ret) {
-			char *text = hf_tree_text(t, rel), *who = hf_printable(name, strlen(name));
+	if (ret) {
+		char *text = hf_tree_text(t, rel), *who = hf_printable(name, strlen(name));
 
-			hf_fail(err, HF_FAILED, ret,
-				ret == -ENOENT ? "%s '%.64s' that owns %.600s does not exist on this node; "
-				"create it, or set owners=number" :
-				"cannot look up %s '%.64s' that owns %.600s",
-				g ? "group" : "user", who ? who : "?", text ? text : "?");
-			free(who);
-			free(text);
-			return ret;
-		}
+		hf_fail(err, HF_FAILED, ret,
+			ret == -ENOENT ? "%s '%.64s' %s %.600s does not exist on this node; "
+			"create it, or set owners=number" : "cannot look up %s '%.64s' %s %.600s",
+			group ? "group" : "user", who ? who : "?", role, text ? text : "?");
+		free(who);
+		free(text);
 	}
-	return 0;
+	return ret;
+}
+
+int hf_attr_here(struct hf_tree *t, struct hf_attr *a, const char *rel, struct hf_err *err)
+{
+	int ret = 0;
+
+	if (a->here || (t->flags & HF_TREE_NUMBERS))
+		return 0;
+	if (a->user && *a->user)
+		ret = hf_id_here(t, false, a->user, "that owns", &a->uid, rel, err);
+	if (!ret && a->group && *a->group)
+		ret = hf_id_here(t, true, a->group, "that owns", &a->gid, rel, err);
+	if (!ret && a->nacl)
+		ret = hf_acl_here(t, a, rel, err);
+	a->here = !ret;
+	return ret;
 }

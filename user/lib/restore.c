@@ -55,18 +55,17 @@ static int step(struct restore *r)
 
 /* the plan */
 
-static int plan_known(struct restore *r, const struct hf_pair *p, const struct hf_attr *want)
+static int plan_known(struct restore *r, const struct hf_pair *p, struct hf_attr *want)
 {
 	struct hf_pair now = *p;
 	struct statx stx;
 	struct hf_diff d;
 	struct item *it;
 	bool want_dir = S_ISDIR(want->mode), local_dir;
-	uint32_t uid, gid;
 	int ret = -ENOENT;
 
 	/* before anything is changed: a missing user must not leave half a tree */
-	if ((ret = hf_attr_owner(r->t, want, &uid, &gid, p->rel, r->err)))
+	if ((ret = hf_attr_here(r->t, want, p->rel, r->err)))
 		return ret;
 	if (want_dir && !add(&r->dirs, p->rel, OP_NONE, NULL))
 		return -ENOMEM;

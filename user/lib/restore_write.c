@@ -191,7 +191,7 @@ static int open_made(int dirfd, const char *tmp, mode_t type)
 }
 
 static int write_new(struct restore *r, struct item *it, int dirfd, const char *name,
-		     const struct hf_attr *want)
+		     struct hf_attr *want)
 {
 	char tmp[HF_TMP_LEN + 1];
 	mode_t type = want->mode & S_IFMT;
@@ -259,7 +259,7 @@ int hf_rst_wanted(struct restore *r, const char *rel, struct hf_attr *want)
 }
 
 /* attributes in place, if it still is the file whose contents were compared; 1: it is not */
-static int set_meta(struct restore *r, struct item *it, int dirfd, const char *name, const struct hf_attr *want)
+static int set_meta(struct restore *r, struct item *it, int dirfd, const char *name, struct hf_attr *want)
 {
 	struct statx stx;
 	int fd, ret;

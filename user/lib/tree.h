@@ -17,6 +17,7 @@
 
 /* What makes a file that file, besides its contents. */
 struct hf_xattr { char *name; void *value; uint32_t len; };
+struct hf_acl_name { bool group; uint32_t id; char *name; };
 struct hf_attr {
 	uint32_t mode;			/* type and permissions */
 	uint32_t uid, gid;
@@ -25,9 +26,13 @@ struct hf_attr {
 	uint32_t mtime_ns, atime_ns;
 	uint32_t rdev_major, rdev_minor;
 	uint64_t size;			/* of contents; 0 unless a regular file */
+	uint64_t link;			/* entries with the same are names of one file; 0: it has one name */
 	char *target;			/* of a symlink, else NULL */
 	struct hf_xattr *xattr;		/* sorted by name */
 	uint32_t nxattr;
+	struct hf_acl_name *acl;	/* of the numbers in its ACLs; sorted by group and id */
+	uint32_t nacl;
+	bool here;			/* numbers are this node's; no part of the encoding */
 };
 void hf_attr_free(struct hf_attr *a);
 /** hf_attr_encode() - versioned, little-endian, canonical: equal attributes give equal

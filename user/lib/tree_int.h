@@ -145,27 +145,47 @@ void hf_ids_begin(struct hf_tree *t, bool fresh);
 void hf_ids_free(struct hf_tree *t);
 /** hf_name_of() - "" where the number has no name; valid until hf_ids_begin() */
 int hf_name_of(struct hf_tree *t, bool group, uint32_t id, const char **name);
-/** hf_attr_owner() - the numbers that @a's owner has here; -ENOENT with @err */
-int hf_attr_owner(struct hf_tree *t, const struct hf_attr *a, uint32_t *uid, uint32_t *gid,
-		  const char *rel, struct hf_err *err);
+/** hf_id_here() - the number that @name has here; -ENOENT with @err
+ *  @role: "that owns" */
+int hf_id_here(struct hf_tree *t, bool group, const char *name, const char *role, uint32_t *id,
+	       const char *rel, struct hf_err *err);
+/** hf_attr_here() - turn the numbers of @a, those in its ACLs too, into those that their names
+ *  have on this node; once. -ENOENT with @err */
+int hf_attr_here(struct hf_tree *t, struct hf_attr *a, const char *rel, struct hf_err *err);
+
+/* acl.c */
+/** hf_acl_names() - note the names of the numbers in @a's ACLs, and put their entries in order */
+int hf_acl_names(struct hf_tree *t, struct hf_attr *a);
+int hf_acl_here(struct hf_tree *t, struct hf_attr *a, const char *rel, struct hf_err *err);
 
 /* attr.c */
+#define XATTR_MAX 65536
+/** hf_xattr_given() - this node's security module gives it to every file of its own: not an
+ *  extra to be removed */
+bool hf_xattr_given(const char *name);
+/** hf_xattrs_equal() - every xattr of @want is there; what else is there may stay only if it is
+ *  given by the node */
+bool hf_xattrs_equal(const struct hf_attr *have, const struct hf_attr *want);
 /** hf_attr_mode() - of an encoding, without the rest; 0 if it is none */
 uint32_t hf_attr_mode(const void *p, size_t n);
+/** hf_attr_link() - the same for the file that it is a name of */
+uint64_t hf_attr_link(const void *p, size_t n);
+
+/* attr_local.c */
 /** hf_attr_read() - of a local file: @fd (regular file or directory) or, if @fd is
  *  negative, @name in @dirfd */
 int hf_attr_read(struct hf_tree *t, int fd, int dirfd, const char *name,
 		 const struct statx *stx, struct hf_attr *a);
 /** hf_attr_equal() - whether local attributes @have are what @want asks for on this node;
- *  @but_mtime: times do not count */
-bool hf_attr_equal(struct hf_tree *t, const struct hf_attr *have, const struct hf_attr *want,
+ *  @but_mtime: times do not count. Which names are one file is not looked at. */
+bool hf_attr_equal(struct hf_tree *t, const struct hf_attr *have, struct hf_attr *want,
 		   bool but_mtime);
 /**
  * hf_attr_apply() - make the open file @fd what @want asks for
  * @opath: @fd was opened with O_PATH (anything but regular files and directories)
  * @fresh: this process made the file and nobody reads it yet
  */
-int hf_attr_apply(struct hf_tree *t, int fd, bool opath, bool fresh, const struct hf_attr *want,
+int hf_attr_apply(struct hf_tree *t, int fd, bool opath, bool fresh, struct hf_attr *want,
 		  const char *rel, struct hf_err *err);
 
 /* compare.c */
@@ -195,7 +215,7 @@ struct hf_diff {
  * -errno. What moves while it is read counts as different.
  */
 int hf_same(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_pair *p,
-	    const struct hf_attr *want, uint8_t *buf, struct hf_diff *d);
+	    struct hf_attr *want, uint8_t *buf, struct hf_diff *d);
 void hf_scratch_free(struct hf_tree *t, uint8_t *buf, size_t n);	/* wiped, of a crypto tree */
 
 /* displaced.c */

@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Attributes of local files: reading them, comparing them, applying them. */
+#include "tree_int.h"
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+static bool xattr_kept(const char *name)
+{
+	/* evm and ima seal one inode of one machine: elsewhere they are wrong */
+	if (!strcmp(name, "security.evm") || !strcmp(name, "security.ima"))
+		return false;
+	return !strncmp(name, "user.", 5) || !strncmp(name, "security.", 9) ||
+	       !strncmp(name, "trusted.", 8) || !strcmp(name, "system.posix_acl_access") ||
+	       !strcmp(name, "system.posix_acl_default");
+}
+
+static int by_xname(const void *a, const void *b)
+{
+	return strcmp(((const struct hf_xattr *)a)->name, ((const struct hf_xattr *)b)->name);
+}
+
+/* @fd for the f-calls; else @path, of which the last component is not followed if @nofollow */
+struct xref {
+	int fd;
+	char path[64 + NAME_MAX];
+	bool nofollow;
+};
+
+static ssize_t x_list(const struct xref *x, char *buf, size_t n)
+{
+	ssize_t r = x->fd >= 0 ? flistxattr(x->fd, buf, n) :
+		    x->nofollow ? llistxattr(x->path, buf, n) : listxattr(x->path, buf, n);
+
+	return r < 0 ? -errno : r;
+}
+
+static ssize_t x_get(const struct xref *x, const char *name, void *buf, size_t n)
+{
+	ssize_t r = x->fd >= 0 ? fgetxattr(x->fd, name, buf, n) :
+		    x->nofollow ? lgetxattr(x->path, name, buf, n) : getxattr(x->path, name, buf, n);
+
+	return r < 0 ? -errno : r;
+}
+
+static int xattr_value(const struct xref *x, const char *name, struct hf_xattr *out)
+{
+	size_t cap = 256;
+
+	for (;;) {
+		ssize_t n;
+
+		out->value = malloc(cap);
+		if (!out->value)
+			return -ENOMEM;
+		n = x_get(x, name, out->value, cap);
+		if (n >= 0) {
+			out->len = n;
+			return 0;
+		}
+		free(out->value);
+		out->value = NULL;
+		if (n != -ERANGE || cap >= XATTR_MAX)
+			return n;
+		cap = XATTR_MAX;
+	}
+}
+
+static int read_xattrs(const struct xref *x, struct hf_attr *a)
+{
+	char small[1024], *list = small;
+	ssize_t n = x_list(x, small, sizeof(small));
+	unsigned count = 0;
+	int ret = 0;
+
+	if (n == -ERANGE) {
+		list = malloc(XATTR_LIST_MAX);
+		if (!list)
+			return -ENOMEM;
+		n = x_list(x, list, XATTR_LIST_MAX);
+	}
+	if (n == -EOPNOTSUPP || n == -ENOSYS)
+		n = 0;
+	ret = n < 0 ? n : 0;
+	if (n <= 0)
+		goto out;
+	for (const char *p = list; p < list + n; p += strlen(p) + 1)
+		count++;
+	a->xattr = hf_alloc(count * sizeof(*a->xattr));
+	if (!a->xattr) {
+		ret = -ENOMEM;
+		goto out;
+	}
+	for (const char *p = list; p < list + n; p += strlen(p) + 1) {
+		struct hf_xattr *e = &a->xattr[a->nxattr];
+
+		if (!xattr_kept(p))
+			continue;
+		ret = xattr_value(x, p, e);
+		if (ret == -ENODATA || ret == -EPERM || ret == -EACCES || ret == -EOPNOTSUPP) {
+			ret = 0;	/* removed meanwhile, or not for us to read */
+			continue;
+		}
+		if (ret)
+			goto out;
+		a->nxattr++;
+		e->name = strdup(p);
+		if (!e->name) {
+			ret = -ENOMEM;
+			goto out;
+		}
+	}
+	qsort(a->xattr, a->nxattr, sizeof(*a->xattr), by_xname);
+out:
+	if (list != small)
+		free(list);
+	return ret;
+}
+
+int hf_attr_read(struct hf_tree *t, int fd, int dirfd, const char *name,
+		 const struct statx *stx, struct hf_attr *a)
+{
+	struct xref x = { .fd = fd, .nofollow = true };
+	const char *user, *group;
+	char link[PATH_MAX];
+	int ret;
+
+	memset(a, 0, sizeof(*a));
+	a->mode = stx->stx_mode;
+	a->uid = stx->stx_uid;
+	a->gid = stx->stx_gid;
+	a->mtime_s = stx->stx_mtime.tv_sec;
+	a->mtime_ns = stx->stx_mtime.tv_nsec;
+	a->atime_s = stx->stx_atime.tv_sec;
+	a->atime_ns = stx->stx_atime.tv_nsec;
+	if (S_ISREG(a->mode))
+		a->size = stx->stx_size;
+	if (S_ISCHR(a->mode) || S_ISBLK(a->mode)) {
+		a->rdev_major = stx->stx_rdev_major;
+		a->rdev_minor = stx->stx_rdev_minor;
+	}
+	if ((ret = hf_name_of(t, false, a->uid, &user)))
+		goto err;
+	a->user = strdup(user);
+	if ((ret = hf_name_of(t, true, a->gid, &group)))
+		goto err;
+	a->group = strdup(group);
+	ret = -ENOMEM;
+	if (!a->user || !a->group)
+		goto err;
+	if (S_ISLNK(a->mode)) {
+		ssize_t n = readlinkat(dirfd, name, link, sizeof(link) - 1);
+
+		/* EINVAL: it is no link any more */
+		ret = n < 0 ? (errno == EINVAL ? -ESTALE : -errno) : !n ? -ESTALE : 0;
+		if (ret)
+			goto err;
+		link[n] = 0;
+		a->target = strdup(link);
+		if (!a->target) {
+			ret = -ENOMEM;
+			goto err;
+		}
+	}
+	if (fd < 0)
+		snprintf(x.path, sizeof(x.path), "/proc/self/fd/%d/%s", dirfd, name);
+	ret = read_xattrs(&x, a);
+	if (!ret)
+		ret = hf_acl_names(t, a);
+	if (!ret)
+		return 0;
+err:
+	hf_attr_free(a);
+	return ret;
+}
+
+static bool texts_equal(const char *a, const char *b)
+{
+	return !strcmp(a ? a : "", b ? b : "");
+}
+
+bool hf_attr_equal(struct hf_tree *t, const struct hf_attr *have, struct hf_attr *want, bool but_mtime)
+{
+	if (have->mode != want->mode || have->size != want->size ||
+	    have->rdev_major != want->rdev_major || have->rdev_minor != want->rdev_minor ||
+	    !texts_equal(have->target, want->target))
+		return false;
+	if (!but_mtime && (have->mtime_s != want->mtime_s || have->mtime_ns != want->mtime_ns))
+		return false;
+	if (hf_attr_here(t, want, "", NULL) || want->uid != have->uid || want->gid != have->gid)
+		return false;
+	return hf_xattrs_equal(have, want);
+}
+
+/* applying */
+
+static const struct hf_xattr *find(const struct hf_attr *a, const char *name)
+{
+	for (uint32_t i = 0; i < a->nxattr; i++)
+		if (!strcmp(a->xattr[i].name, name))
+			return &a->xattr[i];
+	return NULL;
+}
+
+static int apply_xattrs(const struct xref *x, const struct hf_attr *want, const char **which)
+{
+	struct hf_attr have = { 0 };
+	int ret = read_xattrs(x, &have);
+
+	*which = "";
+	for (uint32_t i = 0; !ret && i < have.nxattr; i++) {
+		const char *name = have.xattr[i].name;
+
+		if (find(want, name) || hf_xattr_given(name))
+			continue;
+		if ((x->fd >= 0 ? fremovexattr(x->fd, name) : removexattr(x->path, name)) && errno != ENODATA) {
+			ret = -errno;
+			*which = "an extended attribute that is to go";
+		}
+	}
+	for (uint32_t i = 0; !ret && i < want->nxattr; i++) {
+		const struct hf_xattr *w = &want->xattr[i], *h = find(&have, w->name);
+
+		if (h && h->len == w->len && !memcmp(h->value, w->value, w->len))
+			continue;
+		if (x->fd >= 0 ? fsetxattr(x->fd, w->name, w->value, w->len, 0) :
+				 setxattr(x->path, w->name, w->value, w->len, 0)) {
+			ret = -errno;
+			*which = w->name;
+		}
+	}
+	hf_attr_free(&have);
+	return ret;
+}
+
+int hf_attr_apply(struct hf_tree *t, int fd, bool opath, bool fresh, struct hf_attr *want,
+		  const char *rel, struct hf_err *err)
+{
+	const struct timespec ts[2] = {
+		{ want->atime_s, want->atime_ns }, { want->mtime_s, want->mtime_ns }
+	};
+	struct xref x = { .fd = opath ? -1 : fd };
+	const char *what = "cannot look at", *which;
+	mode_t perm = want->mode & 07777;
+	struct statx stx;
+	int ret;
+
+	ret = hf_attr_here(t, want, rel, err);
+	if (ret)
+		return ret;
+	ret = hf_fd_statx(fd, &stx);
+	if (ret)
+		goto err;
+	if ((stx.stx_mode & S_IFMT) != (want->mode & S_IFMT)) {
+		ret = -ESTALE;
+		goto err;
+	}
+	snprintf(x.path, sizeof(x.path), "/proc/self/fd/%d", fd);
+	what = "cannot set the mode of";
+	/* on the way from one owner to the next nobody may do more than in the end */
+	if (!fresh && !opath && (stx.stx_mode & 07777) != (stx.stx_mode & perm & 0777) &&
+	    fchmod(fd, stx.stx_mode & perm & 0777))
+		goto err_errno;
+	what = "cannot set the owner of";
+	if ((stx.stx_uid != want->uid || stx.stx_gid != want->gid) &&
+	    fchownat(fd, "", want->uid, want->gid, AT_EMPTY_PATH))
+		goto err_errno;
+	what = "cannot set an extended attribute of";
+	ret = apply_xattrs(&x, want, &which);
+	if (ret) {
+		char *text = hf_tree_text(t, rel), *xn = hf_printable(which, strlen(which));
+
+		hf_fail(err, HF_OK, ret, "%s %.600s (%.200s): %s", what, text ? text : "?",
+			t->flags & HF_TREE_CRYPTO ? "name withheld" : xn ? xn : "?",
+			ret == -EOPNOTSUPP ? "the filesystem has none such" : strerror(-ret));
+		free(xn);
+		free(text);
+		return ret;
+	}
+	what = "cannot set the mode of";
+	if (!S_ISLNK(want->mode) && (opath ? chmod(x.path, perm) : fchmod(fd, perm)))
+		goto err_errno;
+	what = "cannot set the times of";
+	if (opath ? utimensat(fd, "", ts, AT_EMPTY_PATH) : futimens(fd, ts))
+		goto err_errno;
+	return 0;
+
+err_errno:
+	ret = -errno;
+err:
+	if (ret == -EPERM && (stx.stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND))) {
+		char *text = hf_tree_text(t, rel);
+
+		hf_fail(err, HF_OK, ret, "%s %.700s: it is immutable or append-only (chattr -i -a it)", what,
+			text ? text : "?");
+		free(text);
+		return ret;
+	}
+	return hf_tree_fail(t, err, ret, what, rel);
+}
