@@ -66,6 +66,7 @@ truncate -s 3M $t/hole
 echo end >>$t/hole
 touch -h -d '1969-12-24 10:00:00.123456789' $t/numbers $t/link
 setfattr -n user.note -v 'a value' $t/pg.conf 2>/dev/null
+ln $t/pg.conf $t/pg.second && setfacl -m u:daemon:r,g:mail:r $t/pg.conf 2>/dev/null
 setfattr -n user.more -v 0x00ff0a $t/pg.conf 2>/dev/null
 setfacl -m u:12:r,g:34:rw $t/hole 2>/dev/null
 must -c alpha.conf resource add pg --type db
@@ -136,6 +137,11 @@ def differ(n):
         have = dict(k for k in a['xattr'] if k[0].startswith(('user.', 'system.posix_acl')))
         if got != want or have != x:
             out.append((rel, got, want, x, have))
+        linked = sorted(r for r, b in entries(1).items() if a['link'] and b['link'] == a['link'])
+        if not stat.S_ISDIR(s.st_mode) and (len(linked) or 1) != s.st_nlink:
+            out.append((rel, linked, s.st_nlink))
+        if rel == 'pg.conf' and [n for _, _, n in a['acl']] != ['daemon', 'mail']:
+            out.append((rel, a['acl']))
     return out
 def files(row):
     return {i['key'].split('/', 1)[1]: base64.b64decode(i['data']) for i in logs[row]['items'] if i['data']}

@@ -175,6 +175,44 @@ static int capture_one(struct resource *r, struct ckpt *c, struct noted *e, stru
 	return ret;
 }
 
+struct outside { struct resource *r; struct ckpt *c; uint64_t files; };
+
+static void count_outside(void *ctx, const char *rel, uint64_t inside, uint64_t all)
+{
+	((struct outside *)ctx)->files++;
+}
+
+static void name_outside(void *ctx, const char *rel, uint64_t inside, uint64_t all)
+{
+	struct outside *o = ctx;
+	char *text = hf_printable(rel, strlen(rel));
+
+	if (o->files++ < 20)
+		hf_logf(HF_LOG_NOTE, "%s: %s/%s has %llu names, %llu of them outside of the tree: what is written "
+			"through those is found by sync only, and a restore makes it a file of its own", o->r->name,
+			o->c->path, text ? text : "?", (unsigned long long)all, (unsigned long long)(all - inside));
+	free(text);
+}
+
+/* Hard links that lead out of the tree are named once, and again when there are others. */
+static void tell_outside(struct resource *r, struct ckpt *c)
+{
+	struct outside o = { r, c, 0 };
+
+	hf_tree_outside(c->tree, count_outside, &o);
+	if (o.files == c->outside)
+		return;
+	c->outside = o.files;
+	o.files = 0;
+	if (c->crypto && c->outside)
+		hf_logf(HF_LOG_NOTE, "%s: %llu files of %s have names outside of the tree", r->name,
+			(unsigned long long)c->outside, c->path);
+	else
+		hf_tree_outside(c->tree, name_outside, &o);
+	if (o.files > 20)
+		hf_logf(HF_LOG_NOTE, "%s: %s: and %llu more", r->name, c->path, (unsigned long long)o.files - 20);
+}
+
 static int scan_one(struct resource *r, struct ckpt *c, bool full, struct cut *cut,
 		    struct hf_err *err)
 {
@@ -184,8 +222,11 @@ static int scan_one(struct resource *r, struct ckpt *c, bool full, struct cut *c
 	struct treedb db;
 	int ret;
 
-	if (!full)
-		return capture_one(r, c, &root, cut, err);
+	if (!full) {
+		ret = capture_one(r, c, &root, cut, err);
+		tell_outside(r, c);
+		return ret;
+	}
 	treedb_init(&db, r->log, hfd.keys, c->id, &r->busy);
 	ret = hf_capture_scan(c->tree, &db.db, "", true, &st, &te);
 	cut->unstable += st.unstable;
@@ -193,6 +234,7 @@ static int scan_one(struct resource *r, struct ckpt *c, bool full, struct cut *c
 		*err = db.ret ? db.err : te;
 	ret = db.ret ? db.ret : ret;
 	treedb_exit(&db);
+	tell_outside(r, c);
 	return ret;
 }
 

@@ -36,6 +36,7 @@ struct ckpt {
 	uint64_t guard_ref, guard_ms;	/* entries it had, and when (delete-guard) */
 	bool made;		/* its root was made for the restore */
 	unsigned made_up;	/* directories above it that were */
+	uint64_t outside;	/* files with names outside of it, when that was last told */
 };
 
 /* Work for a worker, and what became of it. */

@@ -8,20 +8,9 @@
  * coarse for ctime to tell two writes apart, it is read twice: what reads the
  * same twice was so between the two.
  */
-#include "tree_int.h"
+#include "capture_int.h"
 #include <stdlib.h>
 #include <unistd.h>
-
-struct capture {
-	struct hf_tree *t;
-	const struct hf_tree_db *db;
-	struct hf_capture_stat *st;
-	struct hf_err *err;
-	bool full;
-	uint8_t *buf;		/* HF_SMALL and one more: a file that grew is noticed */
-	uint8_t *again;		/* for the second reading; made when first needed */
-	int db_err;		/* what the generation said; never taken for the file's own errno */
-};
 
 static int capture_begin(struct capture *c, struct hf_tree *t, const struct hf_tree_db *db,
 			 struct hf_capture_stat *st, struct hf_err *err)
@@ -63,7 +52,7 @@ static bool attr_is_known(struct capture *c, const struct hf_attr *have, const s
 
 	if (!k || hf_attr_decode(k->attr, k->attrlen, &want))
 		return false;
-	same = hf_attr_equal(c->t, have, &want, false);
+	same = hf_attr_equal(c->t, have, &want, false) && have->link == want.link;
 	hf_attr_free(&want);
 	return same;
 }
@@ -167,8 +156,10 @@ static int try_regular(struct capture *c, const struct hf_pair *p, int fd)
 	hf_mark_set(&mark, &s1, now);
 	young = !mark.ino;
 	ret = hf_attr_read(c->t, fd, p->dirfd, p->name, &s1, &have);
+	if (!ret)
+		ret = hf_cap_link(c, p, &s1, &have.link);
 	if (ret)
-		return ret;
+		goto out;
 	same = attr_is_known(c, &have, p->known);
 	src.size = bytes.size = big.size = s1.stx_size;
 	if (s1.stx_size <= HF_SMALL) {
@@ -218,7 +209,7 @@ static int try_regular(struct capture *c, const struct hf_pair *p, int fd)
 	if (!stored)
 		ret = put(c, p->rel, &have, &src, &mark, written.hash);
 	if (!ret) {
-		c->st->put++;
+		c->st->put += !c->relink;
 		c->st->bytes += s1.stx_size;
 	}
 out:
@@ -248,6 +239,8 @@ static int try_other(struct capture *c, const struct hf_pair *p)
 	if (!ret)
 		ret = hf_attr_read(c->t, fd, p->dirfd, p->name, &s1, &have);
 	if (!ret)
+		ret = hf_cap_link(c, p, &s1, &have.link);
+	if (!ret)
 		ret = fd >= 0 ? hf_fd_statx(fd, &s2) : hf_tree_statx(p->dirfd, p->name, &s2);
 	if (ret)
 		goto out;
@@ -267,7 +260,7 @@ static int try_other(struct capture *c, const struct hf_pair *p)
 	}
 	ret = put(c, p->rel, &have, NULL, &mark, hash);
 	if (!ret)
-		c->st->put++;
+		c->st->put += !c->relink;
 out:
 	hf_attr_free(&have);
 	if (fd >= 0)
@@ -275,8 +268,7 @@ out:
 	return ret;
 }
 
-/* what @p says is in the tree; it may be something else by now, or gone */
-static int capture_entry(struct capture *c, const struct hf_pair *pair)
+int hf_cap_entry(struct capture *c, const struct hf_pair *pair)
 {
 	struct hf_pair p = *pair;
 	struct statx stx = *pair->stx;
@@ -284,8 +276,11 @@ static int capture_entry(struct capture *c, const struct hf_pair *pair)
 
 	p.stx = &stx;
 	c->st->looked++;
-	if (!c->full && p.known && hf_unchanged(c->t, &p.known->mark, &stx))
-		return 0;
+	if (!c->full && !c->relink && p.known && hf_unchanged(c->t, &p.known->mark, &stx)) {
+		uint64_t id;
+
+		return hf_cap_link(c, &p, &stx, &id);
+	}
 	for (int i = 0; i < HF_TRIES; i++) {
 		if (i) {
 			hf_sleep_ms(1u << (i - 1));
@@ -326,7 +321,7 @@ static int capture_pair(void *ctx, const struct hf_pair *p)
 
 	if (p->kind != HF_WALK_ENTRY)
 		return 0;
-	return p->name ? capture_entry(c, p) : del(c, p->rel);
+	return p->name ? hf_cap_entry(c, p) : del(c, p->rel);
 }
 
 int hf_capture_scan(struct hf_tree *t, const struct hf_tree_db *db, const char *rel,
@@ -344,10 +339,16 @@ int hf_capture_scan(struct hf_tree *t, const struct hf_tree_db *db, const char *
 		return ret;
 	hf_ids_begin(t, full);
 	c.full = full;
+	if (!*rel)
+		hf_links_clear(&t->links);
 	ret = hf_merge(t, db, rel, false, capture_pair, &c, err);
 	/* a root that went away in the middle looks empty */
 	if (!ret)
 		ret = hf_tree_check_root(t, err);
+	if (!ret)
+		ret = hf_cap_links(&c, !*rel);
+	if (ret == -ENOMEM)
+		hf_fail(err, HF_OK, ret, "out of memory");
 	capture_end(&c);
 	return ret;
 }
@@ -405,7 +406,7 @@ static int capture_dir(struct capture *c, struct hf_dircur *cur, const char *rel
 	p.stx = &stx;
 	ret = p.dirfd < 0 ? p.dirfd : hf_fd_statx(p.dirfd, &stx);
 	if (!ret)
-		ret = capture_entry(c, &p);
+		ret = hf_cap_entry(c, &p);
 	if (ret == -ENOENT || ret == -ENOTDIR || ret == -ELOOP)
 		ret = 0;	/* another event tells of that */
 out:
@@ -443,7 +444,7 @@ static int capture_found(struct capture *c, struct hf_dircur *cur, int dirfd, co
 	if (is_dir && !was_dir)
 		ret = hf_merge(c->t, c->db, rel, false, capture_pair, c, c->err);
 	else
-		ret = capture_entry(c, &p);
+		ret = hf_cap_entry(c, &p);
 	if (!ret && was_dir && !is_dir)
 		ret = gone(c, rel, true);
 	hf_buf_free(&attr);
@@ -493,6 +494,8 @@ int hf_capture_name(struct hf_tree *t, const struct hf_tree_db *db, const char *
 	}
 	if (!*rel) {
 		ret = capture_found(&c, &cur, fd, "", rel);
+		if (!ret)
+			ret = hf_cap_links(&c, false);
 		goto out;
 	}
 	if (!t->name) {
@@ -511,6 +514,8 @@ int hf_capture_name(struct hf_tree *t, const struct hf_tree_db *db, const char *
 	/* a name that came or went changed its directory's times, which nobody reports */
 	if (!ret && !t->name)
 		ret = capture_dir(&c, &cur, rel, name > rel ? name - rel - 1 : 0, true);
+	if (!ret)
+		ret = hf_cap_links(&c, false);
 out:
 	if (ret == -ENOMEM)
 		hf_fail(err, HF_OK, ret, "out of memory");

@@ -103,6 +103,25 @@ out:
 	return ret;
 }
 
+void hf_look(struct hf_look *l, const struct statx *s)
+{
+	l->ino = s->stx_ino;
+	l->ctime = hf_ctime_ns(s);
+	l->mtime = (uint64_t)s->stx_mtime.tv_sec * 1000000000ull + s->stx_mtime.tv_nsec;
+	l->size = s->stx_size;
+	l->mode = s->stx_mode;
+	l->nlink = s->stx_nlink;
+}
+
+bool hf_looks_same(const struct hf_look *l, const struct statx *s)
+{
+	struct hf_look now;
+
+	hf_look(&now, s);
+	return l->ino == now.ino && l->mode == now.mode && (l->size == now.size || S_ISDIR(l->mode)) &&
+	       (l->ctime == now.ctime || (l->nlink > 1 && !S_ISDIR(l->mode) && l->mtime == now.mtime));
+}
+
 void hf_scratch_free(struct hf_tree *t, uint8_t *buf, size_t n)
 {
 	if (buf && (t->flags & HF_TREE_CRYPTO))
@@ -195,6 +214,7 @@ struct compare {
 	void *ctx;
 	uint8_t *buf;
 	struct hf_err *err;
+	struct hf_lnames links;
 };
 
 static int compare_pair(void *ctx, const struct hf_pair *p)
@@ -226,6 +246,16 @@ static int compare_pair(void *ctx, const struct hf_pair *p)
 	if (ret)
 		return hf_tree_fail(c->t, c->err, ret, "the generation's entry for", p->rel);
 	ret = hf_same(c->t, c->db, p, &want, c->buf, &d);
+	if (!ret && !d.type && hf_linked(c->t, want.link, p->stx)) {
+		struct hf_lname *e = hf_lnames_add(&c->links, p->rel, want.link, p->stx);
+
+		ret = e ? 0 : -ENOMEM;
+		if (e) {
+			e->there = true;
+			e->meta = !d.content;
+			e->equal = !d.content && !d.meta;
+		}
+	}
 	hf_attr_free(&want);
 	if (ret == -ENOENT)
 		return c->fn(c->ctx, HF_CH_REMOVED, p->rel);
@@ -247,7 +277,7 @@ static int compare_pair(void *ctx, const struct hf_pair *p)
 int hf_compare(struct hf_tree *t, const struct hf_tree_db *db,
 	       int (*fn)(void *ctx, enum hf_change ch, const char *rel), void *ctx, struct hf_err *err)
 {
-	struct compare c = { t, db, fn, ctx, NULL, err };
+	struct compare c = { .t = t, .db = db, .fn = fn, .ctx = ctx, .err = err };
 	int ret = hf_tree_check_root(t, err);
 
 	if (ret)
@@ -257,6 +287,12 @@ int hf_compare(struct hf_tree *t, const struct hf_tree_db *db,
 	if (!c.buf)
 		return hf_fail(err, HF_OK, -ENOMEM, "out of memory");
 	ret = hf_merge(t, db, "", false, compare_pair, &c, err);
+	if (!ret)
+		ret = hf_lnames_resolve(&c.links);
+	for (size_t i = 0; !ret && i < c.links.n; i++)
+		if (c.links.e[i].equal && c.links.e[i].verdict != HF_LN_RIGHT)
+			ret = fn(ctx, HF_CH_META, c.links.e[i].rel);
+	hf_lnames_free(&c.links);
 	hf_scratch_free(t, c.buf, HF_SMALL);
 	return ret;
 }

@@ -39,8 +39,10 @@ static struct item *add(struct list *l, const char *rel, enum op op, const struc
 
 static void list_free(struct list *l)
 {
-	for (size_t i = 0; i < l->n; i++)
+	for (size_t i = 0; i < l->n; i++) {
 		free(l->e[i].rel);
+		free(l->e[i].to);
+	}
 	free(l->e);
 }
 
@@ -59,6 +61,7 @@ static int plan_known(struct restore *r, const struct hf_pair *p, struct hf_attr
 {
 	struct hf_pair now = *p;
 	struct statx stx;
+	struct hf_lname *ln = NULL;
 	struct hf_diff d;
 	struct item *it;
 	bool want_dir = S_ISDIR(want->mode), local_dir;
@@ -80,11 +83,25 @@ static int plan_known(struct restore *r, const struct hf_pair *p, struct hf_attr
 				ret = hf_same(r->t, r->db, &now, want, r->buf, &d);
 		}
 	}
+	if ((!ret || ret == -ENOENT) && !want_dir && hf_linked(r->t, want->link, ret ? NULL : &stx)) {
+		ln = hf_lnames_add(&r->links, p->rel, want->link, ret ? NULL : &stx);
+		if (!ln)
+			return -ENOMEM;
+		ln->item = r->items.n;
+	}
 	if (ret == -ENOENT)
 		return add(&r->items, p->rel, want_dir ? OP_MKDIR : OP_WRITE, NULL) ? 0 : -ENOMEM;
 	if (ret)
 		return hf_rst_fail(r, ret, "cannot compare", p->rel);
 	local_dir = S_ISDIR(stx.stx_mode);
+	if (ln) {
+		ln->there = !d.type;
+		ln->late = d.type && local_dir;
+		ln->meta = !d.type && !d.content && S_ISREG(want->mode);
+		ln->equal = !d.type && !d.content && !d.meta;
+		if (ln->equal)
+			ln->item = SIZE_MAX;
+	}
 	if (!d.type && !d.content && !d.meta) {
 		if (memcmp(&d.mark, &p->known->mark, sizeof(d.mark)))
 			r->db->mark(r->db->arg, p->rel, &d.mark);
@@ -160,6 +177,49 @@ static int plan_pair(void *ctx, const struct hf_pair *p)
 		return hf_rst_fail(r, ret, "the generation's entry for", p->rel);
 	ret = plan_known(r, p, &want);
 	hf_attr_free(&want);
+	return ret;
+}
+
+/* an entry whose file has other names */
+static int plan_name(struct restore *r, struct hf_lname *e)
+{
+	struct item *it;
+
+	if (e->item == SIZE_MAX && e->verdict == HF_LN_RIGHT)
+		return 0;
+	if (e->item == SIZE_MAX) {
+		/* equal, but a name of the wrong file: there is nothing to keep aside */
+		it = add(&r->items, e->rel, OP_WRITE, NULL);
+		if (!it)
+			return -ENOMEM;
+		it->seen = e->seen;
+		e->item = r->items.n - 1;
+	}
+	it = &r->items.e[e->item];
+	if (e->verdict == HF_LN_RIGHT) {
+		it->op = OP_NONE;
+	} else if (e->verdict == HF_LN_META) {
+		it->op = OP_META;
+		it->names = e->nlink;
+	} else if (e->verdict == HF_LN_LINK) {
+		it->op = it->op == OP_LATE ? OP_LATE : OP_LINK;
+		it->lead = e->lead->item;
+		it->ino = e->lead->seen.ino;
+		it->to = strdup(e->lead->rel);
+		return it->to ? 0 : -ENOMEM;
+	}
+	return 0;
+}
+
+static int plan_links(struct restore *r)
+{
+	int ret = hf_lnames_resolve(&r->links);
+
+	/* those that others are linked to first: they get their items */
+	for (int link = 0; link < 2; link++)
+		for (size_t i = 0; !ret && i < r->links.n; i++)
+			if ((r->links.e[i].verdict == HF_LN_LINK) == link)
+				ret = plan_name(r, &r->links.e[i]);
 	return ret;
 }
 
@@ -263,8 +323,8 @@ static int do_late(struct restore *r, struct item *it)
 		if (ret)
 			return ret;
 	}
-	it->op = OP_WRITE;
-	return hf_rst_write(r, it);
+	it->op = it->to ? OP_LINK : OP_WRITE;
+	return it->to ? 0 : hf_rst_write(r, it);
 }
 
 /* directories: their attributes, and the marks at the end */
@@ -369,6 +429,9 @@ static int execute(struct restore *r)
 	for (size_t i = 0; !ret && i < r->items.n; i++)
 		if (r->items.e[i].op == OP_LATE)
 			ret = do_late(r, &r->items.e[i]);
+	for (size_t i = 0; !ret && i < r->items.n; i++)
+		if (r->items.e[i].op == OP_LINK)
+			ret = hf_rst_write(r, &r->items.e[i]);
 	for (size_t i = r->dirs.n; !ret && i-- > 0; )
 		ret = finish_dir(r, &r->dirs.e[i]);
 	return ret;
@@ -392,7 +455,11 @@ int hf_restore(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_r
 	r.buf = malloc(HF_SMALL);
 	ret = r.buf ? hf_dircur_init(&r.cur, t) : -ENOMEM;
 	if (!ret)
+		ret = hf_dircur_init(&r.other, t);
+	if (!ret)
 		ret = hf_merge(t, db, "", true, plan_pair, &r, r.err);
+	if (!ret)
+		ret = plan_links(&r);
 	if (!ret)
 		ret = keep_all(&r);
 	if (!ret && (r.items.n || r.changed))
@@ -412,6 +479,9 @@ int hf_restore(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_r
 	if (o && o->keep)
 		st->displaced += hf_displaced_count(o->keep) - before;
 	hf_dircur_free(&r.cur);
+	hf_dircur_free(&r.other);
+	hf_lnames_free(&r.links);
+	hf_links_clear(&t->links);
 	list_free(&r.items);
 	list_free(&r.dirs);
 	hf_scratch_free(t, r.buf, HF_SMALL);

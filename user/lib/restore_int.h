@@ -12,20 +12,20 @@ enum op {
 	OP_WRITE,
 	OP_META,
 	OP_REMOVE,
+	OP_LINK,		/* becomes a name of another entry's file, when all of those are there */
 	OP_LATE,		/* a directory becomes something else, once it is empty */
-};
-
-/* how something looked: the local entry when it was compared, or when it was written */
-struct look {
-	uint64_t ino, ctime, size;
-	uint32_t mode;
 };
 
 struct item {
 	char *rel;
 	enum op op;
 	bool keep, done;
-	struct look seen;
+	struct hf_look seen;
+	/* of a name whose file has others: */
+	char *to;		/* the one to link to, */
+	size_t lead;		/* its item, if it has one (else SIZE_MAX), */
+	uint64_t ino;		/* or what it was when it was compared */
+	uint32_t names;		/* to be set in place: as many names must be seen */
 };
 
 struct list {
@@ -39,15 +39,14 @@ struct restore {
 	const struct hf_restore_opts *o;
 	struct hf_restore_stat *st;
 	struct hf_err *err;
-	struct hf_dircur cur;
+	struct hf_dircur cur, other;	/* other: of the file that is linked to */
 	struct list items, dirs;
+	struct hf_lnames links;
 	uint8_t *buf;
 	bool changed, unsure;	/* unsure: equal by contents, not known to be durable */
 	uint64_t steps;
 };
 
-void hf_look(struct look *l, const struct statx *s);
-bool hf_looks_same(const struct look *l, const struct statx *s);
 int hf_rst_fail(struct restore *r, int ret, const char *what, const char *rel);
 /** hf_rst_fail_at() - the same; EPERM to root has one usual reason, and says so */
 int hf_rst_fail_at(struct restore *r, int ret, const char *what, int dirfd, const char *name,
@@ -60,7 +59,7 @@ int hf_rst_keep_flush(struct restore *r);
 int hf_rst_keep_late(struct restore *r, const struct item *it, int dirfd, const char *name);
 /** hf_rst_wanted() - the attributes that the generation has for @rel */
 int hf_rst_wanted(struct restore *r, const char *rel, struct hf_attr *want);
-/** hf_rst_write() - an entry with OP_LEFTOVER, OP_MKDIR, OP_WRITE or OP_META */
+/** hf_rst_write() - an entry with OP_LEFTOVER, OP_MKDIR, OP_WRITE, OP_META or OP_LINK */
 int hf_rst_write(struct restore *r, struct item *it);
 
 #endif

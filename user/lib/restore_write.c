@@ -9,20 +9,6 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-void hf_look(struct look *l, const struct statx *s)
-{
-	l->ino = s->stx_ino;
-	l->ctime = hf_ctime_ns(s);
-	l->size = s->stx_size;
-	l->mode = s->stx_mode;
-}
-
-bool hf_looks_same(const struct look *l, const struct statx *s)
-{
-	return l->ino == s->stx_ino && l->ctime == hf_ctime_ns(s) && l->mode == s->stx_mode &&
-	       (l->size == s->stx_size || S_ISDIR(l->mode));
-}
-
 int hf_rst_fail(struct restore *r, int ret, const char *what, const char *rel)
 {
 	return hf_tree_fail(r->t, r->err, ret, what, rel);
@@ -234,11 +220,12 @@ static int write_new(struct restore *r, struct item *it, int dirfd, const char *
 		goto err_unlink;
 	}
 	/* the rename itself changed ctime; nobody but it may have */
-	it->done = !hf_fd_statx(fd, &now) && now.stx_size == stx.stx_size && now.stx_mode == stx.stx_mode &&
+	ret = hf_fd_statx(fd, &now);
+	if (!ret)
+		hf_look(&it->seen, &now);
+	it->done = !ret && now.stx_size == stx.stx_size && now.stx_mode == stx.stx_mode &&
 		   now.stx_uid == stx.stx_uid && now.stx_gid == stx.stx_gid &&
 		   now.stx_mtime.tv_sec == stx.stx_mtime.tv_sec && now.stx_mtime.tv_nsec == stx.stx_mtime.tv_nsec;
-	if (it->done)
-		hf_look(&it->seen, &now);
 	close(fd);
 	r->st->written++;
 	return 0;
@@ -268,7 +255,7 @@ static int set_meta(struct restore *r, struct item *it, int dirfd, const char *n
 	if (fd < 0)
 		return fd == -ENOENT || fd == -ESTALE ? 1 : hf_rst_fail(r, fd, "cannot open", it->rel);
 	ret = hf_fd_statx(fd, &stx);
-	if (!ret && (!hf_looks_same(&it->seen, &stx) || stx.stx_nlink != 1))
+	if (!ret && (!hf_looks_same(&it->seen, &stx) || stx.stx_nlink != (it->names ? it->names : 1)))
 		ret = 1;
 	if (ret)
 		goto out;
@@ -287,6 +274,49 @@ static int set_meta(struct restore *r, struct item *it, int dirfd, const char *n
 out:
 	close(fd);
 	return ret;
+}
+
+/* a further name of a file that is in place already */
+static int write_link(struct restore *r, struct item *it, int dirfd, const char *name)
+{
+	uint64_t ino = it->lead == SIZE_MAX ? it->ino : r->items.e[it->lead].seen.ino;
+	char tmp[HF_TMP_LEN + 1];
+	const char *from;
+	struct statx stx;
+	int fd, ret = hf_seam("restore.write");
+
+	if (ret)
+		return hf_rst_fail(r, ret, "cannot write", it->rel);
+	tmp_name(r->t, tmp);
+	fd = hf_dircur_parent(&r->other, it->to, &from);
+	if (fd < 0)
+		return hf_rst_fail(r, fd, "cannot open", it->to);
+	if (linkat(fd, from, dirfd, tmp, 0)) {
+		hf_dircur_reset(&r->other);
+		return errno == ENOENT ? -ENOENT : hf_rst_fail_at(r, -errno, "cannot make a hard link", dirfd, name, it->rel);
+	}
+	ret = hf_tree_statx(dirfd, tmp, &stx);
+	/* what stands there now may have been put there by somebody else */
+	if (!ret && stx.stx_ino != ino)
+		ret = -ESTALE;
+	if (!ret)
+		ret = hf_seam("restore.rename");
+	if (!ret && renameat(dirfd, tmp, dirfd, name))
+		ret = -errno;
+	/* two names of one file: then the rename does nothing */
+	unlinkat(dirfd, tmp, 0);
+	if (ret)
+		return hf_rst_fail_at(r, ret, "cannot replace", dirfd, name, it->rel);
+	if (!hf_tree_statx(dirfd, name, &stx) && stx.stx_ino == ino) {
+		hf_look(&it->seen, &stx);
+		it->done = true;
+		/* a name more changed the change time of the others */
+		if (it->lead != SIZE_MAX && r->items.e[it->lead].done &&
+		    r->items.e[it->lead].seen.mtime == it->seen.mtime && r->items.e[it->lead].seen.size == it->seen.size)
+			r->items.e[it->lead].seen = it->seen;
+	}
+	r->st->written++;
+	return 0;
 }
 
 static int make_dir(struct restore *r, struct item *it, int dirfd, const char *name)
@@ -332,6 +362,10 @@ int hf_rst_write(struct restore *r, struct item *it)
 		}
 		if (it->op == OP_MKDIR) {
 			ret = make_dir(r, it, dirfd, name);
+		} else if (it->op == OP_LINK) {
+			ret = hf_rst_keep_late(r, it, dirfd, name);
+			if (!ret)
+				ret = write_link(r, it, dirfd, name);
 		} else {
 			ret = hf_rst_wanted(r, it->rel, &want);
 			if (ret)

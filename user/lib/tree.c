@@ -314,6 +314,7 @@ void hf_tree_close(struct hf_tree *t)
 	if (!t)
 		return;
 	hf_ids_free(t);
+	hf_links_clear(&t->links);
 	if (t->root >= 0)
 		close(t->root);
 	for (unsigned i = 0; i < t->nexclude; i++)

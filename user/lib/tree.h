@@ -157,7 +157,8 @@ struct hf_capture_stat { uint64_t looked, put, deleted, unstable, bytes; };
  * and looked at again; one that moved meanwhile is tried 4 times, then put back
  * (unput) and counted as unstable. A directory: its own attributes only;
  * one that @db does not know is scanned (hf_capture_scan()). An excluded name is ignored.
- * Parents that @db does not know are put as well.
+ * Parents that @db does not know are put as well, and of a file with several names (hard
+ * links) all that lie in the tree.
  */
 int hf_capture_name(struct hf_tree *t, const struct hf_tree_db *db, const char *rel,
 		    struct hf_capture_stat *st, struct hf_err *err);
@@ -171,6 +172,12 @@ int hf_capture_name(struct hf_tree *t, const struct hf_tree_db *db, const char *
  */
 int hf_capture_scan(struct hf_tree *t, const struct hf_tree_db *db, const char *rel,
 		    bool full, struct hf_capture_stat *st, struct hf_err *err);
+
+/** hf_tree_outside() - the files that have names outside of the tree too, as the last scan of the
+ *  whole tree saw them
+ *  @fn: gets one name in the tree, how many are in it and how many there are in all */
+void hf_tree_outside(struct hf_tree *t, void (*fn)(void *ctx, const char *rel, uint64_t inside, uint64_t all),
+		     void *ctx);
 
 enum hf_change { HF_CH_ADDED, HF_CH_REMOVED, HF_CH_CONTENT, HF_CH_META, HF_CH_TYPE };
 /**

@@ -12,6 +12,7 @@
 #define HF_TREE_INT_H
 
 #include "tree.h"
+#include "links.h"
 #include <fcntl.h>
 #include <linux/openat2.h>
 
@@ -47,6 +48,7 @@ struct hf_tree {
 	char own_tmp[5];	/* of a single file: which temporary files are its own */
 	struct hf_idcache users, groups;
 	uint64_t ids_ns;	/* when the caches were emptied */
+	struct hf_links links;
 };
 
 /* tree.c */
@@ -216,7 +218,52 @@ struct hf_diff {
  */
 int hf_same(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_pair *p,
 	    struct hf_attr *want, uint8_t *buf, struct hf_diff *d);
+
+/* how something looked: the local entry when it was compared, or when it was written */
+struct hf_look {
+	uint64_t ino, ctime, mtime, size;
+	uint32_t mode, nlink;
+};
+void hf_look(struct hf_look *l, const struct statx *s);
+/** hf_looks_same() - of a file with several names the change time does not count: another
+ *  name that comes or goes changes it */
+bool hf_looks_same(const struct hf_look *l, const struct statx *s);
+
 void hf_scratch_free(struct hf_tree *t, uint8_t *buf, size_t n);	/* wiped, of a crypto tree */
+
+/* compare_links.c: names whose file has others, in the tree or in the generation */
+enum hf_lverdict {
+	HF_LN_RIGHT,		/* is a name of the right file, or will be when that has its attributes */
+	HF_LN_META,		/* attributes are to be set in place, for all its names */
+	HF_LN_WRITE,		/* is to be written as a file of its own */
+	HF_LN_LINK,		/* is to become a name of @lead's file */
+};
+struct hf_lname {
+	char *rel;
+	uint64_t link, dev;
+	uint32_t nlink;
+	struct hf_look seen;
+	bool there;		/* locally, as the right type */
+	bool equal, meta;	/* contents and attributes are right; or contents at least */
+	bool late;		/* a directory is in the way */
+	size_t item;		/* the caller's */
+	enum hf_lverdict verdict;
+	struct hf_lname *lead;
+	/* of hf_lnames_resolve() */
+	size_t at;
+	struct hf_lname *inode, *owner;
+};
+/** hf_linked() - whether an entry belongs among them; @stx: of the local one, or NULL */
+static inline bool hf_linked(const struct hf_tree *t, uint64_t link, const struct statx *stx)
+{
+	return !t->name && (link || (stx && stx->stx_nlink > 1 && !S_ISDIR(stx->stx_mode)));
+}
+struct hf_lnames { struct hf_lname *e; size_t n, cap; };
+/** hf_lnames_add() - valid until the next one; NULL: no memory */
+struct hf_lname *hf_lnames_add(struct hf_lnames *s, const char *rel, uint64_t link, const struct statx *stx);
+/** hf_lnames_resolve() - verdicts; -ENOMEM */
+int hf_lnames_resolve(struct hf_lnames *s);
+void hf_lnames_free(struct hf_lnames *s);
 
 /* displaced.c */
 int hf_displaced_flush(struct hf_displaced *d);	/* durable so far */

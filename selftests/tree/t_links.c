@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * P6: names of one file stay names of one file, whatever is done to them in
+ * between; those of two never become one. rsync -H is the judge.
+ */
+#include "tree_test.h"
+#include <sys/stat.h>
+
+static int differs(const char *a, const char *b)
+{
+	const char *out = shout("rsync -aHAXSc --numeric-ids --itemize-changes --dry-run --delete %s/ %s/; "
+				/* rsync does not see that too much is one file */
+				"one() { find $1 ! -type d -links +1 -printf '%%i %%P\\n' | sort -k2 |"
+				" awk '{if (!($1 in a)) a[$1]=++n; print a[$1],$2}' >$1.links; }; one %s; one %s; diff %s.links %s.links",
+				a, b, a, b, a, b);
+
+	if (*out)
+		printf("# differs:\n# %s\n", out);
+	return *out != 0;
+}
+
+static struct memdb m;
+static struct hf_tree *src, *dst;
+
+/* what was done to src comes to dst by a restore of what was captured of it */
+static void brought(const char *what)
+{
+	struct hf_restore_stat rst;
+
+	mem_commit(&m);
+	ok(restore(dst, &m, &rst, NULL) == 0 && !differs("src", "dst"), "%s: restored exactly", what);
+	ok(!differences(dst, &m), "%s: and equal", what);
+	is(restore(dst, &m, &rst, NULL), 0, "again");
+	ok(!(rst.written + rst.meta + rst.removed), "%s: a second restore changes nothing", what);
+}
+
+static uint64_t link_of(const char *rel)
+{
+	struct mem_ent *e = mem_ent(&m, rel, false);
+	struct hf_attr a;
+	uint64_t id;
+
+	if (!e || !e->now.there || hf_attr_decode(e->now.attr, e->now.attrlen, &a))
+		return 0;
+	id = a.link;
+	hf_attr_free(&a);
+	return id;
+}
+
+static void names(const char *list, struct hf_capture_stat *st)
+{
+	char *copy = strdup(list), *save = NULL;
+
+	for (char *p = strtok_r(copy, " ", &save); p; p = strtok_r(NULL, " ", &save))
+		is(capture(src, &m, p, st), 0, p);
+	free(copy);
+}
+
+/* what an event tells: only the name that was used */
+static void by_events(void)
+{
+	struct hf_capture_stat st;
+
+	usleep(30000);
+	scan(src, &m, false);
+	sh("echo changed >>src/a");
+	names("a", &st);
+	is(differences(src, &m), 0, "a write through one name is captured for all");
+	brought("written through one name");
+	sh("ln src/single src/d/second");
+	names("d/second", &st);
+	is(differences(src, &m), 0, "a file that gets a second name");
+	ok(link_of("single") && link_of("single") == link_of("d/second"), "shares a number");
+	brought("a second name");
+	sh("ln -f src/a src/d/second");
+	names("d/second", &st);
+	is(differences(src, &m), 0, "a name goes from one file to another");
+	brought("a name goes over");
+	sh("mv src/d/b src/moved");
+	names("d/b moved", &st);
+	is(differences(src, &m), 0, "a name moves");
+	brought("a name moves");
+	sh("rm src/a; echo other >src/a");
+	names("a", &st);
+	is(differences(src, &m), 0, "a name becomes a file of its own");
+	brought("a name leaves");
+	sh("ln src/a src/a2; ln src/a src/a3");
+	names("a2 a3", &st);
+	sh("rm src/moved; ln src/a src/moved");
+	names("moved", &st);
+	is(differences(src, &m), 0, "from group to group");
+	brought("from group to group");
+	sh("cp -al src/d src/dcopy");
+	is(hf_capture_scan(src, &m.db, "dcopy", false, &st, NULL), 0, "a copy of links");
+	names("dcopy", &st);
+	is(differences(src, &m), 0, "of a whole directory");
+	brought("a copy of links");
+	hf_tree_close(src);
+	src = opent("src", 0, false);
+	sh("echo more >>src/dcopy/second");
+	names("dcopy/second", &st);
+	is(differences(src, &m), 0, "a tree that was opened again knows the other names too");
+	brought("opened again");
+}
+
+static void locally_wrong(void)
+{
+	static const struct { const char *what, *cmd; } t[] = {
+		{ "one name has other contents", "rm a2; echo own >a2" },
+		{ "one name is a copy", "cp -p a2 x; mv x a2" },
+		{ "all names are copies", "for i in a a2 a3 moved; do cp -p $i x; mv x $i; done" },
+		{ "all are gone", "rm a a2 a3 moved" },
+		{ "one is gone", "rm a2" },
+		{ "the first is gone", "rm a" },
+		{ "attributes differ", "chmod 600 a" },
+		{ "attributes differ, and one is missing", "chmod 600 a; rm a3" },
+		{ "contents differ", "echo x >>a" },
+		{ "two groups are one", "ln -f a d/second" },
+		{ "a lone file is one of a group", "cat lone >copy; ln -f a lone" },
+		{ "two lone files are one", "ln -f lone lone2" },
+		{ "one is a directory", "rm a; mkdir a; echo x >a/x" },
+		{ "all are directories", "rm a a2 a3 moved; mkdir a a2 a3 moved" },
+		{ "a directory of the generation is one of the names", "rm -r d; ln a d" },
+		{ "extra names", "ln a zz; ln a 0" },
+		{ "the links are crossed", "ln -f a x; ln -f s1 a2; ln -f x s1" },
+	};
+	struct hf_restore_stat rst;
+
+	sh("echo l >src/lone; echo l >src/lone2; touch -d @1 src/lone src/lone2; ln -s a src/s1; ln src/s1 src/s2; mkfifo src/p1; ln src/p1 src/p2; mknod src/n1 c 1 3; ln src/n1 src/n2");
+	scan(src, &m, false);
+	brought("links of links, pipes and devices");
+	for (unsigned i = 0; i < HF_ARRAY(t); i++) {
+		sh("cd dst; %s", t[i].cmd);
+		ok(differences(dst, &m) > 0, "%s: is seen", t[i].what);
+		brought(t[i].what);
+	}
+	/* attributes alone: in place, for all names at once */
+	sh("cd dst; chmod 600 a; stat -c %%i a >../ino");
+	is(restore(dst, &m, &rst, NULL), 0, "attributes of a file with several names");
+	is(rst.written, 0, "are set in place");
+	is(rst.meta, 1, "once");
+	/* contents: written once */
+	sh("cd dst; echo x >>a");
+	is(restore(dst, &m, &rst, NULL), 0, "contents of a file with several names");
+	is(rst.bytes, strtoul(shout("stat -c %%s src/a"), NULL, 10), "are written once");
+}
+
+static unsigned told;
+static void tell(void *ctx, const char *rel, uint64_t inside, uint64_t all)
+{
+	told++;
+	ok(!strcmp(rel, "a") && inside == 4 && all == 5, "the name in the tree: %s, %d of %d", rel, (int)inside, (int)all);
+}
+
+static void outside(void)
+{
+	struct hf_capture_stat st;
+	struct hf_restore_stat rst;
+
+	sh("ln src/a beside");
+	scan(src, &m, false);
+	hf_tree_outside(src, tell, NULL);
+	is(told, 1, "a file with a name outside is told");
+	brought("a name outside");
+	sh("rm beside; ln src/lone beside");
+	scan(src, &m, false);
+	is(link_of("lone"), 0, "a name outside of the tree makes no number");
+	m.puts = 0;
+	sh("echo x >>beside");
+	names("lone", &st);
+	is(m.puts, 1, "it is captured as one file");
+	sh("rm beside");
+	brought("written outside");
+	/* a restore must not write through to the outside */
+	sh("ln -f dst/a dstout; echo changed >>src/a; cp -p dstout before");
+	names("a", &st);
+	is(restore(dst, &m, &rst, NULL), 0, "restore over a file with a name outside");
+	ok(!sh("cmp -s dstout before && [ $(stat -c %%h dstout) = 1 ]"), "leaves that one alone");
+	ok(!differs("src", "dst"), "exactly");
+	sh("ln -f dst/a dstout; chmod 711 dstout; cp -p dstout before");
+	is(restore(dst, &m, &rst, NULL), 0, "attributes of one");
+	ok(!sh("[ $(stat -c %%a dstout) = 711 ]"), "are not set through it either");
+	ok(!differs("src", "dst"), "exactly");
+}
+
+int main(void)
+{
+	scratch_begin();
+	mem_init(&m);
+	sh("mkdir -p src/d src/e; echo one >src/a; ln src/a src/d/b; ln src/a src/e/c; echo two >src/single; echo same >src/x; cp -p src/x src/y;"
+	   "ln src/y src/e/y; setfattr -n user.k -v v src/y; setfacl -m u:bin:r src/a; touch -d 2001-01-01 src/a src/x src/y");
+	src = opent("src", 0, false);
+	dst = opent("dst", 0, true);
+	scan(src, &m, false);
+	is(link_of("single"), 0, "a file with one name has no number");
+	ok(link_of("a") && link_of("a") == link_of("d/b") && link_of("a") == link_of("e/c"), "names of one file share one");
+	ok(link_of("y") && link_of("y") != link_of("a"), "another file has another");
+	is(differences(src, &m), 0, "the source equals what was captured");
+	m.puts = 0;
+	scan(src, &m, false);
+	usleep(30000);
+	scan(src, &m, true);
+	is(m.puts, 0, "a second scan puts nothing");
+	mem_forget(&m);
+	brought("into an empty directory");
+	/* the numbers come from the generation: another node puts nothing */
+	m.puts = 0;
+	scan(dst, &m, true);
+	is(m.puts, 0, "a scan of what was restored puts nothing");
+	by_events();
+	locally_wrong();
+	outside();
+	hf_tree_close(src);
+	hf_tree_close(dst);
+	mem_free(&m);
+	return scratch_end();
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What capturing an entry (capture.c) and files with several names (capture_links.c) share. */
+#ifndef HF_CAPTURE_INT_H
+#define HF_CAPTURE_INT_H
+
+#include "tree_int.h"
+
+struct capture {
+	struct hf_tree *t;
+	const struct hf_tree_db *db;
+	struct hf_capture_stat *st;
+	struct hf_err *err;
+	bool full;
+	bool relink;		/* what is captured is a name of file @link, whatever was known */
+	uint64_t link;
+	uint8_t *buf;		/* HF_SMALL and one more: a file that grew is noticed */
+	uint8_t *again;		/* for the second reading; made when first needed */
+	int db_err;		/* what the generation said; never taken for the file's own errno */
+};
+
+/** hf_cap_entry() - what @pair says is in the tree; it may be something else by now, or gone */
+int hf_cap_entry(struct capture *c, const struct hf_pair *pair);
+/** hf_cap_link() - hf_attr.link for a local file that was just looked at */
+int hf_cap_link(struct capture *c, const struct hf_pair *p, const struct statx *stx, uint64_t *id);
+/**
+ * hf_cap_links() - all names of the files that were touched are up to date, and known to be one file
+ * @whole: all names of the tree were looked at in this capture
+ */
+int hf_cap_links(struct capture *c, bool whole);
+
+#endif

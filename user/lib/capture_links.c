@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Files with several names (hard links). Each name is an entry of its own, with attributes
+ * and contents; a number that they share says that they are one file.
+ *
+ * Nobody reports that the other names of a file have changed with it, nor that a file which
+ * had one name has two: so whoever captures one name captures them all. Where more names are
+ * missing than are known to lie outside of the tree, the tree is looked through for them.
+ */
+#include "capture_int.h"
+#include <sodium.h>
+#include <stdlib.h>
+#include <sys/sysmacros.h>
+
+static bool linked(const struct capture *c, const struct statx *stx)
+{
+	return stx->stx_nlink > 1 && !S_ISDIR(stx->stx_mode) && !c->t->name;
+}
+
+/* a number that one of the names has already, if no other file has it */
+static void choose(struct capture *c, struct hf_links_file *f)
+{
+	struct hf_links *l = &c->t->links;
+	struct hf_links_file *owner;
+	struct hf_known k;
+	uint64_t id = 0;
+
+	for (unsigned i = 0; i < f->n && !id; i++)
+		if (c->db->get(c->db->arg, f->name[i], &k)) {
+			id = hf_attr_link(k.attr, k.attrlen);
+			owner = hf_links_owner(l, id);
+			if (owner && owner != f)
+				id = 0;
+		}
+	while (!id || ((owner = hf_links_owner(l, id)) && owner != f))
+		randombytes_buf(&id, sizeof(id));
+	hf_links_set_id(l, f, id);
+}
+
+int hf_cap_link(struct capture *c, const struct hf_pair *p, const struct statx *stx, uint64_t *id)
+{
+	struct hf_links_file *f;
+
+	*id = 0;
+	if (!linked(c, stx))
+		return 0;
+	f = hf_links_note(&c->t->links, stx, p->rel);
+	if (!f)
+		return -ENOMEM;
+	if (c->relink) {
+		*id = c->link;
+		return 0;
+	}
+	if (f->n > 1 && !f->id)
+		choose(c, f);
+	/* of the first name: that the others still belong to it is settled when all were seen */
+	*id = f->id ? f->id : p->known ? hf_attr_link(p->known->attr, p->known->attrlen) : 0;
+	return 0;
+}
+
+static int forget_names(void *ctx, struct hf_links_file *f)
+{
+	while (f->n)
+		hf_links_drop(f, f->n - 1);
+	return 0;
+}
+
+static int count_outside(void *ctx, struct hf_links_file *f)
+{
+	f->outside = f->nlink > f->n ? f->nlink - f->n : 0;
+	return 0;
+}
+
+/* every name of every file that has several */
+static int look_through(struct capture *c)
+{
+	struct hf_links *l = &c->t->links;
+	struct hf_walk w;
+	int ret;
+
+	hf_links_each(l, forget_names, NULL);
+	l->built = false;
+	ret = hf_walk_init(&w, c->t, "", false);
+	while (!ret && (ret = hf_walk_next(&w)) == 1) {
+		ret = 0;
+		if (w.kind == HF_WALK_ENTRY && linked(c, &w.stx) && !S_ISSOCK(w.stx.stx_mode) &&
+		    !hf_links_note(l, &w.stx, w.rel))
+			ret = -ENOMEM;
+	}
+	if (ret)
+		hf_tree_fail(c->t, c->err, ret, "cannot read", w.rel ? w.rel : "");
+	hf_walk_free(&w);
+	if (ret)
+		return ret;
+	l->built = true;
+	return hf_links_each(l, count_outside, NULL);
+}
+
+static bool is_of(const struct hf_links_file *f, const struct statx *stx)
+{
+	return stx->stx_ino == f->ino && makedev(stx->stx_dev_major, stx->stx_dev_minor) == f->dev;
+}
+
+/* Brings a name of @f up to date; with @link it gets that number. *gone: it is none of its names. */
+static int capture_again(struct capture *c, struct hf_dircur *cur, const struct hf_links_file *f,
+			 const char *rel, bool link, bool *gone)
+{
+	struct hf_pair p = { .rel = rel, .kind = HF_WALK_ENTRY };
+	struct hf_buf attr = HF_BUF_INIT;
+	struct hf_known k;
+	struct statx stx;
+	int ret;
+
+	*gone = true;
+	p.dirfd = hf_dircur_parent(cur, rel, &p.name);
+	ret = p.dirfd < 0 ? p.dirfd : hf_tree_statx(p.dirfd, p.name, &stx);
+	if (ret == -ENOENT || ret == -ENOTDIR || ret == -ELOOP || ret == -EXDEV)
+		return 0;	/* another event tells of that */
+	if (ret)
+		return hf_tree_fail(c->t, c->err, ret, "cannot capture", rel);
+	if (!is_of(f, &stx) || stx.stx_mnt_id != c->t->mnt)
+		return 0;
+	*gone = false;
+	if (c->db->get(c->db->arg, rel, &k)) {
+		hf_buf_put(&attr, k.attr, k.attrlen);
+		if (attr.bad)
+			return -ENOMEM;
+		k.attr = attr.p;
+		p.known = &k;
+	}
+	p.stx = &stx;
+	c->relink = link;
+	c->link = f->id;
+	ret = hf_cap_entry(c, &p);
+	c->relink = false;
+	hf_buf_free(&attr);
+	return ret;
+}
+
+/* all names of @f have its number; @whole: they were captured a moment ago */
+static int settle(struct capture *c, struct hf_dircur *cur, struct hf_links_file *f, bool whole)
+{
+	bool gone;
+	int ret = 0;
+
+	for (unsigned i = f->n; !whole && !ret && i-- > 0; ) {
+		ret = capture_again(c, cur, f, f->name[i], false, &gone);
+		if (!ret && gone)
+			hf_links_drop(f, i);
+	}
+	if (f->n < 2)
+		hf_links_set_id(&c->t->links, f, 0);
+	else if (!f->id)
+		choose(c, f);
+	for (unsigned i = f->n; !ret && i-- > 0; ) {
+		struct hf_known k;
+
+		/* what is not known yet did not hold still, and is captured later */
+		if (c->db->get(c->db->arg, f->name[i], &k) && hf_attr_link(k.attr, k.attrlen) != f->id)
+			ret = capture_again(c, cur, f, f->name[i], true, &gone);
+	}
+	return ret;
+}
+
+/* more of a touched file's names are missing than lie outside, as far as is known */
+static int incomplete(void *ctx, struct hf_links_file *f)
+{
+	uint64_t missing = f->nlink > f->n ? f->nlink - f->n : 0;
+
+	if (!f->touched)
+		return 0;
+	if (missing > f->outside)
+		return 1;
+	f->outside = missing;
+	return 0;
+}
+
+struct todo { struct hf_links_file **f; size_t n; };
+
+static int collect(void *ctx, struct hf_links_file *f)
+{
+	struct todo *t = ctx;
+
+	if (f->touched)
+		t->f[t->n++] = f;
+	f->touched = false;
+	return 0;
+}
+
+int hf_cap_links(struct capture *c, bool whole)
+{
+	struct hf_links *l = &c->t->links;
+	struct hf_dircur cur;
+	int ret;
+
+	if (whole) {
+		l->built = true;
+		hf_links_each(l, count_outside, NULL);
+	}
+	if (!l->touched)
+		return 0;
+	ret = hf_dircur_init(&cur, c->t);
+	/* what is captured once more can show files that were not seen before */
+	for (int i = 0; !ret && l->touched && i < HF_TRIES; i++) {
+		struct todo todo = { 0 };
+
+		if (!l->built || hf_links_each(l, incomplete, NULL)) {
+			ret = look_through(c);
+			whole = false;
+			if (ret)
+				break;
+		}
+		todo.f = malloc((l->count + 1) * sizeof(*todo.f));
+		if (!todo.f) {
+			ret = -ENOMEM;
+			break;
+		}
+		hf_links_each(l, collect, &todo);
+		l->touched = 0;
+		for (size_t k = 0; !ret && k < todo.n; k++)
+			ret = settle(c, &cur, todo.f[k], whole);
+		free(todo.f);
+	}
+	hf_dircur_free(&cur);
+	if (ret)
+		l->built = false;
+	return ret;
+}
+
+struct outside {
+	void (*fn)(void *ctx, const char *rel, uint64_t inside, uint64_t all);
+	void *ctx;
+};
+
+static int tell_outside(void *ctx, struct hf_links_file *f)
+{
+	struct outside *o = ctx;
+
+	if (f->n && f->nlink > f->n)
+		o->fn(o->ctx, f->name[0], f->n, f->nlink);
+	return 0;
+}
+
+void hf_tree_outside(struct hf_tree *t, void (*fn)(void *ctx, const char *rel, uint64_t inside, uint64_t all),
+		     void *ctx)
+{
+	struct outside o = { fn, ctx };
+
+	hf_links_each(&t->links, tell_outside, &o);
+}
