@@ -130,7 +130,7 @@ int main(void)
 	hf_attr_free(&a); \
 	a = sample(S_IFREG); \
 } while (0)
-	REFUSED(x->mode = S_IFSOCK | 0600, "a socket");
+	REFUSED((x->mode = S_IFSOCK | 0600), "a socket with contents");
 	REFUSED(x->mode = 0600, "no type");
 	REFUSED(x->mode |= 1u << 20, "unknown mode bits");
 	REFUSED(x->mtime_ns = 1000000000, "too many nanoseconds");

@@ -45,7 +45,8 @@ int ckpt_make(const struct hf_resource *def, const struct hf_checkpoint *cp, str
 		goto oom;
 	c->id = cp->id;
 	c->crypto = cp->crypto;
-	c->flags = (cp->crypto ? HF_TREE_CRYPTO : 0) | (def->policy.owners_number ? HF_TREE_NUMBERS : 0);
+	c->flags = (cp->crypto ? HF_TREE_CRYPTO : 0) | (def->policy.owners_number ? HF_TREE_NUMBERS : 0) |
+		   (def->policy.sockets_keep ? HF_TREE_SOCKETS : 0);
 	c->root = node_root(view, err);
 	if (!c->root) {
 		ret = -EINVAL;

@@ -148,7 +148,7 @@ static bool sane(const struct hf_attr *a)
 	if (a->mode & ~(uint32_t)(S_IFMT | 07777))
 		return false;
 	if (type != S_IFREG && type != S_IFDIR && type != S_IFLNK && type != S_IFIFO &&
-	    type != S_IFCHR && type != S_IFBLK)
+	    type != S_IFCHR && type != S_IFBLK && type != S_IFSOCK)
 		return false;
 	if (a->mtime_ns >= 1000000000 || a->atime_ns >= 1000000000)
 		return false;

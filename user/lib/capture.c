@@ -288,7 +288,7 @@ int hf_cap_entry(struct capture *c, const struct hf_pair *pair)
 			if (ret)
 				break;
 		}
-		if (S_ISSOCK(stx.stx_mode)) {
+		if (hf_left_alone(c->t, stx.stx_mode)) {
 			return p.known ? del(c, p.rel) : 0;
 		} else if (S_ISREG(stx.stx_mode)) {
 			int fd = hf_open_regular(p.dirfd, p.name);

@@ -222,6 +222,7 @@ static int compare_pair(void *ctx, const struct hf_pair *p)
 	struct compare *c = ctx;
 	struct hf_attr want;
 	struct hf_diff d;
+	bool known;
 	int ret;
 
 	if (p->kind == HF_WALK_MOUNT) {
@@ -229,11 +230,12 @@ static int compare_pair(void *ctx, const struct hf_pair *p)
 			return 0;
 		return hf_tree_fail(c->t, c->err, -EXDEV, "cannot compare", p->rel);
 	}
-	if (p->name && S_ISSOCK(p->stx->stx_mode) && !p->known)
+	known = p->known && !hf_left_alone(c->t, hf_attr_mode(p->known->attr, p->known->attrlen));
+	if (!known && (!p->name || hf_left_alone(c->t, p->stx->stx_mode)))
 		return 0;
 	if (!p->name)
 		return c->fn(c->ctx, HF_CH_REMOVED, p->rel);
-	if (!p->known) {
+	if (!known) {
 		/* a directory that stays because of what it holds is no difference */
 		if (S_ISDIR(p->stx->stx_mode)) {
 			ret = hf_tree_holds(c->t, p->rel);

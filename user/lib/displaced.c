@@ -206,7 +206,7 @@ static int add_entry(struct hf_displaced *d, struct hf_tree *t, const char *rel,
 		goto out;
 	dirfd = *rel ? hf_dircur_parent(&cur, rel, &name) : t->root;
 	ret = dirfd < 0 ? dirfd : *name ? hf_tree_statx(dirfd, name, &stx) : hf_fd_statx(dirfd, &stx);
-	if (!ret && S_ISSOCK(stx.stx_mode))
+	if (!ret && hf_left_alone(t, stx.stx_mode))
 		goto out;
 	if (!ret && S_ISREG(stx.stx_mode))
 		ret = fd = hf_open_regular(dirfd, name);

@@ -139,7 +139,7 @@ static int plan_known(struct restore *r, const struct hf_pair *p, struct hf_attr
 	}
 	if (!it)
 		return -ENOMEM;
-	it->keep = !S_ISSOCK(stx.stx_mode) && !hf_rst_settled(r, p->rel, &stx);
+	it->keep = !hf_left_alone(r->t, stx.stx_mode) && !hf_rst_settled(r, p->rel, &stx);
 	return 0;
 }
 
@@ -155,8 +155,8 @@ static int plan_pair(void *ctx, const struct hf_pair *p)
 	if (p->kind == HF_WALK_MOUNT)
 		return p->known ? hf_rst_fail(r, -EXDEV, "cannot restore", p->rel) : 0;
 	r->st->looked++;
-	if (!p->known) {
-		if (S_ISSOCK(p->stx->stx_mode))
+	if (!p->known || hf_left_alone(r->t, hf_attr_mode(p->known->attr, p->known->attrlen))) {
+		if (!p->name || hf_left_alone(r->t, p->stx->stx_mode))
 			return 0;
 		if (S_ISDIR(p->stx->stx_mode)) {
 			ret = hf_tree_holds(r->t, p->rel);

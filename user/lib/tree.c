@@ -261,7 +261,7 @@ int hf_tree_open(const char *node_root, const char *path, unsigned flags, bool c
 	struct statx stx;
 	int ret;
 
-	if (flags & ~(HF_TREE_CRYPTO | HF_TREE_NUMBERS | HF_TREE_FILE))
+	if (flags & ~(HF_TREE_CRYPTO | HF_TREE_NUMBERS | HF_TREE_FILE | HF_TREE_SOCKETS))
 		return hf_fail(err, HF_USAGE, -EINVAL, "unknown tree flags %#x", flags);
 	if (!path || path[0] != '/')
 		return hf_fail(err, HF_USAGE, -EINVAL, "%s is not an absolute path", path ? path : "(none)");

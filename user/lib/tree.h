@@ -110,6 +110,7 @@ enum {
 	HF_TREE_CRYPTO = 1,		/* stricter rules; contents and names never logged */
 	HF_TREE_NUMBERS = 2,		/* owners = number: restore by number */
 	HF_TREE_FILE = 4,		/* the path is (or will be) a single file */
+	HF_TREE_SOCKETS = 8,		/* sockets = keep: they are entries like others; else left alone */
 };
 
 /**

@@ -51,6 +51,12 @@ struct hf_tree {
 	struct hf_links links;
 };
 
+/** hf_left_alone() - a socket, unless sockets are kept */
+static inline bool hf_left_alone(const struct hf_tree *t, uint32_t mode)
+{
+	return S_ISSOCK(mode) && !(t->flags & HF_TREE_SOCKETS);
+}
+
 /* tree.c */
 int hf_openat2(int dirfd, const char *name, uint64_t flags, uint64_t resolve);
 /** hf_tree_openat() - one component below an open directory of the tree */

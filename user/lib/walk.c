@@ -288,7 +288,7 @@ int hf_tree_holds(struct hf_tree *t, const char *rel)
 	while (!ret && (ret = hf_walk_next(&w)) == 1) {
 		ret = 0;
 		t->nexclude = nex;
-		bool alone = w.kind == HF_WALK_MOUNT || S_ISSOCK(w.stx.stx_mode) ||
+		bool alone = w.kind == HF_WALK_MOUNT || hf_left_alone(t, w.stx.stx_mode) ||
 			     (nex && hf_tree_excluded(t, w.rel));
 		t->nexclude = 0;
 		if (alone) {
