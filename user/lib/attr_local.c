@@ -7,13 +7,15 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#define ACL_ACCESS "system.posix_acl_access"
+
 static bool xattr_kept(const char *name)
 {
 	/* evm and ima seal one inode of one machine: elsewhere they are wrong */
 	if (!strcmp(name, "security.evm") || !strcmp(name, "security.ima"))
 		return false;
 	return !strncmp(name, "user.", 5) || !strncmp(name, "security.", 9) ||
-	       !strncmp(name, "trusted.", 8) || !strcmp(name, "system.posix_acl_access") ||
+	       !strncmp(name, "trusted.", 8) || !strcmp(name, ACL_ACCESS) ||
 	       !strcmp(name, "system.posix_acl_default");
 }
 
@@ -204,14 +206,15 @@ static const struct hf_xattr *find(const struct hf_attr *a, const char *name)
 	return NULL;
 }
 
-static int apply_xattrs(const struct xref *x, const struct hf_attr *want, const char **which)
+/* @chowned: which takes a file's capabilities from it */
+static int apply_xattrs(const struct xref *x, const struct hf_attr *have, const struct hf_attr *want,
+			bool chowned, const char **which)
 {
-	struct hf_attr have = { 0 };
-	int ret = read_xattrs(x, &have);
+	int ret = 0;
 
 	*which = "";
-	for (uint32_t i = 0; !ret && i < have.nxattr; i++) {
-		const char *name = have.xattr[i].name;
+	for (uint32_t i = 0; !ret && i < have->nxattr; i++) {
+		const char *name = have->xattr[i].name;
 
 		if (find(want, name) || hf_xattr_given(name))
 			continue;
@@ -221,9 +224,10 @@ static int apply_xattrs(const struct xref *x, const struct hf_attr *want, const 
 		}
 	}
 	for (uint32_t i = 0; !ret && i < want->nxattr; i++) {
-		const struct hf_xattr *w = &want->xattr[i], *h = find(&have, w->name);
+		const struct hf_xattr *w = &want->xattr[i], *h = find(have, w->name);
 
-		if (h && h->len == w->len && !memcmp(h->value, w->value, w->len))
+		if (h && h->len == w->len && !memcmp(h->value, w->value, w->len) &&
+		    !(chowned && !strcmp(w->name, "security.capability")))
 			continue;
 		if (x->fd >= 0 ? fsetxattr(x->fd, w->name, w->value, w->len, 0) :
 				 setxattr(x->path, w->name, w->value, w->len, 0)) {
@@ -231,8 +235,50 @@ static int apply_xattrs(const struct xref *x, const struct hf_attr *want, const 
 			*which = w->name;
 		}
 	}
-	hf_attr_free(&have);
 	return ret;
+}
+
+/*
+ * The permissions on the way from one owner and ACL to the others: nobody may do more than
+ * before, nor more than in the end. The group's bits are the mask of an ACL.
+ */
+static mode_t between(const struct statx *stx, const struct hf_attr *have, const struct hf_attr *want)
+{
+	const struct hf_xattr *h = find(have, ACL_ACCESS), *w = find(want, ACL_ACCESS);
+	mode_t mode = stx->stx_mode & want->mode & 0777;
+
+	if (stx->stx_uid != want->uid)
+		mode &= ~0700;
+	if (stx->stx_gid != want->gid || (h || w))
+		mode &= h && w && h->len == w->len && !memcmp(h->value, w->value, w->len) &&
+			stx->stx_gid == want->gid ? 0777 : 0707;
+	/* sticky takes rights away */
+	return mode | ((stx->stx_mode | want->mode) & (S_ISDIR(want->mode) ? S_ISVTX : 0));
+}
+
+int hf_attr_tighten(struct hf_tree *t, int fd, struct hf_attr *want, const char *rel, struct hf_err *err)
+{
+	struct xref x = { .fd = fd };
+	struct hf_attr have = { 0 };
+	struct statx stx;
+	mode_t mode;
+	int ret;
+
+	ret = hf_attr_here(t, want, rel, err);
+	if (ret)
+		return ret;
+	ret = hf_fd_statx(fd, &stx);
+	if (!ret)
+		ret = read_xattrs(&x, &have);
+	if (!ret) {
+		mode = between(&stx, &have, want);
+		if ((stx.stx_mode & 07777) != mode && fchmod(fd, mode))
+			ret = -errno;
+		else if ((stx.stx_uid != want->uid || stx.stx_gid != want->gid) && fchown(fd, want->uid, want->gid))
+			ret = -errno;
+	}
+	hf_attr_free(&have);
+	return ret ? hf_tree_fail(t, err, ret, "cannot set the mode of", rel) : 0;
 }
 
 int hf_attr_apply(struct hf_tree *t, int fd, bool opath, bool fresh, struct hf_attr *want,
@@ -244,7 +290,9 @@ int hf_attr_apply(struct hf_tree *t, int fd, bool opath, bool fresh, struct hf_a
 	struct xref x = { .fd = opath ? -1 : fd };
 	const char *what = "cannot look at", *which;
 	mode_t perm = want->mode & 07777;
-	struct statx stx;
+	struct hf_attr have = { 0 };
+	struct statx stx = { 0 };
+	bool chowned;
 	int ret;
 
 	ret = hf_attr_here(t, want, rel, err);
@@ -258,17 +306,19 @@ int hf_attr_apply(struct hf_tree *t, int fd, bool opath, bool fresh, struct hf_a
 		goto err;
 	}
 	snprintf(x.path, sizeof(x.path), "/proc/self/fd/%d", fd);
+	ret = read_xattrs(&x, &have);
+	if (ret)
+		goto err;
 	what = "cannot set the mode of";
-	/* on the way from one owner to the next nobody may do more than in the end */
-	if (!fresh && !opath && (stx.stx_mode & 07777) != (stx.stx_mode & perm & 0777) &&
-	    fchmod(fd, stx.stx_mode & perm & 0777))
+	if (!fresh && !opath && (stx.stx_mode & 07777) != between(&stx, &have, want) &&
+	    fchmod(fd, between(&stx, &have, want)))
 		goto err_errno;
 	what = "cannot set the owner of";
-	if ((stx.stx_uid != want->uid || stx.stx_gid != want->gid) &&
-	    fchownat(fd, "", want->uid, want->gid, AT_EMPTY_PATH))
+	chowned = stx.stx_uid != want->uid || stx.stx_gid != want->gid;
+	if (chowned && fchownat(fd, "", want->uid, want->gid, AT_EMPTY_PATH))
 		goto err_errno;
 	what = "cannot set an extended attribute of";
-	ret = apply_xattrs(&x, want, &which);
+	ret = apply_xattrs(&x, &have, want, chowned, &which);
 	if (ret) {
 		char *text = hf_tree_text(t, rel), *xn = hf_printable(which, strlen(which));
 
@@ -277,6 +327,7 @@ int hf_attr_apply(struct hf_tree *t, int fd, bool opath, bool fresh, struct hf_a
 			ret == -EOPNOTSUPP ? "the filesystem has none such" : strerror(-ret));
 		free(xn);
 		free(text);
+		hf_attr_free(&have);
 		return ret;
 	}
 	what = "cannot set the mode of";
@@ -285,11 +336,13 @@ int hf_attr_apply(struct hf_tree *t, int fd, bool opath, bool fresh, struct hf_a
 	what = "cannot set the times of";
 	if (opath ? utimensat(fd, "", ts, AT_EMPTY_PATH) : futimens(fd, ts))
 		goto err_errno;
+	hf_attr_free(&have);
 	return 0;
 
 err_errno:
 	ret = -errno;
 err:
+	hf_attr_free(&have);
 	if (ret == -EPERM && (stx.stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND))) {
 		char *text = hf_tree_text(t, rel);
 

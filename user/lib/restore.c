@@ -128,7 +128,7 @@ static int plan_known(struct restore *r, const struct hf_pair *p, struct hf_attr
 	} else if (local_dir) {
 		/* the attributes come at the end; times alone are not worth a copy */
 		r->changed = true;
-		it = d.only_mtime ? NULL : add(&r->items, p->rel, OP_NONE, &stx);
+		it = d.only_mtime ? NULL : add(&r->items, p->rel, OP_TIGHTEN, &stx);
 		if (!it)
 			return d.only_mtime ? 0 : -ENOMEM;
 	} else {
@@ -416,7 +416,7 @@ static int execute(struct restore *r)
 		struct item *it = &r->items.e[i];
 
 		ret = step(r);
-		if (!ret && (it->op == OP_LEFTOVER || it->op == OP_MKDIR || it->op == OP_WRITE || it->op == OP_META))
+		if (!ret && (it->op == OP_LEFTOVER || it->op == OP_TIGHTEN || it->op == OP_MKDIR || it->op == OP_WRITE || it->op == OP_META))
 			ret = hf_rst_write(r, it);
 	}
 	for (size_t i = r->items.n; !ret && i-- > 0; )

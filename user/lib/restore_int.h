@@ -8,6 +8,7 @@
 enum op {
 	OP_NONE,		/* only listed: a directory whose attributes are right so far */
 	OP_LEFTOVER,
+	OP_TIGHTEN,		/* a directory that is there, whose attributes are wrong */
 	OP_MKDIR,
 	OP_WRITE,
 	OP_META,
@@ -59,7 +60,7 @@ int hf_rst_keep_flush(struct restore *r);
 int hf_rst_keep_late(struct restore *r, const struct item *it, int dirfd, const char *name);
 /** hf_rst_wanted() - the attributes that the generation has for @rel */
 int hf_rst_wanted(struct restore *r, const char *rel, struct hf_attr *want);
-/** hf_rst_write() - an entry with OP_LEFTOVER, OP_MKDIR, OP_WRITE, OP_META or OP_LINK */
+/** hf_rst_write() - an entry with OP_LEFTOVER, OP_TIGHTEN, OP_MKDIR, OP_WRITE, OP_META or OP_LINK */
 int hf_rst_write(struct restore *r, struct item *it);
 
 #endif

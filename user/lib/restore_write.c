@@ -188,13 +188,14 @@ static int write_new(struct restore *r, struct item *it, int dirfd, const char *
 	if (ret)
 		return hf_rst_fail(r, ret, "cannot write", it->rel);
 	tmp_name(r->t, tmp);
+	/* it belongs to its owner before it has its mode: never more than that in the end */
 	if (type == S_IFREG) {
-		fd = openat(dirfd, tmp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+		fd = openat(dirfd, tmp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, want->mode & 0600);
 		ret = fd < 0 ? -errno : 0;
 	} else if (type == S_IFLNK) {
 		ret = symlinkat(want->target, dirfd, tmp) ? -errno : 0;
 	} else {
-		ret = mknodat(dirfd, tmp, type | 0600, makedev(want->rdev_major, want->rdev_minor)) ? -errno : 0;
+		ret = mknodat(dirfd, tmp, type | (want->mode & 0600), makedev(want->rdev_major, want->rdev_minor)) ? -errno : 0;
 	}
 	if (ret)
 		return ret == -ENOENT ? ret : hf_rst_fail_at(r, ret, "cannot create", dirfd, name, it->rel);
@@ -319,6 +320,18 @@ static int write_link(struct restore *r, struct item *it, int dirfd, const char 
 	return 0;
 }
 
+static int tighten(struct restore *r, struct item *it)
+{
+	struct hf_attr want = { 0 };
+	int fd = hf_dircur_get(&r->cur, it->rel, strlen(it->rel));
+	int ret = fd < 0 ? hf_rst_fail(r, fd, "cannot open", it->rel) : hf_rst_wanted(r, it->rel, &want);
+
+	if (!ret)
+		ret = hf_attr_tighten(r->t, fd, &want, it->rel, r->err);
+	hf_attr_free(&want);
+	return ret;
+}
+
 static int make_dir(struct restore *r, struct item *it, int dirfd, const char *name)
 {
 	struct statx stx;
@@ -348,6 +361,8 @@ int hf_rst_write(struct restore *r, struct item *it)
 	const char *name;
 	int dirfd, ret;
 
+	if (it->op == OP_TIGHTEN)
+		return tighten(r, it);
 	for (int i = 0; i < 2; i++) {
 		dirfd = hf_dircur_parent(&r->cur, it->rel, &name);
 		ret = dirfd;

@@ -196,6 +196,10 @@ bool hf_attr_equal(struct hf_tree *t, const struct hf_attr *have, struct hf_attr
 int hf_attr_apply(struct hf_tree *t, int fd, bool opath, bool fresh, struct hf_attr *want,
 		  const char *rel, struct hf_err *err);
 
+/** hf_attr_tighten() - directory @fd belongs to whom it will in the end, and lets nobody do what
+ *  @want does not: before what is in it is touched */
+int hf_attr_tighten(struct hf_tree *t, int fd, struct hf_attr *want, const char *rel, struct hf_err *err);
+
 /* compare.c */
 int hf_clean(int fd);		/* so that a later store through a mapping changes ctime again */
 /** hf_open_regular() - for reading; -ESTALE when it is no regular file (any more) */
