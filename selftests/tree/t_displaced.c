@@ -88,7 +88,7 @@ static void kept_by_restore(void)
 	o.keep = begin("app/../1 %n");
 	is(hf_restore(dst, &m.db, &o, &rst, &err), 0, "restore");
 	is(rst.displaced, 6, "what it overwrites is counted");
-	is(hf_displaced_end(o.keep, id, &n, &err), 0, "end");
+	is(hf_displaced_end(o.keep, true, id, &n, &err), 0, "end");
 	is(n, 6, "six entries");
 	ok(*id, "the set is %s", id);
 	struct seen s = list(NULL, 0, key);
@@ -119,7 +119,7 @@ static void kept_by_restore(void)
 	o.keep = begin("app/../1 %n");
 	memset(&rst, 0, sizeof(rst));
 	is(hf_restore(dst, &m.db, &o, &rst, &err), 0, "restore again");
-	is(hf_displaced_end(o.keep, id2, &n, &err), 0, "end");
+	is(hf_displaced_end(o.keep, true, id2, &n, &err), 0, "end");
 	ok(!*id2 && !n, "nothing was kept: no set");
 	is(list(NULL, 0, key).sets, 1, "still one set");
 
@@ -148,7 +148,7 @@ static void cut_and_flipped(void)
 	is(hf_displaced_add(d, t, "2", &err), 0, "add");
 	is(hf_displaced_add(d, t, "3", &err), 0, "add a link");
 	is(hf_displaced_add(d, t, "none", &err), 0, "what is not there needs no copy");
-	is(hf_displaced_end(d, id, &count, &err), 0, "end");
+	is(hf_displaced_end(d, true, id, &count, &err), 0, "end");
 	is(count, 3, "three");
 	snprintf(file, sizeof(file), "%.1000s/%s", path, id);
 	is(hf_read_file(file, 1 << 20, &raw, &n), 0, "read it");
@@ -192,7 +192,7 @@ static void pruning(void)
 		struct hf_displaced *d = begin(i % 2 ? "odd" : "even");
 
 		hf_displaced_add(d, t, "k", &err);
-		hf_displaced_end(d, ids[i], &n, &err);
+		hf_displaced_end(d, true, ids[i], &n, &err);
 		usleep(2000);
 	}
 	is(hf_displaced_prune(path_of("state"), 1 << 20, 86400), 0, "prune within bounds");
@@ -237,10 +237,109 @@ static void late(void)
 	dst = opent("late", 0, false);
 	o.keep = begin("late");
 	is(hf_restore(dst, &m.db, &o, &rst, &err), 0, "a file that changes after it was kept aside");
-	is(hf_displaced_end(o.keep, id, &n, &err), 0, "end");
+	is(hf_displaced_end(o.keep, true, id, &n, &err), 0, "end");
 	is(n, 2, "is kept aside again");
 	is(hf_displaced_read(path_of("state"), key, "late", id, "f", to_text, &text, &err), 0, "read");
 	ok(text.n == 6 && !memcmp(text.p, "early\n", 6), "the first is there");
+	hf_tree_close(src);
+	hf_tree_close(dst);
+	mem_free(&m);
+}
+
+/* P7: a restore that is tried again goes on with the set of the one before */
+static void tried_again(void)
+{
+	struct hf_restore_opts o = { 0 };
+	struct hf_restore_stat rst;
+	struct hf_tree *src, *dst;
+	struct hf_err err = { 0 };
+	struct memdb m;
+	char first[64], id[64];
+	uint64_t n;
+
+	mem_init(&m);
+	sh("rm -rf state; mkdir -p rsrc/d again/d; for i in 1 2 3 4 5; do echo new >rsrc/d/f$i; echo local $i >again/d/f$i; done; touch -d @1 rsrc/d; chmod 750 rsrc/d");
+	src = opent("rsrc", 0, false);
+	scan(src, &m, false);
+	dst = opent("again", 0, false);
+	for (int i = 0; i < 3; i++) {
+		o.keep = begin("again");
+		hf_seam_init(i < 2 ? i ? "restore.rename:4:eio" : "restore.rename:2:eio" : NULL);
+		memset(&rst, 0, sizeof(rst));
+		is(hf_restore(dst, &m.db, &o, &rst, &err), i < 2 ? -EIO : 0, i < 2 ? "a restore that fails" : "and one that does not");
+		is(hf_displaced_end(o.keep, i == 2, id, &n, &err), 0, "end");
+		if (!i)
+			memcpy(first, id, 64);
+		ok(!strcmp(first, id), "the set keeps its name");
+		is(list("again", 0, key).sets, 1, "one set");
+		is(list("again", 0, key).entries, 6, "in which each is once");
+	}
+	ok(!*shout("find state -name '.c*'"), "nothing else is left");
+	sh("echo later >again/d/f1");
+	o.keep = begin("again");
+	is(hf_restore(dst, &m.db, &o, &rst, &err), 0, "the next takeover");
+	is(hf_displaced_end(o.keep, true, id, &n, &err), 0, "end");
+	ok(strcmp(first, id) && n == 1, "has a set of its own");
+	/* of two reasons or checkpoints none goes on with the other's */
+	sh("echo x >again/d/f2");
+	o.keep = begin("again");
+	hf_displaced_add(o.keep, dst, "d/f2", &err);
+	hf_displaced_end(o.keep, false, first, &n, &err);
+	hf_displaced_begin(path_of("state"), key, "again", "/etc/other", "offline-change", &o.keep, &err);
+	hf_displaced_add(o.keep, dst, "d/f2", &err);
+	hf_displaced_end(o.keep, true, id, &n, &err);
+	ok(strcmp(first, id) && n == 1, "another checkpoint has its own");
+	hf_displaced_begin(path_of("state"), key, "again", "/etc/app", "unconfirmed", &o.keep, &err);
+	hf_displaced_add(o.keep, dst, "d/f2", &err);
+	hf_displaced_end(o.keep, true, id, &n, &err);
+	ok(strcmp(first, id) && n == 1, "another reason too");
+	o.keep = begin("again");
+	hf_displaced_end(o.keep, true, id, &n, &err);
+	ok(!strcmp(first, id) && n == 1, "a restore that has nothing to keep ends what was begun");
+	o.keep = begin("again");
+	hf_displaced_end(o.keep, true, id, &n, &err);
+	ok(!*id, "once");
+	hf_tree_close(src);
+	hf_tree_close(dst);
+	mem_free(&m);
+}
+
+/* P7: never a reason to refuse a takeover */
+static void no_room(void)
+{
+	struct hf_restore_opts o = { 0 };
+	struct hf_restore_stat rst = { 0 };
+	struct hf_tree *src, *dst;
+	struct hf_err err = { 0 };
+	struct memdb m;
+	char id[64];
+	uint64_t n;
+	int why;
+
+	mem_init(&m);
+	sh("rm -rf state; mkdir nsrc; for i in 1 2 3; do echo new >nsrc/$i; done; cp -a nsrc room; head -c 100000 /dev/urandom >room/2; echo small >room/1; echo small >room/3");
+	src = opent("nsrc", 0, false);
+	scan(src, &m, false);
+	dst = opent("room", 0, false);
+	o.keep = begin("room");
+	hf_displaced_limit(o.keep, 50000);
+	is(hf_restore(dst, &m.db, &o, &rst, &err), 0, "a restore that overwrites more than may be kept");
+	is(hf_displaced_left_out(o.keep, &why), 1, "leaves out what is too large");
+	is(why, 0, "for want of room");
+	is(hf_displaced_end(o.keep, true, id, &n, &err), 0, "end");
+	is(n, 2, "and keeps the rest");
+	sh("rm -rf state; mkdir state; mount -t tmpfs -o size=64k none state && cp -a nsrc/. room && head -c 200000 /dev/urandom >room/2 && echo small >room/1");
+	o.keep = begin("room");
+	is(hf_restore(dst, &m.db, &o, &rst, &err), 0, "a full disk where copies go does not stop a restore");
+	ok(hf_displaced_left_out(o.keep, &why) >= 1 && why == -ENOSPC, "but it is told");
+	hf_displaced_end(o.keep, true, id, &n, &err);
+	is(differences(dst, &m), 0, "exactly");
+	sh("umount state; rmdir state; : >state; echo small >room/1");
+	o.keep = begin("room");
+	is(hf_restore(dst, &m.db, &o, &rst, &err), 0, "nor does a directory that is none");
+	ok(hf_displaced_left_out(o.keep, &why) == 1 && why, "which is told too");
+	hf_displaced_end(o.keep, true, id, &n, &err);
+	sh("rm -f state");
 	hf_tree_close(src);
 	hf_tree_close(dst);
 	mem_free(&m);
@@ -253,5 +352,7 @@ int main(void)
 	cut_and_flipped();
 	pruning();
 	late();
+	tried_again();
+	no_room();
 	return scratch_end();
 }

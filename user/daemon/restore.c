@@ -6,12 +6,28 @@
 
 #define MAX_CHANGES 20000	/* in an answer */
 
-struct restoring { struct job *j; const struct settled *settled; uint32_t id; };
+struct restoring {
+	struct job *j;
+	const struct settled *settled;
+	uint32_t id;
+	const struct resource *r;
+	const struct ckpt *c;
+};
 
 static int progress(void *ctx, uint64_t done, uint64_t total)
 {
 	job_progress(((struct restoring *)ctx)->j, "restore", done, total);
 	return 0;
+}
+
+static void stays(void *ctx, const char *rel)
+{
+	struct restoring *x = ctx;
+	char *text = x->c->crypto ? NULL : hf_printable(rel, strlen(rel));
+
+	hf_logf(HF_LOG_NOTE, "%s: a directory that was deleted stays in %s, for the excluded name, socket or mount "
+		"point in it: %s", x->r->name, x->c->path, text ? text : "(crypto checkpoint)");
+	free(text);
 }
 
 static bool is_settled(void *ctx, const char *rel, const struct hf_mark *now)
@@ -21,11 +37,23 @@ static bool is_settled(void *ctx, const char *rel, const struct hf_mark *now)
 	return settled_is(x->settled, x->id, rel, now);
 }
 
+/* Copies that could not be kept are no reason to refuse a takeover (P7), but are told. */
+void displaced_warn(struct resource *r, struct ckpt *c, const struct hf_displaced *keep)
+{
+	int why;
+	uint64_t n = hf_displaced_left_out(keep, &why);
+
+	if (n || why)
+		hf_logf(HF_LOG_WARN, "%s: %llu entries of %s could not be kept aside in %s: %s; what was there is gone",
+			r->name, (unsigned long long)n, c->path, hfd.displaced_dir,
+			why ? strerror(-why) : "more than [displaced] size");
+}
+
 static int restore_one(struct resource *r, struct ckpt *c, struct hf_log *from, struct job *j,
 		       const struct settled *settled, struct hf_err *err)
 {
-	struct restoring x = { j, settled, c->id };
-	struct hf_restore_opts o = { .progress = progress, .settled = is_settled, .ctx = &x };
+	struct restoring x = { j, settled, c->id, r, c };
+	struct hf_restore_opts o = { .progress = progress, .settled = is_settled, .stays = stays, .ctx = &x };
 	struct hf_restore_stat st = { 0 };
 	struct hf_displaced *keep = NULL;
 	struct hf_err e = { 0 };
@@ -39,6 +67,8 @@ static int restore_one(struct resource *r, struct ckpt *c, struct hf_log *from, 
 					       "offline-change", &keep, &e);
 	if (ret)
 		return hf_fail(err, e.exit, ret, "%s: %s: %s", r->name, c->path, e.msg);
+	if (keep)
+		hf_displaced_limit(keep, hfd.conf->displaced_bytes);
 	o.keep = keep;
 	treedb_init(&db, from, hfd.keys, c->id, &r->busy);
 	/* what the restore itself writes is not a change; what others write is */
@@ -55,10 +85,11 @@ static int restore_one(struct resource *r, struct ckpt *c, struct hf_log *from, 
 	treedb_exit(&db);
 	/* also after a failure: what was overwritten until then is kept */
 	memset(&e, 0, sizeof(e));
-	r2 = keep ? hf_displaced_end(keep, id, &count, &e) : 0;
-	if (r2 && !ret)
-		ret = hf_fail(err, e.exit, r2, "%s: %s: cannot keep aside what was overwritten: %s", r->name,
-			      c->path, e.msg);
+	if (keep)
+		displaced_warn(r, c, keep);
+	r2 = keep ? hf_displaced_end(keep, !ret, id, &count, &e) : 0;
+	if (r2)
+		hf_logf(HF_LOG_WARN, "%s: %s: %s", r->name, c->path, e.msg);
 	if (id[0]) {
 		if (!j->displaced)
 			j->displaced = json_object_new_array();

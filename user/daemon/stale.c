@@ -100,10 +100,12 @@ static int examine_one(struct resource *r, struct ckpt *c, struct hf_log *log, u
 				 &h.keep, err);
 	if (ret)
 		return ret;
+	hf_displaced_limit(h.keep, hfd.conf->displaced_bytes);
 	treedb_init(&db, log, hfd.keys, c->id, &r->busy);
 	ret = hf_compare(c->tree, &db.db, hold, &h, err);
 	treedb_exit(&db);
-	r2 = hf_displaced_end(h.keep, this_id, &kept, ret ? NULL : err);
+	displaced_warn(r, c, h.keep);
+	r2 = hf_displaced_end(h.keep, !ret, this_id, &kept, ret ? NULL : err);
 	*count += h.count;
 	if (this_id[0])
 		snprintf(id, 64, "%s", this_id);

@@ -114,6 +114,7 @@ static void seed_displaced(const void *attr, uint32_t attrlen)
 	f.len = 0;
 	hf_buf_u8(&f, 'F');
 	hf_buf_u64(&f, 1);
+	hf_buf_u8(&f, 0);
 	frame(&b, &f);
 	write_seed("displaced", "usual", 1, b.p, b.len);
 	write_seed("displaced", "magic", 0, "HFDISPL1", 8);

@@ -13,7 +13,11 @@ struct hf_displaced {
 	char id[64];
 	int dirfd, fd;		/* fd -1: nothing was added yet */
 	crypto_secretstream_xchacha20poly1305_state ss;
-	uint64_t count;
+	uint64_t count, bytes, max;	/* max: of the file; 0 none */
+	uint64_t left_out;	/* entries that could not be kept */
+	int why;		/* the first failure; 0: they were beyond max */
+	struct kept { uint8_t rel[16], what[32]; } *kept;	/* what an interrupted restore kept; sorted */
+	size_t nkept, kept_cap;
 	bool dirty, broken;	/* broken: a frame was half written; nothing may follow it */
 	uint8_t *buf, *out;
 };
@@ -32,6 +36,7 @@ static void displaced_free(struct hf_displaced *d)
 	free(d->resource);
 	free(d->checkpoint);
 	free(d->reason);
+	free(d->kept);
 	sodium_memzero(d, sizeof(*d));
 	free(d);
 }
@@ -97,6 +102,8 @@ static int frame(struct hf_displaced *d, const void *p, size_t n, uint8_t tag)
 	ret = write_all(d->fd, out, 4 + len);
 	if (ret)
 		d->broken = true;
+	else
+		d->bytes += 4 + len;
 	if (out != d->out)
 		free(out);
 	return ret;
@@ -127,50 +134,182 @@ static void make_id(char id[64], uint64_t now)
 		 randombytes_random());
 }
 
-static int create(struct hf_displaced *d)
+/* a file named @name with all that goes before the first entry */
+static int begin_file(struct hf_displaced *d, const char *name, int flags, uint64_t when)
 {
-	char *name = hf_displaced_escape(d->resource), *path = name ? hf_strf("%s/%s", d->dir, name) : NULL;
-	uint64_t now = hf_wall_ns();
 	struct hf_buf b = HF_BUF_INIT;
 	uint8_t hdr[HDR];
-	int ret = -ENOMEM;
+	int ret;
 
-	if (!path)
-		goto out;
-	ret = hf_mkdirs(path, 0700);
-	if (ret)
-		goto out;
-	d->dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (d->dirfd < 0) {
-		ret = -errno;
-		goto out;
-	}
-	make_id(d->id, now);
-	d->fd = openat(d->dirfd, d->id, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (d->fd < 0) {
-		ret = -errno;
-		goto out;
-	}
+	d->fd = openat(d->dirfd, name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
+	if (d->fd < 0)
+		return -errno;
 	memcpy(hdr, MAGIC, 8);
 	crypto_secretstream_xchacha20poly1305_init_push(&d->ss, hdr + 8, d->key);
 	ret = write_all(d->fd, hdr, sizeof(hdr));
 	if (ret) {
 		d->broken = true;
-		goto out;
+		return ret;
 	}
+	d->bytes = sizeof(hdr);
 	hf_buf_u8(&b, 'S');
 	put_text(&b, d->reason);
 	put_text(&b, d->resource);
 	put_text(&b, d->checkpoint);
-	hf_buf_u64(&b, now);
-	ret = frame_buf(d, &b, 0);
-out:
+	hf_buf_u64(&b, when);
+	return frame_buf(d, &b, 0);
+}
+
+/*
+ * What an entry is, to tell whether it is kept already: its type and contents. Other attributes
+ * are what an interrupted restore may have set half of: no state that was ever meant.
+ */
+static void entry_begin(crypto_generichash_state *h, const struct hf_attr *a)
+{
+	const uint32_t type = a->mode & S_IFMT;
+
+	crypto_generichash_init(h, NULL, 0, 32);
+	crypto_generichash_update(h, (const uint8_t *)&type, sizeof(type));
+	if (a->target)
+		crypto_generichash_update(h, (const uint8_t *)a->target, strlen(a->target));
+}
+
+static void name_hash(const char *rel, size_t n, uint8_t out[16])
+{
+	crypto_generichash(out, 16, (const uint8_t *)rel, n, NULL, 0);
+}
+
+static int by_rel(const void *a, const void *b)
+{
+	return memcmp(a, b, 16);
+}
+
+static int kept_add(struct hf_displaced *d, const uint8_t rel[16], crypto_generichash_state *h)
+{
+	if (d->nkept == d->kept_cap) {
+		size_t cap = d->kept_cap ? 2 * d->kept_cap : 64;
+		void *p = realloc(d->kept, cap * sizeof(*d->kept));
+
+		if (!p)
+			return -ENOMEM;
+		d->kept = p;
+		d->kept_cap = cap;
+	}
+	memcpy(d->kept[d->nkept].rel, rel, 16);
+	crypto_generichash_final(h, d->kept[d->nkept++].what, 32);
+	return 0;
+}
+
+struct going_on {
+	struct hf_displaced *d;
+	uint64_t whole, when;	/* entries that are */
+	bool counting;
+	uint8_t rel[16];
+	crypto_generichash_state h;
+};
+
+static int old_frame(void *ctx, const uint8_t *p, size_t n, uint8_t tag)
+{
+	struct going_on *g = ctx;
+	struct hf_displaced_head head;
+	uint32_t rlen, alen;
+	const uint8_t *rel, *attr;
+	struct hf_attr a;
+	struct hf_rd rd;
+	int ret;
+
+	if (g->counting) {
+		if (p[0] == 'S' && !hf_displaced_head(p, n, &head)) {
+			g->when = head.when;
+			hf_displaced_head_free(&head);
+		}
+		g->whole += p[0] == 'Z';
+		return 0;
+	}
+	if (p[0] == 'S')
+		return 0;
+	if (g->d->count == g->whole)
+		return 1;	/* the next one was cut short */
+	if (p[0] == 'E') {
+		hf_rd_init(&rd, p + 1, n - 1);
+		rel = hf_rd_blob(&rd, &rlen);
+		attr = hf_rd_blob(&rd, &alen);
+		ret = rel && attr ? hf_attr_decode(attr, alen, &a) : -EBADMSG;
+		if (ret)
+			return ret;
+		name_hash((const char *)rel, rlen, g->rel);
+		entry_begin(&g->h, &a);
+		hf_attr_free(&a);
+	} else if (p[0] == 'D') {
+		crypto_generichash_update(&g->h, p + 1, n - 1);
+	}
+	ret = frame(g->d, p, n, 0);
+	if (!ret && p[0] == 'Z') {
+		g->d->count++;
+		ret = kept_add(g->d, g->rel, &g->h);
+	}
+	return ret;
+}
+
+/* goes on with what a restore that did not come to its end left; 1: there is nothing */
+static int go_on(struct hf_displaced *d)
+{
+	struct going_on g = { .d = d, .counting = true };
+	int ret = hf_displaced_unfinished(d->dirfd, d->key, d->checkpoint, d->reason, d->id);
+
+	if (ret != 1)
+		return ret < 0 ? ret : 1;
+	ret = hf_displaced_each_frame(d->dirfd, d->id, d->key, old_frame, &g);
+	if (ret)
+		return 1;	/* damaged: it stays for who can make something of it */
+	g.counting = false;
+	ret = begin_file(d, REST, O_TRUNC, g.when);
+	if (!ret)
+		ret = hf_displaced_each_frame(d->dirfd, d->id, d->key, old_frame, &g);
+	if (ret == 1)
+		ret = 0;
+	if (!ret && (fdatasync(d->fd) || renameat(d->dirfd, REST, d->dirfd, d->id) || fsync(d->dirfd)))
+		ret = -errno;
+	if (ret) {
+		d->broken = true;
+		unlinkat(d->dirfd, REST, 0);
+	}
+	if (d->nkept)
+		qsort(d->kept, d->nkept, sizeof(*d->kept), by_rel);
+	return ret;
+}
+
+static int open_dir(struct hf_displaced *d, bool make)
+{
+	char *name = hf_displaced_escape(d->resource), *path = name ? hf_strf("%s/%s", d->dir, name) : NULL;
+	int ret = path ? 0 : -ENOMEM;
+
+	if (!ret && make)
+		ret = hf_mkdirs(path, 0700);
+	if (!ret) {
+		d->dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		ret = d->dirfd < 0 ? -errno : 0;
+	}
 	free(path);
 	free(name);
 	return ret;
 }
 
-static int add_contents(struct hf_displaced *d, int fd, uint64_t *size)
+static int create(struct hf_displaced *d)
+{
+	uint64_t now = hf_wall_ns();
+	int ret = d->dirfd < 0 ? open_dir(d, true) : 0;
+
+	if (!ret)
+		ret = go_on(d);
+	if (ret != 1)
+		return ret;
+	make_id(d->id, now);
+	return begin_file(d, d->id, O_EXCL, now);
+}
+
+/* contents of @fd, as frames if @write */
+static int add_contents(struct hf_displaced *d, int fd, bool write, crypto_generichash_state *h, uint64_t *size)
 {
 	for (*size = 0; ; ) {
 		ssize_t n = pread(fd, d->buf + 1, DATA_MAX, *size);
@@ -183,18 +322,45 @@ static int add_contents(struct hf_displaced *d, int fd, uint64_t *size)
 		if (!n)
 			return 0;
 		d->buf[0] = 'D';
-		ret = frame(d, d->buf, n + 1, 0);
+		if (h)
+			crypto_generichash_update(h, d->buf + 1, n);
+		ret = write ? frame(d, d->buf, n + 1, 0) : 0;
 		if (ret)
 			return ret;
 		*size += n;
 	}
 }
 
-/* *ours: the failure, if any, is the set's and not the tree's */
-static int add_entry(struct hf_displaced *d, struct hf_tree *t, const char *rel, bool *ours)
+/* whether the same is in the set already: 1, 0, -errno */
+static int is_kept(struct hf_displaced *d, const uint8_t rel[16], const struct hf_attr *a, int fd)
+{
+	crypto_generichash_state h;
+	uint8_t what[32];
+	uint64_t size;
+	int ret;
+	struct kept *k = d->nkept ? bsearch(rel, d->kept, d->nkept, sizeof(*k), by_rel) : NULL;
+
+	if (!k)
+		return 0;
+	entry_begin(&h, a);
+	ret = fd < 0 ? 0 : add_contents(d, fd, false, &h, &size);
+	if (ret)
+		return ret;
+	crypto_generichash_final(&h, what, 32);
+	while (k > d->kept && !by_rel(k - 1, rel))
+		k--;
+	for (; k < d->kept + d->nkept && !by_rel(k, rel); k++)
+		if (!memcmp(k->what, what, 32))
+			return 1;
+	return 0;
+}
+
+/* *begun: the entry was there and could be looked at */
+static int add_entry(struct hf_displaced *d, struct hf_tree *t, const char *rel, bool *begun)
 {
 	struct hf_attr a = { 0 };
 	struct hf_buf b = HF_BUF_INIT, e = HF_BUF_INIT;
+	uint8_t rel_hash[16];
 	struct hf_dircur cur;
 	const char *name = "";
 	struct statx stx;
@@ -220,18 +386,28 @@ static int add_entry(struct hf_displaced *d, struct hf_tree *t, const char *rel,
 		ret = hf_attr_encode(&a, &e);
 	if (ret)
 		goto out;
-	*ours = true;
+	*begun = true;
 	if (d->fd < 0) {
 		ret = create(d);
 		if (ret)
 			goto out;
+	}
+	name_hash(rel, strlen(rel), rel_hash);
+	ret = is_kept(d, rel_hash, &a, S_ISREG(stx.stx_mode) ? fd : -1);
+	if (ret) {
+		ret = ret < 0 ? ret : 0;
+		goto out;
+	}
+	if (d->max && d->bytes + e.len + stx.stx_size + stx.stx_size / 1024 + 4096 > d->max) {
+		d->left_out++;
+		goto out;
 	}
 	hf_buf_u8(&b, 'E');
 	put_text(&b, rel);
 	hf_buf_blob(&b, e.p, e.len);
 	ret = frame_buf(d, &b, 0);
 	if (!ret && S_ISREG(stx.stx_mode))
-		ret = add_contents(d, fd, &size);
+		ret = add_contents(d, fd, true, NULL, &size);
 	if (ret)
 		goto out;
 	hf_buf_u8(&b, 'Z');
@@ -250,23 +426,32 @@ out:
 
 int hf_displaced_add(struct hf_displaced *d, struct hf_tree *t, const char *rel, struct hf_err *err)
 {
-	bool ours = false;
+	bool begun = false;
 	int ret = -ESTALE;
 
 	/* what changes its type under the hand is looked at again; what is gone needs no copy */
-	for (int i = 0; i < HF_TRIES && ret == -ESTALE && !ours; i++)
-		ret = add_entry(d, t, rel, &ours);
-	if (ret == -ENOENT && !ours)
-		return 0;
-	if (ret) {
-		char *text = hf_tree_text(t, rel);
-
-		hf_fail(err, HF_OK, ret, ours ? "cannot keep a copy of %.500s in %.300s: %s; free space there "
-			"or lower [displaced] size" : "cannot keep a copy of %.500s in %.300s: %s",
-			text ? text : "?", d->dir, strerror(-ret));
-		free(text);
+	for (int i = 0; i < HF_TRIES && ret == -ESTALE && !begun; i++)
+		ret = add_entry(d, t, rel, &begun);
+	if (ret == -ENOMEM)
+		return hf_fail(err, HF_OK, ret, "out of memory");
+	/* where there is no room, or no disk, what must be restored is restored all the same (P7) */
+	if (ret && (ret != -ENOENT || begun)) {
+		if (!d->why)
+			d->why = ret;
+		d->left_out++;
 	}
-	return ret;
+	return 0;
+}
+
+void hf_displaced_limit(struct hf_displaced *d, uint64_t max)
+{
+	d->max = max;
+}
+
+uint64_t hf_displaced_left_out(const struct hf_displaced *d, int *why)
+{
+	*why = d->why;
+	return d->left_out;
 }
 
 uint64_t hf_displaced_count(const struct hf_displaced *d)
@@ -274,47 +459,54 @@ uint64_t hf_displaced_count(const struct hf_displaced *d)
 	return d->count;
 }
 
-int hf_displaced_flush(struct hf_displaced *d)
+void hf_displaced_flush(struct hf_displaced *d)
 {
 	if (!d || d->fd < 0 || !d->dirty)
-		return 0;
-	if (fdatasync(d->fd) || fsync(d->dirfd))
-		return -errno;
+		return;
+	if ((fdatasync(d->fd) || fsync(d->dirfd)) && !d->why)
+		d->why = -errno;
 	d->dirty = false;
-	return 0;
 }
 
-int hf_displaced_end(struct hf_displaced *d, char id[64], uint64_t *count, struct hf_err *err)
+static int finish(struct hf_displaced *d, bool whole)
 {
 	struct hf_buf b = HF_BUF_INIT;
-	int ret = 0;
+	int up, ret = 0;
 
-	if (id)
-		id[0] = 0;
-	if (count)
-		*count = d->count;
-	if (d->fd >= 0) {
+	/* nothing new: but what an interrupted restore began ends with this one */
+	if (d->fd < 0 && whole && !open_dir(d, false)) {
+		ret = go_on(d);
+		ret = ret == 1 ? 0 : ret;
+	}
+	if (d->fd < 0 || ret)
+		return ret;
+	if (whole) {
 		hf_buf_u8(&b, 'F');
 		hf_buf_u64(&b, d->count);
+		hf_buf_u8(&b, 0);
 		ret = frame_buf(d, &b, crypto_secretstream_xchacha20poly1305_TAG_FINAL);
-		if (!ret)
-			ret = hf_displaced_flush(d);
-		/* the resource's directory may be new too */
-		if (!ret) {
-			int up = open(d->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-			if (up < 0 || fsync(up))
-				ret = -errno;
-			if (up >= 0)
-				close(up);
-		}
-		if (id)
-			memcpy(id, d->id, sizeof(d->id));
-		if (ret)
-			hf_fail(err, HF_OK, ret, "cannot write kept-aside set %s in %s: %s", d->id, d->dir,
-				strerror(-ret));
 	}
-	displaced_free(d);
+	if (!ret && (fdatasync(d->fd) || fsync(d->dirfd)))
+		ret = -errno;
+	/* the resource's directory may be new too */
+	up = ret ? -1 : open(d->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (!ret && (up < 0 || fsync(up)))
+		ret = -errno;
+	if (up >= 0)
+		close(up);
 	return ret;
 }
 
+int hf_displaced_end(struct hf_displaced *d, bool whole, char id[64], uint64_t *count, struct hf_err *err)
+{
+	int ret = finish(d, whole);
+
+	if (id)
+		memcpy(id, d->fd >= 0 ? d->id : "", d->fd >= 0 ? sizeof(d->id) : 1);
+	if (count)
+		*count = d->count;
+	if (ret)
+		hf_fail(err, HF_OK, ret, "cannot write kept-aside set %s in %s: %s", d->id, d->dir, strerror(-ret));
+	displaced_free(d);
+	return ret;
+}

@@ -11,7 +11,10 @@
  *   E  rel, attributes                         begins an entry
  *   D  up to 64 KiB of its contents
  *   Z  size of the contents                    the entry is whole
- *   F  number of entries (tag FINAL)           the set is whole
+ *   F  number of entries, a zero byte (tag FINAL)   the set is whole
+ *
+ * A restore that failed or was interrupted leaves a set without the last. The next one goes on
+ * with it: in a new file, since a stream cannot be, which then takes its name.
  */
 #ifndef HF_DISPLACED_INT_H
 #define HF_DISPLACED_INT_H
@@ -24,6 +27,23 @@
 #define ABYTES crypto_secretstream_xchacha20poly1305_ABYTES
 #define DATA_MAX 65536u
 #define FRAME_MAX (32u << 20)	/* attributes with many xattrs are the largest */
+
+#define Z_LEN (1 + 8 + ABYTES)
+#define END_LEN (1 + 8 + 1 + ABYTES)	/* of an F frame: after one with Z there is no other of that length */
+#define REST ".continued"	/* the new file, until it has everything of the old one */
+
+/** hf_displaced_each_frame() - plain text of each frame of a set, in order, up to where it was cut
+ *  short; nonzero from @fn stops. -EBADMSG where it is damaged or of another key */
+int hf_displaced_each_frame(int dirfd, const char *id, const uint8_t key[32],
+			    int (*fn)(void *ctx, const uint8_t *p, size_t n, uint8_t tag), void *ctx);
+/** hf_displaced_head() - what an S frame says; texts malloc'ed; -EBADMSG */
+struct hf_displaced_head { char *reason, *resource, *checkpoint; uint64_t when; };
+int hf_displaced_head(const uint8_t *p, size_t n, struct hf_displaced_head *h);
+void hf_displaced_head_free(struct hf_displaced_head *h);
+/** hf_displaced_unfinished() - the set of that checkpoint and reason that a restore left unfinished, if
+ *  it is the newest: 1 and its name, 0, -errno */
+int hf_displaced_unfinished(int dirfd, const uint8_t key[32], const char *checkpoint, const char *reason,
+			    char id[64]);
 
 /** hf_displaced_escape() - a resource's name as one directory's name; malloc'ed */
 char *hf_displaced_escape(const char *name);

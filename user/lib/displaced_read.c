@@ -109,27 +109,11 @@ static char *rd_str(struct hf_rd *r)
 	return s;
 }
 
-struct listing {
-	const uint8_t *key;
-	int (*fn)(void *ctx, const char *id, uint64_t when_ns, const char *reason,
-		  const char *resource, const char *checkpoint, const char *rel,
-		  const struct hf_attr *a);
-	void *ctx;
-	bool stopped;
-	/* or, instead of all that, the contents of one entry */
-	const char *want;
-	int (*sink)(void *ctx, const void *p, size_t n);
-	bool found;
-};
-
-static int read_set(struct listing *l, int dirfd, const char *id)
+int hf_displaced_each_frame(int dirfd, const char *id, const uint8_t key[32],
+			    int (*fn)(void *ctx, const uint8_t *p, size_t n, uint8_t tag), void *ctx)
 {
-	char *reason = NULL, *resource = NULL, *checkpoint = NULL, *rel = NULL;
-	struct hf_attr a = { 0 };
 	struct reader r = { 0 };
-	uint64_t when = 0;
 	uint8_t hdr[HDR], tag;
-	struct hf_rd rd;
 	size_t n;
 	int fd = openat(dirfd, id, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	int ret;
@@ -145,60 +129,11 @@ static int read_set(struct listing *l, int dirfd, const char *id)
 	if (fread(hdr, 1, sizeof(hdr), r.f) != sizeof(hdr))
 		goto out;	/* cut off before it began */
 	ret = -EBADMSG;
-	if (memcmp(hdr, MAGIC, 8) ||
-	    crypto_secretstream_xchacha20poly1305_init_pull(&r.ss, hdr + 8, l->key))
+	if (memcmp(hdr, MAGIC, 8) || crypto_secretstream_xchacha20poly1305_init_pull(&r.ss, hdr + 8, key))
 		goto out;
 	for (bool first = true; (ret = next_frame(&r, &n, &tag)) == 1; first = false) {
-		uint8_t kind = r.plain[0];
-
-		ret = -EBADMSG;
-		hf_rd_init(&rd, r.plain + 1, n - 1);
-		if (first != (kind == 'S'))
-			break;
-		if (kind == 'S') {
-			reason = rd_str(&rd);
-			resource = rd_str(&rd);
-			checkpoint = rd_str(&rd);
-			when = hf_rd_u64(&rd);
-			if (rd.bad)
-				break;
-			ret = l->fn ? l->fn(l->ctx, id, when, reason, resource, checkpoint, NULL, NULL) : 0;
-			l->stopped = ret;
-		} else if (kind == 'E') {
-			uint32_t alen;
-			const uint8_t *ap;
-
-			free(rel);
-			hf_attr_free(&a);
-			rel = rd_str(&rd);
-			ap = hf_rd_blob(&rd, &alen);
-			if (rd.bad)
-				break;
-			ret = hf_attr_decode(ap, alen, &a);
-		} else if (kind == 'D') {
-			ret = !rel ? -EBADMSG :
-			      l->want && !strcmp(rel, l->want) ? l->sink(l->ctx, r.plain + 1, n - 1) : 0;
-		} else if (kind == 'Z') {
-			uint64_t size = hf_rd_u64(&rd);
-
-			if (rd.bad || !rel)
-				break;
-			if (S_ISREG(a.mode))
-				a.size = size;
-			ret = l->fn ? l->fn(l->ctx, id, when, reason, resource, checkpoint, rel, &a) : 0;
-			l->stopped = ret;
-			if (l->want && !strcmp(rel, l->want)) {
-				l->found = true;
-				break;
-			}
-			free(rel);
-			rel = NULL;
-			hf_attr_free(&a);
-		} else if (kind == 'F' && tag == crypto_secretstream_xchacha20poly1305_TAG_FINAL) {
-			ret = 0;
-			break;
-		}
-		if (ret)
+		ret = first != (r.plain[0] == 'S') ? -EBADMSG : fn(ctx, r.plain, n, tag);
+		if (ret || (r.plain[0] == 'F' && tag == crypto_secretstream_xchacha20poly1305_TAG_FINAL))
 			break;
 	}
 out:
@@ -207,12 +142,110 @@ out:
 	free(r.plain);
 	free(r.in);
 	fclose(r.f);
-	free(reason);
-	free(resource);
-	free(checkpoint);
-	free(rel);
-	hf_attr_free(&a);
 	return ret;
+}
+
+int hf_displaced_head(const uint8_t *p, size_t n, struct hf_displaced_head *h)
+{
+	struct hf_rd rd;
+
+	memset(h, 0, sizeof(*h));
+	hf_rd_init(&rd, p + 1, n - 1);
+	h->reason = rd_str(&rd);
+	h->resource = rd_str(&rd);
+	h->checkpoint = rd_str(&rd);
+	h->when = hf_rd_u64(&rd);
+	return rd.bad ? -EBADMSG : 0;
+}
+
+void hf_displaced_head_free(struct hf_displaced_head *h)
+{
+	free(h->reason);
+	free(h->resource);
+	free(h->checkpoint);
+	memset(h, 0, sizeof(*h));
+}
+
+struct listing {
+	const uint8_t *key;
+	int (*fn)(void *ctx, const char *id, uint64_t when_ns, const char *reason,
+		  const char *resource, const char *checkpoint, const char *rel,
+		  const struct hf_attr *a);
+	void *ctx;
+	bool stopped;
+	/* or, instead of all that, the contents of one entry */
+	const char *want;
+	int (*sink)(void *ctx, const void *p, size_t n);
+	bool found;
+	/* where it is */
+	const char *id;
+	struct hf_displaced_head h;
+	char *rel;
+	struct hf_attr a;
+};
+
+static int tell(struct listing *l, bool entry)
+{
+	int ret = l->fn ? l->fn(l->ctx, l->id, l->h.when, l->h.reason, l->h.resource, l->h.checkpoint,
+				entry ? l->rel : NULL, entry ? &l->a : NULL) : 0;
+
+	l->stopped = ret;
+	return ret;
+}
+
+static int list_frame(void *ctx, const uint8_t *p, size_t n, uint8_t tag)
+{
+	struct listing *l = ctx;
+	bool wanted = l->rel && l->want && !strcmp(l->rel, l->want);
+	const uint8_t *ap;
+	struct hf_rd rd;
+	uint32_t alen;
+	uint64_t size;
+	int ret;
+
+	hf_rd_init(&rd, p + 1, n - 1);
+	switch (p[0]) {
+	case 'S':
+		ret = hf_displaced_head(p, n, &l->h);
+		return ret ? ret : tell(l, false);
+	case 'E':
+		free(l->rel);
+		hf_attr_free(&l->a);
+		l->rel = rd_str(&rd);
+		ap = hf_rd_blob(&rd, &alen);
+		return rd.bad ? -EBADMSG : hf_attr_decode(ap, alen, &l->a);
+	case 'D':
+		return !l->rel ? -EBADMSG : wanted ? l->sink(l->ctx, p + 1, n - 1) : 0;
+	case 'Z':
+		size = hf_rd_u64(&rd);
+		if (rd.bad || !l->rel)
+			return -EBADMSG;
+		if (S_ISREG(l->a.mode))
+			l->a.size = size;
+		ret = tell(l, true);
+		l->found = wanted;
+		free(l->rel);
+		l->rel = NULL;
+		hf_attr_free(&l->a);
+		return ret ? ret : wanted;
+	case 'F':
+		return 0;
+	default:
+		return -EBADMSG;
+	}
+}
+
+static int read_set(struct listing *l, int dirfd, const char *id)
+{
+	int ret;
+
+	l->id = id;
+	ret = hf_displaced_each_frame(dirfd, id, l->key, list_frame, l);
+	hf_displaced_head_free(&l->h);
+	free(l->rel);
+	l->rel = NULL;
+	hf_attr_free(&l->a);
+	return l->found && !l->stopped && ret == 1 ? 0 : ret;
 }
 
 static int only_sets(const struct dirent *e)
@@ -260,6 +293,55 @@ static int each_set(const char *dir, const char *resource,
 	}
 	free(subs);
 	close(top);
+	return ret;
+}
+
+struct head_is { const char *checkpoint, *reason; bool same; };
+
+static int first_frame(void *ctx, const uint8_t *p, size_t n, uint8_t tag)
+{
+	struct head_is *w = ctx;
+	struct hf_displaced_head h;
+
+	w->same = !hf_displaced_head(p, n, &h) && !strcmp(h.checkpoint, w->checkpoint) && !strcmp(h.reason, w->reason);
+	hf_displaced_head_free(&h);
+	return 1;
+}
+
+/* by the lengths of the last two frames, without reading what is before it */
+static bool finished(int dirfd, const char *id)
+{
+	static const uint8_t want[4] = { END_LEN }, before[4] = { Z_LEN };
+	uint8_t tail[4 + Z_LEN + 4];
+	struct stat st;
+	int fd = openat(dirfd, id, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	bool yes = fd >= 0 && !fstat(fd, &st) && st.st_size > (off_t)(sizeof(tail) + END_LEN) &&
+		   pread(fd, tail, sizeof(tail), st.st_size - sizeof(tail) - END_LEN) == sizeof(tail) &&
+		   !memcmp(tail, before, 4) && !memcmp(tail + 4 + Z_LEN, want, 4);
+
+	if (fd >= 0)
+		close(fd);
+	return yes;
+}
+
+int hf_displaced_unfinished(int dirfd, const uint8_t key[32], const char *checkpoint, const char *reason,
+			    char id[64])
+{
+	struct head_is w = { .checkpoint = checkpoint, .reason = reason };
+	struct dirent **ids = NULL;
+	int n = scandirat(dirfd, ".", &ids, only_sets, alphasort), ret = n < 0 ? -errno : 0;
+
+	for (int i = n; i-- > 0; free(ids[i])) {
+		if (ret || w.same)
+			continue;
+		/* one that is damaged is none of ours */
+		hf_displaced_each_frame(dirfd, ids[i]->d_name, key, first_frame, &w);
+		if (w.same && !finished(dirfd, ids[i]->d_name)) {
+			snprintf(id, 64, "%.63s", ids[i]->d_name);
+			ret = 1;
+		}
+	}
+	free(ids);
 	return ret;
 }
 

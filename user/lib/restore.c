@@ -140,6 +140,9 @@ static int plan_known(struct restore *r, const struct hf_pair *p, struct hf_attr
 	if (!it)
 		return -ENOMEM;
 	it->keep = !hf_left_alone(r->t, stx.stx_mode) && !hf_rst_settled(r, p->rel, &stx);
+	/* what a restore that was interrupted made: nobody's state */
+	if (want_dir && local_dir && (stx.stx_mode & 07777) == 0700 && stx.stx_uid == geteuid())
+		it->keep = false;
 	return 0;
 }
 
@@ -160,6 +163,8 @@ static int plan_pair(void *ctx, const struct hf_pair *p)
 			return 0;
 		if (S_ISDIR(p->stx->stx_mode)) {
 			ret = hf_tree_holds(r->t, p->rel);
+			if (ret > 0 && r->o && r->o->stays)
+				r->o->stays(r->o->ctx, p->rel);
 			if (ret)
 				return ret > 0 ? 0 : hf_rst_fail(r, ret, "cannot read", p->rel);
 		}
@@ -230,7 +235,8 @@ static int keep_all(struct restore *r)
 	for (size_t i = 0; !ret && i < r->items.n; i++)
 		if (r->items.e[i].keep)
 			ret = hf_rst_keep(r, r->items.e[i].rel);
-	return ret ? ret : hf_rst_keep_flush(r);
+	hf_rst_keep_flush(r);
+	return ret;
 }
 
 /* removing */
@@ -255,8 +261,7 @@ static int purge(struct restore *r, const char *rel)
 			ret = hf_rst_keep(r, w.rel);
 	}
 	hf_walk_free(&w);
-	if (!ret)
-		ret = hf_rst_keep_flush(r);
+	hf_rst_keep_flush(r);
 	for (size_t i = more.n; !ret && i-- > 0; )
 		ret = remove_one(r, &more.e[i]);
 	if (!ret)

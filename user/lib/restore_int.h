@@ -55,7 +55,7 @@ int hf_rst_fail_at(struct restore *r, int ret, const char *what, int dirfd, cons
 /** hf_rst_settled() - out of date, not changed here (hf_restore_opts.settled) */
 bool hf_rst_settled(struct restore *r, const char *rel, const struct statx *stx);
 int hf_rst_keep(struct restore *r, const char *rel);
-int hf_rst_keep_flush(struct restore *r);
+void hf_rst_keep_flush(struct restore *r);
 /** hf_rst_keep_late() - keep @it aside again if it is not what was kept */
 int hf_rst_keep_late(struct restore *r, const struct item *it, int dirfd, const char *name);
 /** hf_rst_wanted() - the attributes that the generation has for @rel */

@@ -50,12 +50,10 @@ int hf_rst_keep(struct restore *r, const char *rel)
 	return r->o && r->o->keep ? hf_displaced_add(r->o->keep, r->t, rel, r->err) : 0;
 }
 
-int hf_rst_keep_flush(struct restore *r)
+void hf_rst_keep_flush(struct restore *r)
 {
-	int ret = r->o ? hf_displaced_flush(r->o->keep) : 0;
-
-	return ret ? hf_fail(r->err, HF_OK, ret, "cannot write the kept-aside copies of %s: %s", r->t->path,
-			     strerror(-ret)) : 0;
+	if (r->o && r->o->keep)
+		hf_displaced_flush(r->o->keep);
 }
 
 /* what is about to go is not what was kept: somebody changed it since */
@@ -74,7 +72,8 @@ int hf_rst_keep_late(struct restore *r, const struct item *it, int dirfd, const 
 	if (hf_looks_same(&it->seen, &stx))
 		return 0;
 	ret = hf_rst_keep(r, it->rel);
-	return ret ? ret : hf_rst_keep_flush(r);
+	hf_rst_keep_flush(r);
+	return ret;
 }
 
 /* writing */

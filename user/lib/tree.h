@@ -197,6 +197,8 @@ struct hf_restore_opts {
 	/* does the local entry look as it did when it last equalled a generation? Then it is
 	 * merely out of date, and is not kept; NULL: keep all */
 	bool (*settled)(void *ctx, const char *rel, const struct hf_mark *now);
+	/* a directory that the generation does not have stays, for what is left alone in it; may be NULL */
+	void (*stays)(void *ctx, const char *rel);
 	/* called now and then, for progress; non-zero stops with -ECANCELED */
 	int (*progress)(void *ctx, uint64_t done, uint64_t total);
 	void *ctx;
@@ -228,9 +230,17 @@ int hf_restore(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_r
 int hf_displaced_begin(const char *dir, const uint8_t key[32], const char *resource,
 		       const char *checkpoint, const char *reason, struct hf_displaced **out,
 		       struct hf_err *err);
+/** hf_displaced_add() - what cannot be written, or is beyond the limit, is left out and counted: never a
+ *  reason to refuse a takeover (P7). -ENOMEM */
 int hf_displaced_add(struct hf_displaced *d, struct hf_tree *t, const char *rel, struct hf_err *err);
-/** hf_displaced_end() - make it durable; @id (64 bytes) receives its name, "" when nothing was kept */
-int hf_displaced_end(struct hf_displaced *d, char id[64], uint64_t *count, struct hf_err *err);
+/** hf_displaced_limit() - what does not fit into that many bytes is left out */
+void hf_displaced_limit(struct hf_displaced *d, uint64_t max);
+/** hf_displaced_left_out() - how many entries were not kept; @why: the failure, 0: for want of room */
+uint64_t hf_displaced_left_out(const struct hf_displaced *d, int *why);
+/** hf_displaced_end() - make it durable; @id (64 bytes) receives its name, "" when nothing was kept
+ *  @whole: the restore came to its end. Else the next set of this checkpoint goes on with this one,
+ *  and keeps what is in it not once more. */
+int hf_displaced_end(struct hf_displaced *d, bool whole, char id[64], uint64_t *count, struct hf_err *err);
 /** hf_displaced_list() - for each kept-aside set of @resource (NULL: all): id, when, reason,
  *  checkpoint, and for each entry path, size, mode (fn gets rel NULL at the start of a set) */
 int hf_displaced_list(const char *dir, const uint8_t key[32], const char *resource,

@@ -276,7 +276,7 @@ int hf_lnames_resolve(struct hf_lnames *s);
 void hf_lnames_free(struct hf_lnames *s);
 
 /* displaced.c */
-int hf_displaced_flush(struct hf_displaced *d);	/* durable so far */
+void hf_displaced_flush(struct hf_displaced *d);	/* durable so far */
 uint64_t hf_displaced_count(const struct hf_displaced *d);
 
 #endif
