@@ -105,6 +105,7 @@ sweep history pin -- pg 7 --name golden
 sweep history unpin -- pg --name golden
 sweep diff -- pg 1 2
 sweep displaced list -- pg
+sweep displaced restore -- pg 20260102T030405.678Z-0123abcd f --to /tmp/x
 
 surplus init init "$disk" x --name web
 surplus join join "$disk" x
@@ -144,6 +145,7 @@ surplus "history pin" history pin pg 7 x --name golden
 surplus "history unpin" history unpin pg x --name golden
 surplus diff diff pg 1 2 3
 surplus "displaced list" displaced list pg x
+surplus "displaced restore" displaced restore pg 20260102T030405.678Z-0123abcd f x
 surplus version version x
 surplus help help online x
 

@@ -345,6 +345,52 @@ static void no_room(void)
 	mem_free(&m);
 }
 
+static void brought_back(void)
+{
+	struct hf_restore_opts o = { 0 };
+	struct hf_restore_stat rst = { 0 };
+	struct hf_tree *src, *dst, *to;
+	struct hf_displaced *keep;
+	struct hf_err err = { 0 };
+	struct memdb m;
+	char id[64], id2[64];
+	uint64_t n;
+
+	mem_init(&m);
+	sh("rm -rf state src dst; mkdir -p src dst/gone/deep; echo new >src/f; echo same >src/other; head -c 200000 /dev/urandom >dst/f; chown daemon dst/f; chmod 4711 dst/f;"
+	   "setfattr -n user.k -v v dst/f; setfacl -m u:bin:r dst/f; echo x >dst/gone/deep/x; ln -s to dst/l; mkfifo dst/gone/p; chmod 1777 dst/gone; touch -d 2001-01-01 dst/f dst/gone; cp -a dst before");
+	src = opent("src", 0, false);
+	scan(src, &m, false);
+	dst = opent("dst", 0, false);
+	o.keep = begin("back");
+	is(hf_restore(dst, &m.db, &o, &rst, &err), 0, "restore");
+	is(hf_displaced_end(o.keep, true, id, &n, &err), 0, "end");
+	to = opent("elsewhere", 0, true);
+	is(hf_displaced_restore(path_of("state"), key, "back", id, NULL, to, NULL, &n, &err), 0, "P7: brought back elsewhere");
+	is(n, 6, "all of it");
+	ok(!*shout("rsync -aAXSc --numeric-ids --omit-dir-times -i --dry-run --delete before/ elsewhere/ | grep -v '^.d.* ./$'"), "as it was: %s",
+	   shout("rsync -aAXSc --numeric-ids -i --dry-run --delete before/ elsewhere/"));
+	hf_tree_close(to);
+	keep = begin("back");
+	is(hf_displaced_restore(path_of("state"), key, "back", id, "f", dst, keep, &n, &err), 0, "one name brought back into the tree");
+	is(n, 1, "alone");
+	is(hf_displaced_end(keep, true, id2, &n, &err), 0, "end");
+	is(n, 1, "what it overwrote is kept aside");
+	ok(!sh("cmp -s before/f dst/f && [ $(cat dst/other) = same ] && [ ! -e dst/gone ]"), "the rest stays as it is");
+	is(hf_displaced_restore(path_of("state"), key, "back", id, "gone", dst, NULL, &n, &err), 0, "a directory");
+	is(n, 4, "with what was in it");
+	ok(!sh("[ $(cat dst/gone/deep/x) = x ] && [ -p dst/gone/p ] && [ $(stat -c %%a dst/gone) = 1777 ]"), "as it was");
+	is(hf_displaced_restore(path_of("state"), key, "back", id, "none", dst, NULL, &n, &err), -ENOENT, "one that is not in it");
+	is(hf_displaced_restore(path_of("state"), key, "back", "../../x", "f", dst, NULL, &n, &err), -ENOENT, "nor a set elsewhere");
+	/* a directory that was swapped for a link is not followed */
+	sh("rm -r dst/gone; mkdir dstout; ln -s ../dstout dst/gone");
+	ok(hf_displaced_restore(path_of("state"), key, "back", id, "gone/deep/x", dst, NULL, &n, &err) < 0, "a link in the way: %s", err.msg);
+	ok(!*shout("ls -A dstout; find dst -name '.holdfast*'"), "is not followed, and nothing is left");
+	hf_tree_close(src);
+	hf_tree_close(dst);
+	mem_free(&m);
+}
+
 int main(void)
 {
 	scratch_begin();
@@ -354,5 +400,6 @@ int main(void)
 	late();
 	tried_again();
 	no_room();
+	brought_back();
 	return scratch_end();
 }

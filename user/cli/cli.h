@@ -41,7 +41,7 @@ struct cmd {
 	const char *name;	/* "resource add" */
 	const char *synopsis;
 	const char *help;
-	struct pos pos[3];
+	struct pos pos[4];	/* the last one is empty */
 	struct opt opt[8];
 	int (*run)(struct cli *c);
 };
@@ -140,6 +140,7 @@ int cmd_history_pin(struct cli *c);
 int cmd_history_unpin(struct cli *c);
 int cmd_diff(struct cli *c);
 int cmd_displaced_list(struct cli *c);
+int cmd_displaced_restore(struct cli *c);
 int cmd_module_status(struct cli *c);
 int cmd_module_load(struct cli *c);
 int cmd_module_unload(struct cli *c);

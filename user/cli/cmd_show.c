@@ -241,6 +241,29 @@ int cmd_diff(struct cli *c)
 	return printed(c);
 }
 
+int cmd_displaced_restore(struct cli *c)
+{
+	struct json_object *a = about(c), *r;
+	int ret;
+
+	args_str(a, "id", arg_pos(c, 1));
+	args_str(a, "rel", arg_pos(c, 2));
+	args_str(a, "to", arg_value(c, "to"));
+	ret = call(c, "displaced.restore", a, &r);
+	if (ret)
+		return ret;
+	if (c->json) {
+		print_json(r);
+	} else {
+		say("%lld %s brought back", (long long)jint(r, "count"), jint(r, "count") == 1 ? "entry" : "entries");
+		if (*jstr(r, "displaced"))
+			say("; what was there is kept aside as %s", jstr(r, "displaced"));
+		say("\n");
+	}
+	json_object_put(r);
+	return printed(c);
+}
+
 int cmd_displaced_list(struct cli *c)
 {
 	struct json_object *r;

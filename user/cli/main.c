@@ -90,6 +90,9 @@ static const struct cmd cmds[] = {
 	{ "diff", "R [GENERATION [GENERATION]]", "what differs; the newest against this node, if none is given",
 	  { R, { "GENERATION", V_GEN, true, false }, { "GENERATION", V_GEN, true, false } }, { { 0 } }, cmd_diff },
 	{ "displaced list", "[R]", "what restores kept aside", { R_OPT }, { { 0 } }, cmd_displaced_list },
+	{ "displaced restore", "R ID [NAME] [--to DIR]", "bring a kept-aside set back, or one name of it",
+	  { R, { "ID", V_TEXT, false, false }, { "NAME", V_TEXT, true, false } },
+	  { { "to", "DIR", V_PATH, false } }, cmd_displaced_restore },
 };
 #define NCMDS (sizeof(cmds) / sizeof(cmds[0]))
 

@@ -451,11 +451,100 @@ static int displaced_list(struct req *q, struct hf_err *err)
 	return ret;
 }
 
+struct found_set { const char *id; char *checkpoint; };
+
+static int find_set(void *ctx, const char *id, uint64_t when_ns, const char *reason, const char *resource,
+		    const char *checkpoint, const char *rel, const struct hf_attr *a)
+{
+	struct found_set *f = ctx;
+
+	if (!rel && !strcmp(id, f->id) && !f->checkpoint)
+		f->checkpoint = strdup(checkpoint);
+	return 0;
+}
+
+/* Back into the checkpoint that it was of, or below @to. What that overwrites is kept aside too. */
+static int bring_back(struct req *q, const struct hf_resource *def, const struct hf_checkpoint *cp,
+		      const char *id, const char *to, struct hf_err *err)
+{
+	const char *rel = jget_str(q->args, "rel");
+	struct hf_displaced *keep = NULL;
+	struct hf_tree *tree = NULL;
+	struct ckpt *c = NULL;
+	char kept[64] = "";
+	uint64_t count = 0, n;
+	struct hf_err e = { 0 };
+	int ret;
+
+	if (to && cp->crypto)
+		return hf_fail(err, HF_REFUSED, -EPERM, "%s is a crypto checkpoint: what was in it is not put elsewhere", cp->path);
+	ret = ckpt_make(def, cp, &c, err);
+	if (ret)
+		return ret;
+	if (to) {
+		ret = hf_tree_open(c->root, to, c->flags, true, NULL, 0, &tree, err);
+	} else {
+		c->file = cp->file;
+		ret = ckpt_open(c, def, true, err);
+		if (!ret)
+			ret = hf_displaced_begin(hfd.displaced_dir, hfd.keys->local, def->id.name, cp->path, "brought-back",
+						 &keep, err);
+		tree = c->tree;
+	}
+	if (!ret)
+		ret = hf_displaced_restore(hfd.displaced_dir, hfd.keys->local, def->id.name, id, rel, tree, keep,
+					   &count, err);
+	if (keep && hf_displaced_end(keep, true, kept, &n, &e))
+		hf_logf(HF_LOG_WARN, "%s: %s: %s", def->id.name, cp->path, e.msg);
+	if (!ret) {
+		hf_logf(HF_LOG_NOTE, "%s: %llu entries of kept-aside set %s were brought back to %s", def->id.name,
+			(unsigned long long)count, id, to ? to : cp->path);
+		q->result = jobj();
+		ju64(q->result, "count", count);
+		if (kept[0])
+			jstr(q->result, "displaced", kept);
+	}
+	if (to)
+		hf_tree_close(tree);
+	ckpt_free(c);
+	return ret;
+}
+
+static int displaced_restore(struct req *q, struct hf_err *err)
+{
+	const char *name = jget_str(q->args, "resource"), *to = jget_str(q->args, "to");
+	struct found_set f = { .id = jget_str(q->args, "id") };
+	struct regs *regs = regs_get();
+	const struct hf_resource *def = regs_find(regs, name);
+	const struct hf_checkpoint *cp = NULL;
+	struct hf_err e = { 0 };
+	int ret = def ? 0 : hf_fail(err, HF_NOTFOUND, -ENOENT, "there is no resource %s", name);
+
+	/* others that are damaged are no reason */
+	if (!ret)
+		hf_displaced_list(hfd.displaced_dir, hfd.keys->local, name, find_set, &f, &e);
+	for (unsigned i = 0; !ret && f.checkpoint && i < def->ncp; i++)
+		if (!strcmp(def->cp[i].path, f.checkpoint))
+			cp = &def->cp[i];
+	if (!ret && !f.checkpoint)
+		ret = hf_fail(err, HF_NOTFOUND, -ENOENT, "%s has no kept-aside set %s; see holdfast displaced list %s", name,
+			      f.id, name);
+	else if (!ret && !cp)
+		ret = hf_fail(err, HF_NOTFOUND, -ENOENT, "%s is no checkpoint of %s any more; register it to bring back what was in it",
+			      f.checkpoint, name);
+	if (!ret)
+		ret = bring_back(q, def, cp, f.id, to, err);
+	free(f.checkpoint);
+	regs_put(regs);
+	return ret;
+}
+
 const struct verb verbs_store[] = {
 	{ "history", V_READ, "resource:s!", history },
 	{ "history.pin", 0, "resource:s! generation:u! name:s!", history_pin },
 	{ "history.unpin", 0, "resource:s! name:s!", history_unpin },
 	{ "diff", V_READ, "resource:s! from:u to:u", diff_verb },
 	{ "displaced.list", V_READ, "resource:s", displaced_list },
+	{ "displaced.restore", 0, "resource:s! id:s! rel:s to:s", displaced_restore },
 	{ NULL, 0, NULL, NULL },
 };

@@ -175,6 +175,29 @@ static int open_made(int dirfd, const char *tmp, mode_t type)
 	return fd;
 }
 
+int hf_tmp_make(struct hf_tree *t, int dirfd, char tmp[HF_TMP_LEN + 1], const struct hf_attr *want)
+{
+	mode_t type = want->mode & S_IFMT;
+	int ret;
+
+	tmp_name(t, tmp);
+	/* it belongs to its owner before it has its mode: never more than that in the end */
+	if (type == S_IFREG) {
+		ret = openat(dirfd, tmp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, want->mode & 0600);
+		return ret < 0 ? -errno : ret;
+	}
+	if (type == S_IFLNK)
+		ret = symlinkat(want->target, dirfd, tmp);
+	else
+		ret = mknodat(dirfd, tmp, type | (want->mode & 0600), makedev(want->rdev_major, want->rdev_minor));
+	if (ret)
+		return -errno;
+	ret = open_made(dirfd, tmp, type);
+	if (ret < 0)
+		unlinkat(dirfd, tmp, 0);
+	return ret;
+}
+
 static int write_new(struct restore *r, struct item *it, int dirfd, const char *name,
 		     struct hf_attr *want)
 {
@@ -186,22 +209,10 @@ static int write_new(struct restore *r, struct item *it, int dirfd, const char *
 	ret = hf_seam("restore.write");
 	if (ret)
 		return hf_rst_fail(r, ret, "cannot write", it->rel);
-	tmp_name(r->t, tmp);
-	/* it belongs to its owner before it has its mode: never more than that in the end */
-	if (type == S_IFREG) {
-		fd = openat(dirfd, tmp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, want->mode & 0600);
-		ret = fd < 0 ? -errno : 0;
-	} else if (type == S_IFLNK) {
-		ret = symlinkat(want->target, dirfd, tmp) ? -errno : 0;
-	} else {
-		ret = mknodat(dirfd, tmp, type | (want->mode & 0600), makedev(want->rdev_major, want->rdev_minor)) ? -errno : 0;
-	}
-	if (ret)
-		return ret == -ENOENT ? ret : hf_rst_fail_at(r, ret, "cannot create", dirfd, name, it->rel);
-	if (type == S_IFREG)
-		ret = fill_regular(r, fd, want, it->rel);
-	else
-		ret = fd = open_made(dirfd, tmp, type);
+	fd = hf_tmp_make(r->t, dirfd, tmp, want);
+	if (fd < 0)
+		return fd == -ENOENT ? fd : hf_rst_fail_at(r, fd, "cannot create", dirfd, name, it->rel);
+	ret = type == S_IFREG ? fill_regular(r, fd, want, it->rel) : 0;
 	if (ret < 0) {
 		hf_rst_fail(r, ret, ret == -EBADMSG ? "the stored contents of" : "cannot write", it->rel);
 		goto err_unlink;

@@ -252,6 +252,14 @@ int hf_displaced_list(const char *dir, const uint8_t key[32], const char *resour
 int hf_displaced_read(const char *dir, const uint8_t key[32], const char *resource, const char *id,
 		      const char *rel, int (*sink)(void *ctx, const void *p, size_t n), void *ctx,
 		      struct hf_err *err);
+/** hf_displaced_restore() - bring entries of a set back into @to, durably
+ *  @rel: one, with all below it; NULL: all
+ *  @keep: where what they overwrite goes; may be NULL
+ *  @count: how many they were
+ *  What else is in the tree stays. -ENOENT when there is no such entry */
+int hf_displaced_restore(const char *dir, const uint8_t key[32], const char *resource, const char *id,
+			 const char *rel, struct hf_tree *to, struct hf_displaced *keep, uint64_t *count,
+			 struct hf_err *err);
 /** hf_displaced_prune() - oldest go first, until total size and age are within bounds */
 int hf_displaced_prune(const char *dir, uint64_t max_bytes, uint64_t keep_s);
 

@@ -275,6 +275,10 @@ struct hf_lname *hf_lnames_add(struct hf_lnames *s, const char *rel, uint64_t li
 int hf_lnames_resolve(struct hf_lnames *s);
 void hf_lnames_free(struct hf_lnames *s);
 
+/** hf_tmp_make() - a new file of @want's type under a temporary name, which goes to @tmp
+ *  Return: its descriptor (O_PATH unless it is a regular file), -errno */
+int hf_tmp_make(struct hf_tree *t, int dirfd, char tmp[HF_TMP_LEN + 1], const struct hf_attr *want);
+
 /* displaced.c */
 void hf_displaced_flush(struct hf_displaced *d);	/* durable so far */
 uint64_t hf_displaced_count(const struct hf_displaced *d);

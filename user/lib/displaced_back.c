@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* Kept-aside copies brought back: into their tree, or into another directory. */
+#include "displaced_int.h"
+#include <stdlib.h>
+#include <unistd.h>
+
+struct back {
+	struct hf_tree *t;
+	const char *want;		/* it and what is below it; NULL: all */
+	struct hf_displaced *keep;	/* what is overwritten by it; may be NULL */
+	struct hf_err *err;
+	struct hf_dircur cur;
+	uint64_t count;
+	/* the entry that is being read */
+	char *rel;
+	struct hf_attr a;
+	char tmp[HF_TMP_LEN + 1];
+	int fd;
+	uint64_t off;
+	/* directories get their attributes last */
+	struct dir { char *rel; struct hf_attr a; } *dirs;
+	size_t ndirs, cap;
+};
+
+static int fail(struct back *b, int ret, const char *what)
+{
+	return hf_tree_fail(b->t, b->err, ret, what, b->rel);
+}
+
+/* the directory of the entry, made where it is missing */
+static int parent(struct back *b, const char **name)
+{
+	int fd = hf_dircur_parent(&b->cur, b->rel, name);
+
+	for (const char *s = b->rel; fd == -ENOENT && (s = strchr(s, '/')); s++) {
+		char *up = strndup(b->rel, s - b->rel);
+		const char *last;
+		int dir = up ? hf_dircur_parent(&b->cur, up, &last) : -ENOMEM;
+
+		if (dir >= 0 && mkdirat(dir, last, 0700) && errno != EEXIST)
+			dir = -errno;
+		free(up);
+		if (dir < 0)
+			return dir;
+	}
+	return fd == -ENOENT ? hf_dircur_parent(&b->cur, b->rel, name) : fd;
+}
+
+static void drop(struct back *b)
+{
+	const char *name;
+	int dirfd;
+
+	if (b->fd >= 0) {
+		close(b->fd);
+		dirfd = hf_dircur_parent(&b->cur, b->rel, &name);
+		if (dirfd >= 0)
+			unlinkat(dirfd, b->tmp, 0);
+	}
+	b->fd = -1;
+	free(b->rel);
+	b->rel = NULL;
+	hf_attr_free(&b->a);
+}
+
+static int begin_dir(struct back *b)
+{
+	const char *name = "";
+	int dirfd = *b->rel ? parent(b, &name) : b->t->root;
+	struct statx stx;
+
+	if (dirfd < 0)
+		return fail(b, dirfd, "cannot open");
+	if (*name && mkdirat(dirfd, name, 0700) && errno != EEXIST)
+		return fail(b, -errno, "cannot make");
+	if (*name && !hf_tree_statx(dirfd, name, &stx) && !S_ISDIR(stx.stx_mode))
+		return fail(b, -ENOTDIR, "cannot bring back");
+	if (b->ndirs == b->cap) {
+		size_t cap = b->cap ? 2 * b->cap : 16;
+		void *p = realloc(b->dirs, cap * sizeof(*b->dirs));
+
+		if (!p)
+			return -ENOMEM;
+		b->dirs = p;
+		b->cap = cap;
+	}
+	b->dirs[b->ndirs].rel = b->rel;
+	b->dirs[b->ndirs++].a = b->a;
+	b->rel = NULL;
+	memset(&b->a, 0, sizeof(b->a));
+	b->count++;
+	return 0;
+}
+
+static int begin(struct back *b, const uint8_t *p, size_t n)
+{
+	uint32_t rlen, alen;
+	const uint8_t *rel, *attr;
+	const char *name;
+	struct hf_rd rd;
+	int ret, dirfd;
+
+	drop(b);
+	hf_rd_init(&rd, p + 1, n - 1);
+	rel = hf_rd_blob(&rd, &rlen);
+	attr = hf_rd_blob(&rd, &alen);
+	if (!rel || !attr || memchr(rel, 0, rlen))
+		return -EBADMSG;
+	b->rel = strndup((const char *)rel, rlen);
+	if (!b->rel)
+		return -ENOMEM;
+	ret = hf_attr_decode(attr, alen, &b->a);
+	if (ret || !hf_tree_mine(b->t, b->rel) || (b->want && !hf_rel_below(b->rel, b->want))) {
+		drop(b);
+		return ret;
+	}
+	/* before anything is made: whoever owns it must be known here */
+	ret = hf_attr_here(b->t, &b->a, b->rel, b->err);
+	if (ret)
+		return ret;
+	if (S_ISDIR(b->a.mode))
+		return begin_dir(b);
+	dirfd = parent(b, &name);
+	if (dirfd < 0)
+		return fail(b, dirfd, "cannot open");
+	b->off = 0;
+	b->fd = hf_tmp_make(b->t, dirfd, b->tmp, &b->a);
+	return b->fd < 0 ? fail(b, b->fd, "cannot create") : 0;
+}
+
+static int end(struct back *b)
+{
+	const char *name;
+	int dirfd, ret;
+
+	ret = hf_attr_apply(b->t, b->fd, !S_ISREG(b->a.mode), true, &b->a, b->rel, b->err);
+	if (ret)
+		return ret;
+	if (b->keep) {
+		ret = hf_displaced_add(b->keep, b->t, b->rel, b->err);
+		hf_displaced_flush(b->keep);
+	}
+	dirfd = ret ? ret : hf_dircur_parent(&b->cur, b->rel, &name);
+	if (dirfd < 0)
+		return fail(b, dirfd, "cannot open");
+	if (renameat(dirfd, b->tmp, dirfd, name))
+		return fail(b, -errno, "cannot replace");
+	close(b->fd);
+	b->fd = -1;
+	b->count++;
+	drop(b);
+	return 0;
+}
+
+static int frame(void *ctx, const uint8_t *p, size_t n, uint8_t tag)
+{
+	struct back *b = ctx;
+	int ret = 0;
+
+	if (p[0] == 'E')
+		return begin(b, p, n);
+	if (b->fd < 0)
+		return 0;	/* of an entry that nobody asked for */
+	if (p[0] == 'D') {
+		ret = hf_pwrite_full(b->fd, p + 1, n - 1, b->off);
+		b->off += n - 1;
+		return ret ? fail(b, ret, "cannot write") : 0;
+	}
+	return p[0] == 'Z' ? end(b) : 0;
+}
+
+int hf_displaced_restore(const char *dir, const uint8_t key[32], const char *resource, const char *id,
+			 const char *rel, struct hf_tree *to, struct hf_displaced *keep, uint64_t *count,
+			 struct hf_err *err)
+{
+	struct back b = { .t = to, .want = rel, .keep = keep, .err = err, .fd = -1 };
+	char *name = hf_displaced_escape(resource), *path = name ? hf_strf("%s/%s", dir, name) : NULL;
+	int ret = path ? hf_dircur_init(&b.cur, to) : -ENOMEM, dirfd = -1;
+
+	free(name);
+	if (!ret) {
+		hf_ids_begin(to, true);
+		dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		ret = dirfd < 0 || !hf_displaced_when(id) ? -ENOENT : 0;
+	}
+	if (!ret)
+		ret = hf_displaced_each_frame(dirfd, id, key, frame, &b);
+	drop(&b);
+	for (size_t i = b.ndirs; i-- > 0; ) {
+		int fd = ret ? -1 : hf_dircur_get(&b.cur, b.dirs[i].rel, strlen(b.dirs[i].rel));
+
+		if (!ret)
+			ret = fd < 0 ? hf_tree_fail(to, err, fd, "cannot open", b.dirs[i].rel) :
+				hf_attr_apply(to, fd, false, false, &b.dirs[i].a, b.dirs[i].rel, err);
+		free(b.dirs[i].rel);
+		hf_attr_free(&b.dirs[i].a);
+	}
+	if (!ret && syncfs(to->root))
+		ret = -errno;
+	if (!ret && !b.count)
+		ret = -ENOENT;
+	if (ret && err && err->exit == HF_OK && !err->msg[0])
+		hf_fail(err, ret == -ENOENT ? HF_NOTFOUND : HF_OK, ret, ret == -ENOENT ?
+			"kept-aside set %s/%s holds no such entry" : "cannot read kept-aside set %s/%s", path ? path : dir, id);
+	*count = b.count;
+	free(b.dirs);
+	hf_dircur_free(&b.cur);
+	if (dirfd >= 0)
+		close(dirfd);
+	free(path);
+	return ret;
+}
