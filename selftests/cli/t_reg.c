@@ -294,7 +294,8 @@ static void policies(void)
 
 static void checkpoints(void)
 {
-	char *ex[] = { "secrets", "*.tmp" }, *empty[] = { "" }, *absolute[] = { "/x" };
+	char *ex[] = { "secrets", "*.tmp" }, *empty[] = { "" }, *own[] = { "/x/y" };
+	char *back[] = { "!x", "*" }, *open[] = { "a[b" }, *both[] = { "/*", "!/x" }, *none[] = { "secret" };
 	struct hf_reg *reg = NULL;
 	const struct hf_resource *r;
 	uint32_t a, b;
@@ -313,14 +314,20 @@ static void checkpoints(void)
 	is(cp_add("pg@main", "/srv/%%z", NULL, 0, NULL), 0, "%% is one");
 	is(cp_add("third", "/srv/%i", NULL, 0, NULL), -EINVAL, "%i without an instance");
 	is(cp_add("third", "/x", empty, 1, NULL), -EINVAL, "an empty pattern");
-	is(cp_add("third", "/x", absolute, 1, NULL), -EINVAL, "an absolute pattern");
+	is(cp_add("third", "/x", own, 1, NULL), -EINVAL, "one that begins with the path");
+	is(cp_add("third", "/x", back, 2, NULL), -EINVAL, "one that takes back in first of all");
+	is(cp_add("third", "/x", open, 1, NULL), -EINVAL, "one that can match nothing");
 	is(cp_add("nobody", "/x", NULL, 0, NULL), -ENOENT, "no such resource");
+	is(hf_reg_checkpoint_patterns(&store, "pg@main", "/etc/pg2", both, 2, &err), 0, "other patterns");
+	is(hf_reg_checkpoint_patterns(&store, "pg@main", "/etc/pg", none, 1, &err), -EBUSY,
+	   "not so that two overlap");
+	is(hf_reg_checkpoint_patterns(&store, "pg@main", "/etc/pg3", both, 2, &err), -ENOENT, "of one that there is");
 	is(hf_reg_checkpoint_mount(&store, "pg@main", 1, "/mnt", &err), 0, "its mount is noted");
 	is(hf_reg_checkpoint_mount(&store, "pg@main", 99, "/mnt", &err), -ENOENT, "not of one that is not there");
 	r = res(&reg, "pg@main");
 	ok(r && r->ncp == 5 && !strcmp(r->cp[0].path, "/etc/pg") && r->cp[0].nexclude == 2 &&
-	   !strcmp(r->cp[0].exclude[1], "*.tmp") && r->cp[0].mount && !strcmp(r->cp[0].mount, "/mnt") && !r->cp[1].mount,
-	   "all is read back");
+	   !strcmp(r->cp[0].exclude[1], "*.tmp") && r->cp[0].mount && !strcmp(r->cp[0].mount, "/mnt") && !r->cp[1].mount &&
+	   r->cp[3].nexclude == 2 && !strcmp(r->cp[3].exclude[1], "!/x"), "all is read back");
 	hf_reg_free(reg);
 	is(hf_reg_checkpoint_delete(&store, "pg@main", "/srv//%%z/", &err), 0, "delete, however it is written");
 	ok(hf_reg_checkpoint_delete(&store, "pg@main", "/srv/%%z", &err) == -ENOENT && err.exit == HF_NOTFOUND, "not twice");

@@ -28,21 +28,6 @@ void args_flag(const struct cli *c, struct json_object *a, const char *option, c
 		json_object_object_add(a, key, json_object_new_boolean(true));
 }
 
-void args_list(const struct cli *c, struct json_object *a, const char *option, const char *key)
-{
-	struct json_object *list = NULL;
-
-	for (int i = 0; i < c->ngiven; i++) {
-		if (strcmp(c->given[i].opt->name, option))
-			continue;
-		if (!list)
-			list = json_object_new_array();
-		json_object_array_add(list, json_object_new_string(c->given[i].value));
-	}
-	if (list)
-		json_object_object_add(a, key, list);
-}
-
 int fail(struct cli *c)
 {
 	fflush(stdout);

@@ -73,7 +73,6 @@ unsigned distance(const char *a, const char *b);
 struct json_object *args_new(void);
 void args_str(struct json_object *a, const char *key, const char *value);	/* NULL: left out */
 void args_flag(const struct cli *c, struct json_object *a, const char *option, const char *key);
-void args_list(const struct cli *c, struct json_object *a, const char *option, const char *key);
 /* Consumes @args. 0, or the exit code after the reason was printed. @result may be NULL. */
 int call(struct cli *c, const char *verb, struct json_object *args, struct json_object **result);
 int call_events(struct cli *c, const char *verb, struct json_object *args, hf_event_fn fn, void *arg,
@@ -128,6 +127,7 @@ int cmd_resource_show(struct cli *c);
 int cmd_resource_set(struct cli *c);
 int cmd_resource_reset(struct cli *c);
 int cmd_checkpoint_add(struct cli *c);
+int cmd_checkpoint_set(struct cli *c);
 int cmd_checkpoint_delete(struct cli *c);
 int cmd_checkpoint_list(struct cli *c);
 int cmd_online(struct cli *c);

@@ -216,6 +216,25 @@ static struct json_object *placed(struct cli *c)
 	return a;
 }
 
+/* In the order given, as the last one that matches decides: --include G is !G among them. */
+static void patterns(struct cli *c, struct json_object *a)
+{
+	struct json_object *list = json_object_new_array();
+
+	for (int i = 0; i < c->ngiven; i++) {
+		bool in = !strcmp(c->given[i].opt->name, "include");
+		char *s;
+
+		if (!in && strcmp(c->given[i].opt->name, "exclude"))
+			continue;
+		if (asprintf(&s, "%s%s", in ? "!" : "", c->given[i].value) < 0)
+			continue;
+		json_object_array_add(list, json_object_new_string(s));
+		free(s);
+	}
+	json_object_object_add(a, "exclude", list);
+}
+
 int cmd_checkpoint_add(struct cli *c)
 {
 	struct json_object *a = placed(c), *r;
@@ -226,8 +245,7 @@ int cmd_checkpoint_add(struct cli *c)
 	args_flag(c, a, "crypto", "crypto");
 	args_flag(c, a, "allow-empty", "allow_empty");
 	args_flag(c, a, "force", "force");
-	args_list(c, a, "exclude", "exclude");
-	args_list(c, a, "include", "include");
+	patterns(c, a);
 	ret = call(c, "checkpoint.add", a, &r);
 	if (ret)
 		return ret;
@@ -248,6 +266,33 @@ int cmd_checkpoint_add(struct cli *c)
 	if (*jstr(r, "note"))
 		say("%s\n", jstr(r, "note"));
 out:
+	json_object_put(r);
+	return printed(c);
+}
+
+int cmd_checkpoint_set(struct cli *c)
+{
+	bool some = arg_value(c, "exclude") || arg_value(c, "include");
+	struct json_object *a, *r;
+	int ret;
+
+	if (some == arg_flag(c, "all"))
+		return usage(c, "say what to exclude, or --all; usage: holdfast %s %s", c->cmd->name, c->cmd->synopsis);
+	a = placed(c);
+	patterns(c, a);
+	ret = call(c, "checkpoint.set", a, &r);
+	if (ret)
+		return ret;
+	if (c->json) {
+		print_json(r);
+	} else if (!c->quiet) {
+		say("%s: %s changed", arg_pos(c, 0), arg_pos(c, 1));
+		if (jint(r, "generation"))
+			say("; generation %lld goes by it", (long long)jint(r, "generation"));
+		say("\n");
+		if (*jstr(r, "note"))
+			say("%s\n", jstr(r, "note"));
+	}
 	json_object_put(r);
 	return printed(c);
 }

@@ -78,6 +78,9 @@ static void print_online(struct cli *c, struct json_object *r)
 	if (jhas(ms, "total"))
 		say(", in %lld ms", (long long)jint(ms, "total"));
 	say("\n");
+	for (size_t i = 0; i < jlen(r, "stayed"); i++)
+		say("  %s is not in it, and stays: something in it is excluded, a mount point or a socket\n",
+		    json_object_get_string(jat(r, "stayed", i)));
 	if (!done || !(jint(done, "written") || jint(done, "meta") || jint(done, "removed") || jint(done, "displaced")))
 		return;
 	plural("  ", jint(done, "written"), "file written", "files written");

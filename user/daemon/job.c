@@ -25,6 +25,7 @@ void job_put(struct job *j)
 	if (!j || __atomic_sub_fetch(&j->refs, 1, __ATOMIC_ACQ_REL))
 		return;
 	json_object_put(j->displaced);
+	json_object_put(j->stayed);
 	json_object_put(j->changes);
 	free(j);
 }

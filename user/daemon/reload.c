@@ -129,7 +129,7 @@ int checkpoints_reload(struct resource *r, struct hf_err *err)
 	struct rep a = { .scan = true, .confirm = true, .strict = true, .note = "checkpoints changed" };
 	struct regs *pin;
 	const struct hf_resource *def = resource_def(r, &pin);
-	bool added = false, dropped = false;
+	bool added = false, dropped = false, changed = false;
 	int ret = 0, first = 0;
 	struct hf_err e = { 0 };
 
@@ -150,7 +150,15 @@ int checkpoints_reload(struct resource *r, struct hf_err *err)
 		bool have = false;
 
 		for (unsigned k = 0; k < r->ncp; k++)
-			have |= r->cp[k]->id == def->cp[i].id;
+			if (r->cp[k]->id == def->cp[i].id) {
+				have = true;
+				ret = patterns_replace(r, r->cp[k], &def->cp[i]);
+				changed |= ret == 1;
+			}
+		if (ret < 0) {
+			hf_fail(err, HF_FAILED, ret, "%s: out of memory", r->name);
+			goto out;
+		}
 		if (have)
 			continue;
 		memset(&e, 0, sizeof(e));
@@ -173,7 +181,7 @@ int checkpoints_reload(struct resource *r, struct hf_err *err)
 		added = true;
 	}
 	ret = 0;
-	if ((added || dropped) && !r->without_store) {
+	if ((added || dropped || changed) && !r->without_store) {
 		if (r->log_broken || !r->log)
 			ret = reclaim(r, err);
 		if (!ret)

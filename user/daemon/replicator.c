@@ -46,7 +46,10 @@ static int guard_one(struct resource *r, struct ckpt *c, unsigned pct, struct hf
 
 	treedb_prefix(c->id, prefix);
 	hf_log_pending_stat(r->log, prefix, TREEDB_PREFIX, &puts, &dels, &before);
-	if (!c->guard_ms || now - c->guard_ms > GUARD_WINDOW_MS || before > c->guard_ref) {
+	/* what somebody chose to exclude was not lost */
+	before -= c->taken_out;
+	dels -= c->taken_out;
+	if (!c->guard_ms || now - c->guard_ms > GUARD_WINDOW_MS || before > c->guard_ref || c->taken_out) {
 		c->guard_ref = before;
 		c->guard_ms = now;
 	}
@@ -209,7 +212,7 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 {
 	uint64_t t0 = hf_now_ms(), puts = 0, dels = 0, before, gen, wait;
 	struct cut c = { 0 };
-	bool pending;
+	bool pending, repatterned;
 	int ret;
 
 	a->committed = a->unsettled = false;
@@ -221,12 +224,16 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 		if (ret)
 			return ret;
 	}
-	ret = capture_cut(r, a, &c, err);
+	ret = patterns_begin(r, err);
+	if (!ret)
+		ret = capture_cut(r, a, &c, err);
 	if (ret) {
 		r->log_broken |= breaks_log(ret);
 		goto fail;
 	}
-	ret = mark_seeded(r, &c, err);
+	ret = patterns_note(r, &c, &repatterned, err);
+	if (!ret)
+		ret = mark_seeded(r, &c, err);
 	if (ret) {
 		r->log_broken |= breaks_log(ret);
 		goto fail;
@@ -292,6 +299,9 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 	published(r, gen, a->consistent, pending, puts, dels, hf_now_ms() - t0);
 	if (!a->unsettled)
 		note_whole(r);
+	/* what is older has other names, and a reader of the log should not have to know */
+	if (repatterned)
+		r->base_ms = hf_now_ms();
 	r->base_part = false;
 	if (!pending)
 		a->consistent = r->consistent;

@@ -49,6 +49,16 @@ void published(struct resource *r, uint64_t gen, bool consistent, bool committed
 /* the area is full: a base here, and everybody else's history of what can be spared */
 int make_room(struct resource *r, struct hf_err *err);	/* -ESTALE: the caller steps down */
 
+/* patterns.c */
+struct cut;
+/* at the beginning of a transaction: entries go that are excluded now and were not */
+int patterns_begin(struct resource *r, struct hf_err *err);
+/* at its end, into it: what is excluded; @noted: that is news */
+int patterns_note(struct resource *r, const struct cut *cut, bool *noted, struct hf_err *err);
+bool patterns_changed(struct resource *r);	/* the log has other ones than those in force */
+/* 1: @c goes by those of @cp from now on; 0: it does already */
+int patterns_replace(struct resource *r, struct ckpt *c, const struct hf_checkpoint *cp);
+
 /* capture.c */
 struct noted {
 	unsigned cp;

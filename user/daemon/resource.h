@@ -34,6 +34,7 @@ struct ckpt {
 	bool scanned;		/* by the capture that runs */
 	bool whole;		/* confirmed as a whole since it is tracked: only what is dirty is news */
 	uint64_t guard_ref, guard_ms;	/* entries it had, and when (delete-guard) */
+	uint64_t taken_out;	/* entries that the transaction deletes because they are excluded now */
 	bool made;		/* its root was made for the restore */
 	unsigned made_up;	/* directories above it that were */
 	uint64_t outside;	/* files with names outside of it, when that was last told */
@@ -60,6 +61,7 @@ struct job {
 	uint64_t epoch, gen;
 	struct hf_restore_stat restored;
 	struct json_object *displaced;	/* array of ids, or NULL */
+	struct json_object *stayed;	/* array of paths, or NULL */
 	struct json_object *changes;	/* dry run */
 	uint64_t ms_claim, ms_track, ms_restore, ms_total;
 	char note[256];
@@ -171,6 +173,12 @@ void ckpts_drop(struct resource *r, unsigned i);
 void ckpts_drop_all(struct resource *r);
 void ckpts_leave(struct resource *r);	/* the daemon ends: the source goes on for its successor, if it can */
 int ckpt_track(struct resource *r, struct ckpt *c, uint64_t known, struct hf_watch **w, struct hf_err *err);
+
+/* patterns.c */
+/* leave alone too what was excluded when @log's generation was captured, until no more */
+int patterns_heed(struct ckpt *c, struct hf_log *log);
+void patterns_heed_no_more(struct ckpt *c);
+bool patterns_are(struct hf_log *log, const struct hf_checkpoint *cp);	/* its newest generation has those of @cp */
 
 /* overlap.c */
 int place_reserve(struct ckpt *c, const char *resource, struct hf_err *err);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #define MAX_CHANGES 20000	/* in an answer */
+#define MAX_STAYED 1000
 
 struct restoring {
 	struct job *j;
@@ -20,21 +21,37 @@ static int progress(void *ctx, uint64_t done, uint64_t total)
 	return 0;
 }
 
-static void stays(void *ctx, const char *rel)
-{
-	struct restoring *x = ctx;
-	char *text = x->c->crypto ? NULL : hf_printable(rel, strlen(rel));
-
-	hf_logf(HF_LOG_NOTE, "%s: a directory that was deleted stays in %s, for the excluded name, socket or mount "
-		"point in it: %s", x->r->name, x->c->path, text ? text : "(crypto checkpoint)");
-	free(text);
-}
-
 static bool is_settled(void *ctx, const char *rel, const struct hf_mark *now)
 {
 	struct restoring *x = ctx;
 
 	return settled_is(x->settled, x->id, rel, now);
+}
+
+/* Those in it stay with it, and are not told one by one; nor is anything inside a crypto checkpoint. */
+static void stays(void *ctx, const char *rel)
+{
+	struct restoring *x = ctx;
+	struct json_object *list = x->j->stayed;
+	char *path = x->c->crypto ? strdup(x->c->path) : hf_strf("%s/%s", x->c->path, rel), *text;
+	size_t n = list ? json_object_array_length(list) : 0, len;
+	const char *last;
+
+	text = path ? hf_printable(path, strlen(path)) : NULL;
+	free(path);
+	if (!text || n >= MAX_STAYED)
+		goto out;
+	last = n ? json_object_get_string(json_object_array_get_idx(list, n - 1)) : NULL;
+	len = last ? strlen(last) : 0;
+	if (last && !strncmp(text, last, len) && (!text[len] || text[len] == '/'))
+		goto out;
+	if (!list)
+		list = x->j->stayed = json_object_new_array();
+	json_object_array_add(list, json_object_new_string(text));
+	hf_logf(HF_LOG_NOTE, "%s is not in the generation, and stays: something in it is excluded, a mount point or a socket",
+		text);
+out:
+	free(text);
 }
 
 /* Copies that could not be kept are no reason to refuse a takeover (P7), but are told. */
@@ -71,14 +88,17 @@ static int restore_one(struct resource *r, struct ckpt *c, struct hf_log *from, 
 		hf_displaced_limit(keep, hfd.conf->displaced_bytes);
 	o.keep = keep;
 	treedb_init(&db, from, hfd.keys, c->id, &r->busy);
+	ret = patterns_heed(c, from);
 	/* what the restore itself writes is not a change; what others write is */
-	ret = hf_watch_exclude_begin(c->watch);
+	if (!ret)
+		ret = hf_watch_exclude_begin(c->watch);
 	if (!ret) {
 		tracker_calm(1);
 		ret = hf_restore(c->tree, &db.db, &o, &st, &e);
 		tracker_calm(-1);
 		hf_watch_exclude_end(c->watch);
 	}
+	patterns_heed_no_more(c);
 	if (ret)
 		hf_fail(err, db.ret ? db.err.exit : e.exit, ret, "%s: restore of %s failed: %s", r->name,
 			c->path, e.msg[0] ? e.msg : db.ret ? db.err.msg : strerror(-ret));
@@ -182,9 +202,10 @@ static int compare_one(struct resource *r, struct job *j, struct ckpt *c, struct
 	int ret;
 
 	treedb_init(&db, from, hfd.keys, c->id, &r->busy);
-	if (c->tree)
+	ret = patterns_heed(c, from);
+	if (!ret && c->tree)
 		ret = hf_compare(c->tree, &db.db, list_change, &l, err);
-	else
+	else if (!ret)
 		ret = db.db.each(&db, "", list_missing, &l);
 	treedb_exit(&db);
 	return ret == 1 ? 0 : ret;

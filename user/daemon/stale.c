@@ -102,7 +102,10 @@ static int examine_one(struct resource *r, struct ckpt *c, struct hf_log *log, u
 		return ret;
 	hf_displaced_limit(h.keep, hfd.conf->displaced_bytes);
 	treedb_init(&db, log, hfd.keys, c->id, &r->busy);
-	ret = hf_compare(c->tree, &db.db, hold, &h, err);
+	ret = patterns_heed(c, log);
+	if (!ret)
+		ret = hf_compare(c->tree, &db.db, hold, &h, err);
+	patterns_heed_no_more(c);
 	treedb_exit(&db);
 	displaced_warn(r, c, h.keep);
 	r2 = hf_displaced_end(h.keep, !ret, this_id, &kept, ret ? NULL : err);

@@ -342,7 +342,7 @@ static int take(struct resource *r, const struct hf_resource *def, struct job *j
 		ret = first_capture(r, j, "resumed", false, resumed, err);
 	else if (j->keep_local)
 		ret = first_capture(r, j, "keep-local", true, false, err);
-	else if (from || seeds || hf_log_pending(r->log))
+	else if (from || seeds || hf_log_pending(r->log) || patterns_changed(r))
 		ret = first_capture(r, j, from ? "back to a consistent generation" : "first capture",
 				    from != NULL, false, err);
 	else

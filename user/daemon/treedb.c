@@ -3,7 +3,7 @@
  * struct hf_tree_db above struct hf_log: the key of an entry is the id of its
  * checkpoint in eight hex digits, a slash, and its path in the tree. Beside them
  * stand the id and '!': it was captured once, though nothing may be left of it; and
- * the id and '?': why its owner could not capture it.
+ * the id and '?': why its owner could not capture it; the id and '=': what is excluded from it.
  */
 #include "treedb.h"
 #include <stdio.h>
@@ -20,7 +20,7 @@ bool treedb_key_id(const void *key, uint32_t len, uint32_t *id)
 	uint32_t v = 0;
 
 	/* a slash, or one of the marks beside the entries */
-	if (len < TREEDB_PREFIX || !k[8] || !strchr("/!?", k[8]))
+	if (len < TREEDB_PREFIX || !k[8] || !strchr("/!?=", k[8]))
 		return false;
 	for (int i = 0; i < 8; i++) {
 		unsigned d;

@@ -11,6 +11,7 @@
 #define TREEDB_PREFIX 9		/* "00000001/" */
 #define TREEDB_SEEDED '!'	/* marks: captured once */
 #define TREEDB_REFUSED '?'	/* could not be captured; the attribute says why */
+#define TREEDB_PATTERNS '='	/* what was excluded from the newest generation: a line for each pattern */
 
 struct treedb {
 	struct hf_tree_db db;	/* give &t.db to the tree code */

@@ -194,7 +194,7 @@ struct json_object *res_json(struct resource *r)
 
 struct json_object *cp_json(const struct hf_resource *def, const struct hf_checkpoint *cp)
 {
-	struct json_object *o = jobj(), *x = json_object_new_array(), *n = json_object_new_array();
+	struct json_object *o = jobj(), *x = json_object_new_array();
 
 	jstr(o, "resource", def->name);
 	ju64(o, "id", cp->id);
@@ -204,10 +204,7 @@ struct json_object *cp_json(const struct hf_resource *def, const struct hf_check
 	jbool(o, "file", cp->file);
 	for (unsigned i = 0; i < cp->nexclude; i++)
 		json_object_array_add(x, json_object_new_string(cp->exclude[i]));
-	for (unsigned i = 0; i < cp->ninclude; i++)
-		json_object_array_add(n, json_object_new_string(cp->include[i]));
 	json_object_object_add(o, "exclude", x);
-	json_object_object_add(o, "include", n);
 	return o;
 }
 

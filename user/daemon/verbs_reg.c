@@ -351,7 +351,6 @@ static int checkpoint_add(struct req *q, struct hf_err *err)
 	cp.view = strdup(view && *view ? view : "native");
 	cp.crypto = jget_bool(q->args, "crypto");
 	cp.exclude = strings(q->args, "exclude", &cp.nexclude);
-	cp.include = strings(q->args, "include", &cp.ninclude);
 	if (!cp.path || !cp.view) {
 		ret = hf_fail(err, HF_FAILED, -ENOMEM, "out of memory");
 		goto out;
@@ -360,11 +359,6 @@ static int checkpoint_add(struct req *q, struct hf_err *err)
 	ret = hf_path_check(cp.path, own, err);
 	if (ret)
 		goto out;
-	if (cp.ninclude) {
-		ret = hf_fail(err, HF_USAGE, -EINVAL,
-			      "include is not supported by this version; register the smaller tree, or exclude the rest");
-		goto out;
-	}
 	ret = regs_reload(err);
 	if (ret)
 		goto out;
@@ -404,7 +398,75 @@ out:
 	free(cp.view);
 	free(cp.mount);
 	free(cp.exclude);
-	free(cp.include);
+	resource_put(r);
+	return ret;
+}
+
+/* Its owner is another node: wait until it goes by them. 1: it did not yet */
+static int wait_patterns(const struct hf_resource *def, const struct hf_checkpoint *cp, uint64_t *gen)
+{
+	uint64_t until = hf_now_ms() + 30000;
+	bool same;
+
+	do {
+		struct hf_log *log = NULL;
+
+		if (hf_log_read(hfd.store, &def->id, 0, &log, NULL))
+			return 1;
+		same = patterns_are(log, cp);
+		*gen = hf_log_gen(log);
+		hf_log_close(log);
+		if (!same)
+			hf_sleep_ms(200);
+	} while (!same && hf_now_ms() < until);
+	return !same;
+}
+
+static int checkpoint_set(struct req *q, struct hf_err *err)
+{
+	const char *name = jget_str(q->args, "resource"), *path = jget_str(q->args, "path");
+	struct hf_checkpoint *cp = NULL;
+	struct resource *r;
+	struct regs *pin = NULL;
+	const struct hf_resource *def;
+	struct hf_log_stat st = { 0 };
+	char **list = NULL;
+	uint64_t gen = 0;
+	unsigned n;
+	bool here;
+	int ret = verb_resource_now(name, &r, err);
+
+	if (ret)
+		return ret;
+	q->result = jobj();
+	list = strings(q->args, "exclude", &n);
+	ret = changed(hf_reg_checkpoint_patterns(hfd.store, name, path, list, n, err));
+	if (ret)
+		goto out;
+	def = resource_def(r, &pin);
+	for (unsigned i = 0; def && i < def->ncp; i++)
+		if (!strcmp(def->cp[i].path, path))
+			cp = &def->cp[i];
+	pthread_mutex_lock(&r->lock);
+	here = r->live;
+	pthread_mutex_unlock(&r->lock);
+	if (!cp || hfd.store->ops->stat(hfd.store, &def->id, &st, NULL))
+		goto out;
+	if (here) {
+		ret = capture_here(q, r, cp->id, err);
+	} else if (st.epoch && !st.released && !st.mine && st.owner == HF_NODE_UP) {
+		if (wait_patterns(def, cp, &gen))
+			jstr(q->result, "note", "registered, but its owner has not gone by it within 30 s; see `holdfast status` there");
+		else
+			ju64(q->result, "generation", gen);
+	}
+out:
+	if (ret) {
+		json_object_put(q->result);
+		q->result = NULL;
+	}
+	free(list);
+	regs_put(pin);
 	resource_put(r);
 	return ret;
 }
@@ -464,7 +526,8 @@ const struct verb verbs_reg[] = {
 	{ "resource.delete", 0, "name:s! dry_run:b", resource_delete },
 	{ "resource.set", 0, "name:s! values:o!", resource_set },
 	{ "checkpoint.add", 0,
-	  "resource:s! path:s! crypto:b view:s exclude:l include:l allow_empty:b force:b", checkpoint_add },
+	  "resource:s! path:s! crypto:b view:s exclude:l allow_empty:b force:b", checkpoint_add },
+	{ "checkpoint.set", 0, "resource:s! path:s! exclude:l!", checkpoint_set },
 	{ "checkpoint.delete", 0, "resource:s! path:s! dry_run:b", checkpoint_delete },
 	{ NULL, 0, NULL, NULL },
 };

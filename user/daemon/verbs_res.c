@@ -104,6 +104,8 @@ static int online(struct req *q, struct hf_err *err)
 		put_restored(o, &j->restored);
 		json_object_object_add(o, "displaced", j->displaced ? json_object_get(j->displaced) :
 							json_object_new_array());
+		if (j->stayed)
+			json_object_object_add(o, "stayed", json_object_get(j->stayed));
 		put_ms(o, j);
 	}
 out:

@@ -262,6 +262,8 @@ static int diff_tree(const struct hf_resource *def, const struct hf_checkpoint *
 	treedb_init(&db, from, hfd.keys, c->id, NULL);
 	ret = ckpt_open(c, def, false, err);
 	if (!ret)
+		ret = patterns_heed(c, from);
+	if (!ret)
 		ret = hf_compare(c->tree, &db.db, tree_change, d, err);
 	else if (ret == -ENOENT)
 		ret = db.db.each(&db, "", tree_missing, d);

@@ -66,7 +66,7 @@ static void seed_reg(void)
 	item(&b, "r/pg", "{\"uuid\":\"6f1c2c1a-98a5-4b0c-8a36-0d3a0a0f9a11\",\"row\":1,\"type\":\"db\","
 	     "\"policy\":{\"settle\":\"5ms\",\"retain\":\"64,7d\",\"owners\":\"number\",\"delete-guard\":\"50%\"}}");
 	item(&b, "c/pg/1", "{\"path\":\"/etc/postgresql\",\"view\":\"native\",\"crypto\":true,\"file\":false,"
-	     "\"exclude\":[\"*.swp\",\"tmp/*\"],\"include\":[],\"mount\":\"/etc\"}");
+	     "\"exclude\":[\"*.swp\",\"tmp/*\"],\"mount\":\"/etc\"}");
 	item(&b, "c/pg/2", "{\"path\":\"/etc/other\"}");
 	write_seed("reg", "usual", PLAIN, b.p, b.len);
 	b.len = 0;

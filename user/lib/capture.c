@@ -363,7 +363,7 @@ static int gone_one(void *ctx, const char *rel, const struct hf_known *k)
 {
 	struct gone *g = ctx;
 
-	if (!hf_rel_below(rel, g->top) || hf_tree_excluded(g->c->t, rel) ||
+	if (!hf_rel_below(rel, g->top) || hf_tree_excluded(g->c->t, rel, hf_attr_mode(k->attr, k->attrlen)) ||
 	    (g->spare_top && !strcmp(rel, g->top)))
 		return 0;
 	return del(g->c, rel);
@@ -431,6 +431,9 @@ static int capture_found(struct capture *c, struct hf_dircur *cur, int dirfd, co
 		return hf_tree_fail(c->t, c->err, ret, "cannot capture", rel);
 	if (*name && (stx.stx_mnt_id != c->t->mnt || (stx.stx_attributes & STATX_ATTR_MOUNT_ROOT)))
 		return 0;
+	/* what it was before may have been no excluded name: `cache/` is one of directories only */
+	if (hf_tree_excluded(c->t, rel, stx.stx_mode))
+		return gone(c, rel, false);
 	is_dir = S_ISDIR(stx.stx_mode);
 	if (c->db->get(c->db->arg, rel, &k)) {
 		was_dir = S_ISDIR(hf_attr_mode(k.attr, k.attrlen));
@@ -464,7 +467,7 @@ int hf_capture_name(struct hf_tree *t, const struct hf_tree_db *db, const char *
 		rel = t->name;
 	if (!hf_tree_mine(t, rel))
 		return t->name ? 0 : hf_fail(err, HF_USAGE, -EINVAL, "%s: not a name in a tree", t->path);
-	if (hf_tree_excluded(t, rel))
+	if (hf_tree_out(t, rel) == HF_OUT)
 		return 0;
 	ret = capture_begin(&c, t, db, st, err);
 	if (ret)

@@ -249,7 +249,6 @@ static int load_checkpoint(void *ctx, const struct hf_item *it)
 	cp->crypto = json_object_object_get_ex(o, "crypto", &v) && json_object_get_boolean(v);
 	cp->file = json_object_object_get_ex(o, "file", &v) && json_object_get_boolean(v);
 	cp->exclude = strings_dup(o, "exclude", &cp->nexclude);
-	cp->include = strings_dup(o, "include", &cp->ninclude);
 	if (!cp->path || !cp->view)
 		ret = -ENOMEM;
 	else if (hf_path_check(cp->path, NULL, NULL))
@@ -349,10 +348,7 @@ void hf_reg_free(struct hf_reg *reg)
 
 			for (unsigned k = 0; k < cp->nexclude; k++)
 				free(cp->exclude[k]);
-			for (unsigned k = 0; k < cp->ninclude; k++)
-				free(cp->include[k]);
 			free(cp->exclude);
-			free(cp->include);
 			free(cp->path);
 			free(cp->view);
 			free(cp->mount);

@@ -18,8 +18,7 @@ struct hf_checkpoint {
 	char *path;		/* absolute, as given, %n and %i not yet replaced */
 	char *view;		/* "native", … */
 	bool crypto, file;	/* kind crypto; a single file */
-	char **exclude; unsigned nexclude;
-	char **include; unsigned ninclude;
+	char **exclude; unsigned nexclude;	/* patterns, in order (pattern.h) */
 	char *mount;		/* hf_tree_mounted() when it was first captured; NULL or "" none */
 };
 
@@ -83,6 +82,9 @@ int hf_reg_checkpoint_add(struct hf_store *s, const char *resource, struct hf_ch
 			  struct hf_err *err);
 int hf_reg_checkpoint_delete(struct hf_store *s, const char *resource, const char *path,
 			     struct hf_err *err);
+/** hf_reg_checkpoint_patterns() - what is left out of it from now on, instead of what was */
+int hf_reg_checkpoint_patterns(struct hf_store *s, const char *resource, const char *path,
+			       char *const *exclude, unsigned nexclude, struct hf_err *err);
 int hf_reg_checkpoint_mount(struct hf_store *s, const char *resource, uint32_t id,
 			    const char *mount, struct hf_err *err);
 

@@ -8,7 +8,7 @@
  */
 #include "reg_int.h"
 #include "names.h"
-#include <fnmatch.h>
+#include "pattern.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -18,6 +18,12 @@
 static int no_resource(struct hf_err *err, const char *name)
 {
 	return hf_fail(err, HF_NOTFOUND, -ENOENT, "%s: no such resource; holdfast resource list names them", name);
+}
+
+static int not_registered(struct hf_err *err, const char *resource, const char *path)
+{
+	return hf_fail(err, HF_NOTFOUND, -ENOENT, "%s: %s is not registered; holdfast checkpoint list %s names what is",
+		       resource, path, resource);
 }
 
 static int no_memory(struct hf_err *err)
@@ -243,34 +249,18 @@ int hf_reg_resource_set(struct hf_store *s, const char *name, const char *const 
 
 /* --- checkpoints -------------------------------------------------------------- */
 
-/* whether @inner, below @outer's path, is left out of it */
-static bool excluded(const struct hf_checkpoint *outer, const char *inner)
+/* Whether @inner is left out of @outer, below whose path it lies; in doubt it is not. */
+static bool excluded(const struct hf_checkpoint *outer, const struct hf_checkpoint *inner)
 {
-	const char *rel = inner + strlen(outer->path) + 1;
-	char part[4096];
+	const char *rel = inner->path + strlen(outer->path) + 1;
+	struct hf_patterns *p;
+	unsigned out;
 
-	/* a directory above it that is excluded takes it along */
-	for (const char *s = rel; ; s++) {
-		if (*s && *s != '/')
-			continue;
-		size_t n = s - rel;
-		const char *last;
-
-		if (n < sizeof(part)) {
-			memcpy(part, rel, n);
-			part[n] = 0;
-			last = strrchr(part, '/');
-			last = last ? last + 1 : part;
-			for (unsigned i = 0; i < outer->nexclude; i++) {
-				const char *g = outer->exclude[i];
-
-				if (!fnmatch(g, strchr(g, '/') ? part : last, FNM_PATHNAME))
-					return true;
-			}
-		}
-		if (!*s)
-			return false;
-	}
+	if (hf_patterns_new((const char *const *)outer->exclude, outer->nexclude, &p))
+		return false;
+	out = hf_patterns_path(p, rel);
+	hf_patterns_free(p);
+	return out & (inner->file ? HF_OUT_FILE : HF_OUT_DIR);
 }
 
 static bool lies_below(const char *path, const char *dir)
@@ -284,6 +274,9 @@ static int overlap(const struct hf_resource *r, const struct hf_checkpoint *cp, 
 {
 	for (unsigned i = 0; i < r->ncp; i++) {
 		const struct hf_checkpoint *o = &r->cp[i];
+
+		if (cp->id && o->id == cp->id)
+			continue;
 		const struct hf_checkpoint *outer = lies_below(cp->path, o->path) ? o :
 						    lies_below(o->path, cp->path) ? cp : NULL;
 
@@ -291,7 +284,7 @@ static int overlap(const struct hf_resource *r, const struct hf_checkpoint *cp, 
 			return hf_fail(err, HF_EXISTS, -EEXIST, "%s: %s is registered already (view %s)", r->name,
 				       cp->path, o->view);
 		if (outer && !strcmp(o->view, cp->view) &&
-		    !excluded(outer, outer == o ? cp->path : o->path))
+		    !excluded(outer, outer == o ? cp : o))
 			return hf_fail(err, HF_REFUSED, -EBUSY, "%s: %s and %s overlap, and each would restore over the "
 				       "other; exclude the inner one from the outer, or leave it out", r->name,
 				       cp->path, o->path);
@@ -360,7 +353,6 @@ static int cp_add(void *ctx, struct hf_log *l, const struct hf_reg *now, struct 
 	json_object_object_add(o, "crypto", json_object_new_boolean(a->cp->crypto));
 	json_object_object_add(o, "file", json_object_new_boolean(a->cp->file));
 	json_object_object_add(o, "exclude", reg_strings(a->cp->exclude, a->cp->nexclude));
-	json_object_object_add(o, "include", reg_strings(a->cp->include, a->cp->ninclude));
 	if (a->cp->mount)
 		add_str(o, "mount", a->cp->mount);
 	reg_checkpoint_key(key, r->name, id);
@@ -373,16 +365,32 @@ out:
 	return ret;
 }
 
-static int patterns_check(char *const *list, unsigned n, const char *what, struct hf_err *err)
+static int pattern_check(const char *p, bool first, const char *path, struct hf_err *err)
 {
+	const char *text = p + (*p == '!');
+	size_t n = strlen(path);
+
+	if (strlen(p) > PATTERN_MAX || !hf_utf8_valid(p))
+		return hf_fail(err, HF_USAGE, -EINVAL, "a pattern is longer than %d bytes, not UTF-8, or holds control "
+			       "characters", PATTERN_MAX);
+	if (*text == '/' && !strncmp(text, path, n) && text[n] == '/')
+		return hf_fail(err, HF_USAGE, -EINVAL, "the pattern %s begins with the path of the checkpoint; patterns begin "
+			       "below it: write %s", text, text + n);
+	if (first && *p == '!')
+		return hf_fail(err, HF_USAGE, -EINVAL, "the pattern %s takes back in what none before it leaves out; they count "
+			       "in the order given: to keep that alone, exclude '*' first", text);
+	return hf_pattern_check(p, err);
+}
+
+static int patterns_check(char *const *list, unsigned n, const char *path, struct hf_err *err)
+{
+	int ret = 0;
+
 	if (n > LIST_MAX)
-		return hf_fail(err, HF_USAGE, -EINVAL, "%s: more than %d patterns", what, LIST_MAX);
-	for (unsigned i = 0; i < n; i++)
-		if (!*list[i] || strlen(list[i]) > PATTERN_MAX || !hf_utf8_valid(list[i]) || list[i][0] == '/')
-			return hf_fail(err, HF_USAGE, -EINVAL, "%s: pattern %u is empty, longer than %d bytes, not "
-				       "UTF-8, or absolute; patterns are relative to the checkpoint", what, i + 1,
-				       PATTERN_MAX);
-	return 0;
+		return hf_fail(err, HF_USAGE, -EINVAL, "%s: more than %d patterns", path, LIST_MAX);
+	for (unsigned i = 0; i < n && !ret; i++)
+		ret = pattern_check(list[i], !i, path, err);
+	return ret;
 }
 
 /* what the path becomes on a node must be a path as well */
@@ -414,15 +422,16 @@ int hf_reg_checkpoint_add(struct hf_store *s, const char *resource, struct hf_ch
 	struct cp_add a = { .resource = resource, .cp = cp };
 	int ret;
 
+	if (cp->file && cp->nexclude)
+		return hf_fail(err, HF_USAGE, -EINVAL, "%s is one file; there is nothing to exclude from it", cp->path);
+	cp->id = 0;
 	ret = hf_name_check(resource, "resource", err);
 	if (!ret)
 		ret = hf_path_check(cp->path, NULL, err);
 	if (!ret)
 		ret = hf_name_check(cp->view, "view", err);
 	if (!ret)
-		ret = patterns_check(cp->exclude, cp->nexclude, "exclude", err);
-	if (!ret)
-		ret = patterns_check(cp->include, cp->ninclude, "include", err);
+		ret = patterns_check(cp->exclude, cp->nexclude, cp->path, err);
 	if (!ret)
 		ret = expanded_check(cp->path, resource, err);
 	if (ret)
@@ -455,8 +464,7 @@ static int cp_del(void *ctx, struct hf_log *l, const struct hf_reg *now, struct 
 	}
 	if (d->tried)
 		return 0;
-	return hf_fail(err, HF_NOTFOUND, -ENOENT, "%s: %s is not registered; holdfast checkpoint list %s names what is",
-		       d->resource, d->path, d->resource);
+	return not_registered(err, d->resource, d->path);
 }
 
 int hf_reg_checkpoint_delete(struct hf_store *s, const char *resource, const char *path,
@@ -474,6 +482,67 @@ int hf_reg_checkpoint_delete(struct hf_store *s, const char *resource, const cha
 	d.path = p;
 	if (!ret)
 		ret = hf_reg_change(s, cp_del, &d, "checkpoint delete", err);
+	free(p);
+	return ret;
+}
+
+struct cp_patterns {
+	const char *resource, *path;
+	char *const *exclude;
+	unsigned n;
+};
+
+static int cp_patterns(void *ctx, struct hf_log *l, const struct hf_reg *now, struct hf_err *err)
+{
+	struct cp_patterns *a = ctx;
+	const struct hf_resource *r = hf_reg_find(now, a->resource);
+	struct hf_checkpoint cp = { 0 };
+	char key[REG_KEY_MAX];
+	struct json_object *o;
+	int ret;
+
+	if (!r)
+		return no_resource(err, a->resource);
+	for (unsigned i = 0; i < r->ncp; i++)
+		if (!strcmp(r->cp[i].path, a->path))
+			cp = r->cp[i];
+	if (!cp.id)
+		return not_registered(err, a->resource, a->path);
+	if (cp.file && a->n)
+		return hf_fail(err, HF_USAGE, -EINVAL, "%s is one file; there is nothing to exclude from it", cp.path);
+	cp.exclude = (char **)a->exclude;
+	cp.nexclude = a->n;
+	/* one that lies in another was excluded from it, and must stay so */
+	ret = overlap(r, &cp, err);
+	if (ret)
+		return ret;
+	reg_checkpoint_key(key, r->name, cp.id);
+	o = reg_attr(l, key);
+	if (!o)
+		return no_memory(err);
+	json_object_object_add(o, "exclude", reg_strings(a->exclude, a->n));
+	ret = reg_attr_put(l, key, o, err);
+	json_object_put(o);
+	return ret;
+}
+
+int hf_reg_checkpoint_patterns(struct hf_store *s, const char *resource, const char *path,
+			       char *const *exclude, unsigned nexclude, struct hf_err *err)
+{
+	struct cp_patterns a = { .resource = resource, .exclude = exclude, .n = nexclude };
+	char *p = strdup(path);
+	int ret;
+
+	if (!p)
+		return no_memory(err);
+	ret = hf_name_check(resource, "resource", err);
+	if (!ret)
+		ret = hf_path_check(p, NULL, err);
+	if (!ret)
+		ret = patterns_check(exclude, nexclude, p, err);
+	a.path = p;
+	if (!ret)
+		ret = hf_reg_change(s, cp_patterns, &a, "checkpoint set", err);
 	free(p);
 	return ret;
 }

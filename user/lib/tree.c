@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* The root of a tree: finding it, noticing that it is gone, what belongs to it. */
 #include "tree_int.h"
-#include <fnmatch.h>
 #include <limits.h>
 #include <linux/magic.h>
 #include <sodium.h>
@@ -272,19 +271,13 @@ int hf_tree_open(const char *node_root, const char *path, unsigned flags, bool c
 	t->flags = flags;
 	t->node_root = strdup(node_root && *node_root ? node_root : "/");
 	t->path = normalise(path);
-	t->exclude = hf_alloc(nexclude * sizeof(char *));
 	if (!t->path) {
 		ret = hf_fail(err, HF_USAGE, -EINVAL, "%s: a path with '..' cannot be registered", path);
 		goto err_close;
 	}
 	ret = -ENOMEM;
-	if (!t->node_root || !t->exclude)
+	if (!t->node_root || hf_patterns_new(exclude, nexclude, &t->exclude))
 		goto err_nomem;
-	for (unsigned i = 0; i < nexclude; i++, t->nexclude++) {
-		t->exclude[i] = strdup(exclude[i]);
-		if (!t->exclude[i])
-			goto err_nomem;
-	}
 	ret = open_root(t, create, err);
 	if (ret)
 		goto err_close;
@@ -317,14 +310,37 @@ void hf_tree_close(struct hf_tree *t)
 	hf_links_clear(&t->links);
 	if (t->root >= 0)
 		close(t->root);
-	for (unsigned i = 0; i < t->nexclude; i++)
-		free(t->exclude[i]);
-	free(t->exclude);
+	hf_patterns_free(t->exclude);
+	hf_patterns_free(t->exclude_too);
 	free(t->name);
 	free(t->dirpath);
 	free(t->path);
 	free(t->node_root);
 	free(t);
+}
+
+int hf_tree_patterns(struct hf_tree *t, const char *const *exclude, unsigned n)
+{
+	struct hf_patterns *p;
+	int ret = hf_patterns_new(exclude, n, &p);
+
+	if (ret)
+		return ret;
+	hf_patterns_free(t->exclude);
+	t->exclude = p;
+	return 0;
+}
+
+int hf_tree_patterns_too(struct hf_tree *t, const char *const *exclude, unsigned n)
+{
+	struct hf_patterns *p;
+	int ret = hf_patterns_new(exclude, n, &p);
+
+	if (ret)
+		return ret;
+	hf_patterns_free(t->exclude_too);
+	t->exclude_too = p;
+	return 0;
 }
 
 int hf_tree_fd(const struct hf_tree *t)
@@ -428,39 +444,28 @@ bool hf_tmp_name(const struct hf_tree *t, const char *name)
 	return !t->name || !strncmp(x, t->own_tmp, 4);
 }
 
-bool hf_tree_excluded(const struct hf_tree *t, const char *rel)
+unsigned hf_tree_out_name(const struct hf_tree *t, const char *rel, size_t len)
 {
-	char *copy, *comp;
-	bool hit = false;
+	const char *name = len ? memrchr(rel, '/', len) : NULL;
 
-	if (!*rel)
-		return false;
-	if (!t->nexclude)
-		return !strncmp(rel, HF_TMP_PREFIX, sizeof(HF_TMP_PREFIX) - 1) ||
-		       strstr(rel, "/" HF_TMP_PREFIX);
-	copy = strdup(rel);
-	if (!copy)
-		return true;	/* leaving alone is the safe side */
-	for (comp = copy; !hit; ) {
-		char *end = comp + strcspn(comp, "/"), c = *end;
+	name = name ? name + 1 : rel;
+	if (!strncmp(name, HF_TMP_PREFIX, sizeof(HF_TMP_PREFIX) - 1))
+		return HF_OUT;
+	/* of a single file nothing is left out */
+	return t->name ? 0 : hf_patterns_name(t->exclude, rel, len) | hf_patterns_name(t->exclude_too, rel, len);
+}
 
-		*end = 0;
-		hit = !strncmp(comp, HF_TMP_PREFIX, sizeof(HF_TMP_PREFIX) - 1);
-		for (unsigned i = 0; !hit && i < t->nexclude; i++) {
-			const char *pat = t->exclude[i];
+unsigned hf_tree_out(const struct hf_tree *t, const char *rel)
+{
+	for (const char *s = strchr(rel, '/'); s; s = strchr(s + 1, '/'))
+		if (hf_tree_out_name(t, rel, s - rel) & HF_OUT_DIR)
+			return HF_OUT;
+	return hf_tree_out_name(t, rel, strlen(rel));
+}
 
-			if (strchr(pat, '/'))
-				hit = !fnmatch(pat + (*pat == '/'), copy, FNM_PATHNAME);
-			else
-				hit = !fnmatch(pat, comp, FNM_PATHNAME);
-		}
-		*end = c;
-		if (!c)
-			break;
-		comp = end + 1;
-	}
-	free(copy);
-	return hit;
+bool hf_tree_excludes(const struct hf_tree *t, const char *rel, mode_t mode)
+{
+	return !t->name && hf_patterns_path(t->exclude, rel) & (S_ISDIR(mode) ? HF_OUT_DIR : HF_OUT_FILE);
 }
 
 bool hf_tree_mine(const struct hf_tree *t, const char *rel)

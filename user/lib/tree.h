@@ -40,6 +40,8 @@ void hf_attr_free(struct hf_attr *a);
 int hf_attr_encode(const struct hf_attr *a, struct hf_buf *b);
 /** hf_attr_decode() - from hostile bytes; -EBADMSG when malformed */
 int hf_attr_decode(const void *p, size_t n, struct hf_attr *a);
+/** hf_attr_mode() - of an encoding, without the rest; 0 if it is none */
+uint32_t hf_attr_mode(const void *p, size_t n);
 /** hf_attr_same() - all but atime is equal */
 bool hf_attr_same(const struct hf_attr *a, const struct hf_attr *b);
 
@@ -121,9 +123,8 @@ enum {
  * @flags: HF_TREE_*
  * @create: make a missing root directory (0700, root) for a restore; for
  *        HF_TREE_FILE its parent must exist
- * @exclude, @nexclude: names that are left alone (fnmatch with FNM_PATHNAME on
- *        rel; without a slash, on the last component), as are the directories
- *        that hold them when the tree has lost them
+ * @exclude, @nexclude: patterns (pattern.h) of names that are left alone, as are the
+ *        directories that hold them when the tree has lost them; of a single file none is
  *
  * A root that is a symbolic link is refused. Errors: -ENOENT, -ENOTDIR,
  * -ELOOP, each with @err.
@@ -132,6 +133,13 @@ int hf_tree_open(const char *node_root, const char *path, unsigned flags, bool c
 		 const char *const *exclude, unsigned nexclude,
 		 struct hf_tree **out, struct hf_err *err);
 void hf_tree_close(struct hf_tree *t);
+/** hf_tree_patterns() - other patterns from now on; -ENOMEM: those that were stay */
+int hf_tree_patterns(struct hf_tree *t, const char *const *exclude, unsigned n);
+/** hf_tree_patterns_too() - what these say is left alone as well, until it is called with none: a
+ *  generation holds nothing of what was excluded when it was captured, and says nothing of it */
+int hf_tree_patterns_too(struct hf_tree *t, const char *const *exclude, unsigned n);
+/** hf_tree_excludes() - whether the tree's own patterns leave out @rel, of type @mode */
+bool hf_tree_excludes(const struct hf_tree *t, const char *rel, mode_t mode);
 int hf_tree_fd(const struct hf_tree *t);		/* of the root, O_PATH or O_RDONLY directory */
 const char *hf_tree_name(const struct hf_tree *t);	/* of the single file, else NULL */
 /** hf_tree_blind() - whether its filesystem keeps no sign of stores to mapped files (tmpfs):

@@ -11,6 +11,7 @@
 #ifndef HF_TREE_INT_H
 #define HF_TREE_INT_H
 
+#include "pattern.h"
 #include "tree.h"
 #include "links.h"
 #include <fcntl.h>
@@ -41,8 +42,7 @@ struct hf_tree {
 	char *dirpath;		/* what @root was opened as: path, or its parent */
 	char *name;		/* the single file, or NULL */
 	unsigned flags;
-	char **exclude;
-	unsigned nexclude;
+	struct hf_patterns *exclude, *exclude_too;	/* left alone is what either says */
 	uint64_t dev, ino, mnt;
 	bool blind;
 	char own_tmp[5];	/* of a single file: which temporary files are its own */
@@ -63,8 +63,16 @@ int hf_openat2(int dirfd, const char *name, uint64_t flags, uint64_t resolve);
 int hf_tree_openat(int dirfd, const char *name, int flags);
 int hf_tree_statx(int dirfd, const char *name, struct statx *stx);
 int hf_fd_statx(int fd, struct statx *stx);
-/** hf_tree_excluded() - @rel or one of its parents is left alone, or no name for a checkpoint */
-bool hf_tree_excluded(const struct hf_tree *t, const char *rel);
+/** hf_tree_out() - what @rel is left alone as (HF_OUT_FILE, HF_OUT_DIR): itself, or with a directory
+ *  above it; temporary files of a restore are no names for a checkpoint */
+unsigned hf_tree_out(const struct hf_tree *t, const char *rel);
+/** hf_tree_out_name() - the same of the first @len bytes, when the directories above are in */
+unsigned hf_tree_out_name(const struct hf_tree *t, const char *rel, size_t len);
+/** hf_tree_excluded() - whether @rel, of type @mode, is left alone */
+static inline bool hf_tree_excluded(const struct hf_tree *t, const char *rel, mode_t mode)
+{
+	return hf_tree_out(t, rel) & (S_ISDIR(mode) ? HF_OUT_DIR : HF_OUT_FILE);
+}
 /** hf_tree_mine() - whether @rel can be in the tree at all (single files), and is well formed */
 bool hf_tree_mine(const struct hf_tree *t, const char *rel);
 bool hf_tmp_name(const struct hf_tree *t, const char *name);	/* a restore's leftover */
@@ -174,8 +182,6 @@ bool hf_xattr_given(const char *name);
 /** hf_xattrs_equal() - every xattr of @want is there; what else is there may stay only if it is
  *  given by the node */
 bool hf_xattrs_equal(const struct hf_attr *have, const struct hf_attr *want);
-/** hf_attr_mode() - of an encoding, without the rest; 0 if it is none */
-uint32_t hf_attr_mode(const void *p, size_t n);
 /** hf_attr_link() - the same for the file that it is a name of */
 uint64_t hf_attr_link(const void *p, size_t n);
 

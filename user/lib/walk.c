@@ -189,10 +189,20 @@ static int classify(struct hf_walk *w)
 	return 1;
 }
 
+/* @out: what w->rel is left alone as */
+static bool left_alone(struct hf_walk *w, unsigned out)
+{
+	if (!(out & (S_ISDIR(w->stx.stx_mode) ? HF_OUT_DIR : HF_OUT_FILE)))
+		return false;
+	w->descend = false;
+	return true;
+}
+
 /* the entry that the walk begins with */
 static int start(struct hf_walk *w)
 {
 	const char *name;
+	unsigned out;
 	int fd, ret;
 
 	w->started = true;
@@ -211,7 +221,8 @@ static int start(struct hf_walk *w)
 		ret = hf_fd_statx(w->t->root, &w->stx);
 		return ret ? ret : 1;
 	}
-	if (hf_tree_excluded(w->t, w->rel))
+	out = hf_tree_out(w->t, w->rel);
+	if (out == HF_OUT)
 		return 0;
 	fd = hf_dircur_parent(&w->cur, w->rel, &name);
 	if (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP)
@@ -220,7 +231,8 @@ static int start(struct hf_walk *w)
 		return fd;
 	w->dirfd = fd;
 	w->name = name;
-	return classify(w);
+	ret = classify(w);
+	return ret == 1 && left_alone(w, out) ? 0 : ret;
 }
 
 int hf_walk_next(struct hf_walk *w)
@@ -252,7 +264,10 @@ int hf_walk_next(struct hf_walk *w)
 		ret = set_rel(w, lv->rel_len, name);
 		if (ret)
 			return ret;
-		if (!tmp && w->t->nexclude && hf_tree_excluded(w->t, w->rel))
+		/* not even looked at, if whatever it is it is left alone */
+		unsigned out = tmp ? 0 : hf_tree_out_name(w->t, w->rel, w->len);
+
+		if (out == HF_OUT)
 			continue;
 		w->dirfd = hf_dircur_get(&w->cur, w->rel, lv->rel_len);
 		if (w->dirfd == -ENOENT || w->dirfd == -ENOTDIR || w->dirfd == -ELOOP) {
@@ -264,7 +279,7 @@ int hf_walk_next(struct hf_walk *w)
 		ret = classify(w);
 		if (ret < 0)
 			return ret;
-		if (!ret)
+		if (!ret || left_alone(w, out))
 			continue;
 		if (tmp) {
 			w->descend = false;
@@ -281,22 +296,24 @@ int hf_tree_holds(struct hf_tree *t, const char *rel)
 	int ret;
 
 	/* excluded names are not given out: look at every name, without exclusion */
-	unsigned nex = t->nexclude;
+	struct hf_patterns *exclude = t->exclude, *too = t->exclude_too;
 
-	t->nexclude = 0;
+	t->exclude = t->exclude_too = NULL;
 	ret = hf_walk_init(&w, t, rel, false);
 	while (!ret && (ret = hf_walk_next(&w)) == 1) {
 		ret = 0;
-		t->nexclude = nex;
+		t->exclude = exclude;
+		t->exclude_too = too;
 		bool alone = w.kind == HF_WALK_MOUNT || hf_left_alone(t, w.stx.stx_mode) ||
-			     (nex && hf_tree_excluded(t, w.rel));
-		t->nexclude = 0;
+			     hf_tree_excluded(t, w.rel, w.stx.stx_mode);
+		t->exclude = t->exclude_too = NULL;
 		if (alone) {
 			ret = 1;
 			break;
 		}
 	}
-	t->nexclude = nex;
+	t->exclude = exclude;
+	t->exclude_too = too;
 	hf_walk_free(&w);
 	return ret;
 }
@@ -309,6 +326,7 @@ struct merge {
 	bool have, end;
 	const char *top;
 	char *alone;		/* a mount point: what is known below it is not there, nor missing */
+	struct hf_buf in;	/* a directory that is not left alone, with what is above it */
 	struct hf_buf copy;
 	int (*fn)(void *ctx, const struct hf_pair *p);
 	void *ctx;
@@ -353,6 +371,26 @@ static int give(struct merge *m, const char *rel, bool local, const struct hf_kn
 	return m->fn(m->ctx, &p);
 }
 
+/* What follows in order mostly lies in the same directory, which is then known to be in. */
+static bool known_out(struct merge *m, const char *rel, const struct hf_known *k)
+{
+	const char *name = strrchr(rel, '/');
+	size_t n = name ? name - rel : 0;
+	unsigned out;
+
+	if (m->in.len == n + 1 && !memcmp(m->in.p, rel, n)) {
+		out = hf_tree_out_name(m->t, rel, strlen(rel));
+	} else {
+		out = hf_tree_out(m->t, rel);
+		m->in.len = 0;
+		if (out != HF_OUT) {
+			hf_buf_put(&m->in, rel, n);
+			hf_buf_u8(&m->in, 0);
+		}
+	}
+	return out & (S_ISDIR(hf_attr_mode(k->attr, k->attrlen)) ? HF_OUT_DIR : HF_OUT_FILE);
+}
+
 static int on_known(void *ctx, const char *rel, const struct hf_known *known)
 {
 	struct merge *m = ctx;
@@ -362,7 +400,7 @@ static int on_known(void *ctx, const char *rel, const struct hf_known *known)
 
 	if (!hf_tree_mine(m->t, rel))
 		return m->t->name ? 0 : -EBADMSG;
-	if (!hf_rel_below(rel, m->top) || hf_tree_excluded(m->t, rel))
+	if (!hf_rel_below(rel, m->top) || known_out(m, rel, known))
 		return 0;
 	ret = peek(m);
 	if (ret)
@@ -394,7 +432,7 @@ static int on_known(void *ctx, const char *rel, const struct hf_known *known)
 int hf_merge(struct hf_tree *t, const struct hf_tree_db *db, const char *rel, bool leftovers,
 	     int (*fn)(void *ctx, const struct hf_pair *p), void *ctx, struct hf_err *err)
 {
-	struct merge m = { .t = t, .top = rel, .fn = fn, .ctx = ctx };
+	struct merge m = { .t = t, .top = rel, .in = HF_BUF_INIT, .fn = fn, .ctx = ctx };
 	int ret;
 
 	ret = hf_walk_init(&m.w, t, rel, leftovers);
@@ -412,6 +450,7 @@ int hf_merge(struct hf_tree *t, const struct hf_tree_db *db, const char *rel, bo
 		hf_fail(err, HF_OK, ret, "%s: the generation has a malformed name or is damaged", t->path);
 	free(m.alone);
 	hf_buf_free(&m.copy);
+	hf_buf_free(&m.in);
 	hf_walk_free(&m.w);
 	return ret;
 }
