@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""With the module: one file as a checkpoint, followed whatever an editor does to it, and
+a tree of which some is left out. Nothing is asked for: no sync, no scan.
+
+files.py [KERNEL]..."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.dont_write_bytecode = True
+
+import cluster  # noqa: E402
+import vm  # noqa: E402
+
+FILE = "/etc/exports"
+TREE = "/etc/samba"
+# of directories in which only what is left out came or went: no reason for a commit
+TIMES = "meta"
+
+# what is done to the file, as editors and administrators do
+EDITS = [
+    ("written in place", "echo two >>.{f}"),
+    ("cut short and written", "echo three >.{f}"),
+    ("replaced by rename", "echo four >.{f}.new && mv .{f}.new .{f}"),
+    ("replaced by rename, with a backup", "ln .{f} .{f}~ && echo five >.{f}.tmp && mv .{f}.tmp .{f}"),
+    ("its mode", "chmod 600 .{f}"),
+    ("deleted", "rm .{f}"),
+    ("made again", "echo six >.{f}"),
+    ("deleted and made again in one go", "rm .{f} && echo seven >.{f}"),
+    ("moved away and back", "mv .{f} .{f}.away && mv .{f}.away .{f} && echo eight >>.{f}"),
+]
+
+
+def followed(a, resource, but=None):
+    return all(c["change"] == but for c in a.json(f"diff {resource}")["changes"])
+
+
+def one_file(tap, kernel, a, other):
+    a.run(f"mkdir -p .{TREE} && echo one >.{FILE}")
+    a.register("nfs", FILE)
+    a.hf("online nfs")
+    a.sync("nfs")
+    for what, command in EDITS:
+        gen = a.resource("nfs")["generation"]
+        a.run(command.format(f=FILE))
+        a.until(lambda: followed(a, "nfs") and a.resource("nfs")["generation"] > gen, f"{what}: it is followed")
+        tap.ok(True, f"{kernel}: one file, {what}: followed")
+    gen = a.resource("nfs")["generation"]
+    a.run(f"echo x >.{FILE}.other && mkdir .{FILE}.d && rm .{FILE}~")
+    a.sync("nfs", "--quick")
+    tap.ok(a.resource("nfs")["generation"] == gen, f"{kernel}: what lies beside it is not in it")
+    a.hf("offline nfs")
+    other.run("mkdir -p ./etc")
+    other.hf("online nfs")
+    tap.ok(other.run(f"cat .{FILE}") == a.run(f"cat .{FILE}") and other.run("ls ./etc") == "exports\n",
+           f"{kernel}: and alone brought to another node")
+    other.hf("offline nfs")
+
+
+def left_out(tap, kernel, a):
+    a.run(f"cd .{TREE} && mkdir private cache && echo s >smb.conf && echo k >private/key && echo c >cache/c")
+    a.register("smb", TREE, options="--exclude '/*' --include /smb.conf --include '/private/'")
+    a.hf("online smb")
+    a.sync("smb")
+    gen = a.resource("smb")["generation"]
+    a.run(f"cd .{TREE} && echo n >new && echo n >cache/n && mkdir d && mv cache/n d/n")
+    a.sync("smb", "--quick")
+    tap.ok(a.resource("smb")["generation"] <= gen + 1 and followed(a, "smb", TIMES),
+           f"{kernel}: what is left out is not in it")
+    a.run(f"cd .{TREE} && mv cache private/cache && echo more >>smb.conf")
+    a.until(lambda: followed(a, "smb", TIMES), "what comes in from a directory that is left out")
+    a.run(f"cd .{TREE} && rm private/cache/c && mv private/cache cache")
+    a.until(lambda: followed(a, "smb", TIMES), "what goes there")
+    a.hf(f"checkpoint set smb {TREE} --exclude private")
+    changes = {c["rel"]: c["change"] for c in a.json(f"diff smb {gen} {a.resource('smb')['generation']}")["changes"]}
+    tap.ok(changes.get("private/key") == "removed" and changes.get("new") == "added" and followed(a, "smb", TIMES),
+           f"{kernel}: other patterns, while it is online", str(changes))
+    a.hf("offline smb")
+
+
+def one(tap, kernel):
+    with vm.Cluster(kernel) as machines:
+        hf = cluster.Holdfast(machines, track={"source": "kernel", "require": "kernel"})
+        hf.setup()
+        a = hf.members[0]
+        other = hf.add(machines.nodes[0], "other")
+        other.up()
+        one_file(tap, kernel, a, other)
+        left_out(tap, kernel, a)
+        hf.stop()
+        vm.verdicts(tap, machines, f"{kernel} ")
+
+
+def test(tap):
+    for kernel in sys.argv[1:] or vm.KERNELS:
+        one(tap, kernel)
+
+
+vm.main(test)
