@@ -44,14 +44,6 @@ int out_of_memory(void)
 	return HF_FAILED;
 }
 
-struct progress {
-	hf_event_fn fn;
-	void *arg;
-	bool terminal;
-	bool drawn;
-	int64_t begun, last;
-};
-
 static int64_t now_ms(void)
 {
 	struct timespec ts;
@@ -60,32 +52,67 @@ static int64_t now_ms(void)
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-static void draw(struct progress *p, struct json_object *e)
+void progress_begin(const struct cli *c, struct progress *p)
 {
-	int64_t now = now_ms(), done = jint(e, "done"), total = jint(e, "total");
-	const char *what = jstr(e, "what");
+	const char *term = getenv("TERM");
+
+	*p = (struct progress){
+		.terminal = isatty(STDERR_FILENO) && !c->quiet && !c->json && !(term && !strcmp(term, "dumb")),
+		.begun = now_ms(),
+	};
+}
+
+void progress_draw(struct progress *p, const char *fmt, ...)
+{
+	int64_t now = now_ms();
+	char line[80];
+	va_list ap;
 
 	if (!p->terminal || now - p->begun < PROGRESS_AFTER_MS || now - p->last < PROGRESS_EVERY_MS)
 		return;
 	p->last = now;
 	p->drawn = true;
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "\r\033[K%s", line);
+	fflush(stderr);
+}
+
+void progress_end(struct progress *p)
+{
+	if (p->drawn)
+		fprintf(stderr, "\r\033[K");
+	p->drawn = false;
+}
+
+struct listening {
+	hf_event_fn fn;
+	void *arg;
+	struct progress p;
+};
+
+static void draw(struct progress *p, struct json_object *e)
+{
+	long long done = jint(e, "done"), total = jint(e, "total");
+	const char *what = jstr(e, "what"), *name = jstr(e, "resource");
+
 	if (total > 0)
-		fprintf(stderr, "\r\033[K%.40s %lld/%lld (%lld%%)", what, (long long)done, (long long)total,
-			(long long)(done * 100 / total));
+		progress_draw(p, "%.30s: %.20s %lld of %lld (%lld%%)", name, what, done, total, done * 100 / total);
 	else
-		fprintf(stderr, "\r\033[K%.40s %lld", what, (long long)done);
+		progress_draw(p, "%.30s: %.20s %lld", name, what, done);
 }
 
 static int on_event(void *arg, const char *json)
 {
-	struct progress *p = arg;
+	struct listening *l = arg;
 	struct json_object *e = json_tokener_parse(json);
 	int ret = 0;
 
 	if (!strcmp(jstr(e, "event"), "progress"))
-		draw(p, e);
-	else if (p->fn)
-		ret = p->fn(p->arg, json);
+		draw(&l->p, e);
+	else if (l->fn)
+		ret = l->fn(l->arg, json);
 	json_object_put(e);
 	return ret;
 }
@@ -93,13 +120,11 @@ static int on_event(void *arg, const char *json)
 int call_events(struct cli *c, const char *verb, struct json_object *args, hf_event_fn fn, void *arg,
 		struct json_object **result)
 {
-	struct progress p = {
-		.fn = fn, .arg = arg, .begun = now_ms(),
-		.terminal = isatty(STDERR_FILENO) && !c->quiet && !c->json,
-	};
+	struct listening l = { .fn = fn, .arg = arg };
 	char *text = NULL;
 	int ret = 0;
 
+	progress_begin(c, &l.p);
 	if (result)
 		*result = NULL;
 	if (!args)
@@ -108,10 +133,9 @@ int call_events(struct cli *c, const char *verb, struct json_object *args, hf_ev
 		ret = hf_connect(c->conf, &c->conn, &c->err);
 	if (!ret)
 		ret = hf_call(c->conn, verb, json_object_to_json_string_ext(args, JSON_C_TO_STRING_PLAIN), on_event,
-			      &p, &text, &c->err);
+			      &l, &text, &c->err);
 	json_object_put(args);
-	if (p.drawn)
-		fprintf(stderr, "\r\033[K");
+	progress_end(&l.p);
 	if (ret)
 		return fail(c);
 	if (result) {

@@ -77,6 +77,14 @@ void args_flag(const struct cli *c, struct json_object *a, const char *option, c
 int call(struct cli *c, const char *verb, struct json_object *args, struct json_object **result);
 int call_events(struct cli *c, const char *verb, struct json_object *args, hf_event_fn fn, void *arg,
 		struct json_object **result);
+/* How far long work is, on a terminal's standard error only, after a second. */
+struct progress {
+	bool terminal, drawn;
+	int64_t begun, last;
+};
+void progress_begin(const struct cli *c, struct progress *p);
+void progress_draw(struct progress *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void progress_end(struct progress *p);
 int fail(struct cli *c);		/* prints c->err, returns its exit code */
 int out_of_memory(void);
 /* 0: go on. Asks on a terminal only, and not with --yes. */

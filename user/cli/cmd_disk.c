@@ -226,36 +226,24 @@ static void print_list(struct json_object *o, const char *key, enum paint p, con
 		say("  %s\n", jstr(jat(o, key, i), "what"));
 }
 
-struct shown { struct timespec last; bool any; };
-
-/* on a terminal, a few times a second */
 static void show(void *ctx, uint64_t done, uint64_t total, uint64_t bytes)
 {
-	struct shown *s = ctx;
-	struct timespec now;
 	char b[32];
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	if ((now.tv_sec - s->last.tv_sec) * 1000 + (now.tv_nsec - s->last.tv_nsec) / 1000000 < 200)
-		return;
-	s->last = now;
-	s->any = true;
-	fprintf(stderr, "\r%llu of %llu rows, %s of contents\033[K", (unsigned long long)done, (unsigned long long)total,
-		text_bytes(bytes, b));
-	fflush(stderr);
+	progress_draw(ctx, "%llu of %llu rows, %s of contents", (unsigned long long)done, (unsigned long long)total,
+		      text_bytes(bytes, b));
 }
 
 int cmd_disk_check(struct cli *c)
 {
-	bool watch = !c->json && !c->quiet && isatty(STDERR_FILENO);
-	struct shown s = { .any = false };
+	struct progress p;
 	struct json_object *o;
 	char *text = NULL, b[32];
 	int ret, out;
 
-	ret = hf_disk_check_watched(c->conf, arg_pos(c, 0), watch ? show : NULL, &s, &text, &c->err);
-	if (s.any)
-		fprintf(stderr, "\r\033[K");
+	progress_begin(c, &p);
+	ret = hf_disk_check_watched(c->conf, arg_pos(c, 0), show, &p, &text, &c->err);
+	progress_end(&p);
 	o = taken(c, text);
 	if (o && !c->json) {
 		print_super(o);

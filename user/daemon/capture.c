@@ -148,8 +148,10 @@ static int capture_one(struct resource *r, struct ckpt *c, struct noted *e, stru
 	int ret = 0;
 
 	treedb_init(&db, r->log, hfd.keys, c->id, &r->busy);
-	if (e->flags & HF_DIRTY_SUBTREE)
+	if (e->flags & HF_DIRTY_SUBTREE) {
+		progress_scan(r, "capture", &db);
 		ret = hf_capture_scan(c->tree, &db.db, e->rel, false, &st, &te);
+	}
 	/* the directory that a subtree came to, or went from, has new times, of which the module
 	 * makes no entry */
 	if (!(e->flags & HF_DIRTY_SUBTREE) || (!ret && *e->rel))
@@ -228,6 +230,7 @@ static int scan_one(struct resource *r, struct ckpt *c, bool full, struct cut *c
 		return ret;
 	}
 	treedb_init(&db, r->log, hfd.keys, c->id, &r->busy);
+	progress_scan(r, "compare", &db);
 	ret = hf_capture_scan(c->tree, &db.db, "", true, &st, &te);
 	cut->unstable += st.unstable;
 	if (ret)

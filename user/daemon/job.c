@@ -6,7 +6,6 @@
  * set under r->lock.
  */
 #include "resource.h"
-#include "server.h"
 #include <stdlib.h>
 
 struct job *job_new(int (*fn)(struct resource *r, struct job *j))
@@ -104,20 +103,4 @@ int job_run(struct resource *r, struct job *j, struct hf_err *err)
 	}
 	pthread_mutex_unlock(&r->lock);
 	return ret;
-}
-
-void job_progress(struct job *j, const char *what, uint64_t done, uint64_t total)
-{
-	uint64_t now = hf_now_ms();
-	struct json_object *o;
-
-	if (!j->conn || (done != total && now - j->progress_ms < 100))
-		return;
-	j->progress_ms = now;
-	o = jobj();
-	jstr(o, "event", "progress");
-	jstr(o, "what", what);
-	ju64(o, "done", done);
-	ju64(o, "total", total);
-	server_event(j->conn, o);
 }

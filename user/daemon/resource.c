@@ -343,9 +343,11 @@ static void run_job(struct resource *r, struct job *j)
 {
 	int ret;
 
+	r->job = j;
 	pthread_mutex_unlock(&r->lock);
 	ret = j->fn(r, j);
 	pthread_mutex_lock(&r->lock);
+	r->job = NULL;
 	if (!j->done)
 		job_finish(r, j, ret);
 	job_put(j);

@@ -52,7 +52,6 @@ struct job {
 	uint64_t pin_gen;		/* 0: unpin */
 	uint64_t deadline_ms;	/* hf_now_ms(); 0 none */
 	uint64_t conn;		/* receives progress; 0 none */
-	uint64_t progress_ms;
 	/* out */
 	bool done;
 	int ret;
@@ -82,6 +81,8 @@ struct resource {
 	enum rstate state;
 	char error[512];	/* why failed */
 	struct job *jobs, **jobs_tail;
+	struct job *job;	/* the one that is worked on */
+	uint64_t asker;		/* connection of who registers what a reload captures; 0 */
 	bool reload;		/* the registrations changed */
 	bool soiled, urgent;	/* there are changes; some were completed */
 	uint64_t soiled_ms;
@@ -106,6 +107,8 @@ struct resource {
 	bool need_scan;
 	unsigned failures;
 	uint64_t retry_ms, last_commit_ms, last_dur_ms, scrub_ms;
+	const char *work;	/* what it goes through, for progress_scan() */
+	uint64_t work_done, work_total, told_ms;
 	uint64_t mapped_ms;	/* when to look again at what changes without a sign; 0 nothing does */
 	uint64_t noted, note_retry_ms;	/* generation that the row tells of */
 	uint64_t base_ms;	/* wanted since; 0 not */
@@ -151,7 +154,12 @@ void job_put(struct job *j);
 int job_run(struct resource *r, struct job *j, struct hf_err *err);
 int job_post(struct resource *r, struct job *j, struct hf_err *err);	/* does not wait; takes the reference */
 void job_finish(struct resource *r, struct job *j, int ret);	/* with r->lock held */
-void job_progress(struct job *j, const char *what, uint64_t done, uint64_t total);
+
+/* progress.c; the worker's */
+/* @total: 0, not known */
+void progress_tell(struct resource *r, const char *what, uint64_t done, uint64_t total);
+struct treedb;
+void progress_scan(struct resource *r, const char *what, struct treedb *db);	/* what goes through @db from now on */
 
 /* ckpt.c */
 char *node_root(const char *view, struct hf_err *err);

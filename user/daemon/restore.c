@@ -11,13 +11,13 @@ struct restoring {
 	struct job *j;
 	const struct settled *settled;
 	uint32_t id;
-	const struct resource *r;
+	struct resource *r;
 	const struct ckpt *c;
 };
 
 static int progress(void *ctx, uint64_t done, uint64_t total)
 {
-	job_progress(((struct restoring *)ctx)->j, "restore", done, total);
+	progress_tell(((struct restoring *)ctx)->r, "restore", done, total);
 	return 0;
 }
 
@@ -88,6 +88,7 @@ static int restore_one(struct resource *r, struct ckpt *c, struct hf_log *from, 
 		hf_displaced_limit(keep, hfd.conf->displaced_bytes);
 	o.keep = keep;
 	treedb_init(&db, from, hfd.keys, c->id, &r->busy);
+	progress_scan(r, "compare", &db);
 	ret = patterns_heed(c, from);
 	/* what the restore itself writes is not a change; what others write is */
 	if (!ret)
@@ -202,6 +203,7 @@ static int compare_one(struct resource *r, struct job *j, struct ckpt *c, struct
 	int ret;
 
 	treedb_init(&db, from, hfd.keys, c->id, &r->busy);
+	progress_scan(r, "compare", &db);
 	ret = patterns_heed(c, from);
 	if (!ret && c->tree)
 		ret = hf_compare(c->tree, &db.db, list_change, &l, err);

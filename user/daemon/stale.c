@@ -102,6 +102,7 @@ static int examine_one(struct resource *r, struct ckpt *c, struct hf_log *log, u
 		return ret;
 	hf_displaced_limit(h.keep, hfd.conf->displaced_bytes);
 	treedb_init(&db, log, hfd.keys, c->id, &r->busy);
+	progress_scan(r, "compare", &db);
 	ret = patterns_heed(c, log);
 	if (!ret)
 		ret = hf_compare(c->tree, &db.db, hold, &h, err);

@@ -146,9 +146,9 @@ static bool db_get(void *arg, const char *rel, struct hf_known *out)
 struct each {
 	int (*fn)(void *ctx, const char *rel, const struct hf_known *k);
 	void *ctx;
+	struct treedb *t;
 	char *rel;
 	size_t cap;
-	bool root_too;
 };
 
 static int each_item(void *ctx, const struct hf_item *it)
@@ -157,6 +157,8 @@ static int each_item(void *ctx, const struct hf_item *it)
 	size_t n = it->keylen - TREEDB_PREFIX;
 	struct hf_known k;
 
+	if (e->t->tick)
+		e->t->tick(e->t->tick_arg);
 	if (n + 1 > e->cap) {
 		char *p = realloc(e->rel, (n + 1) * 2);
 
@@ -176,7 +178,7 @@ static int db_each(void *arg, const char *prefix,
 		   int (*fn)(void *ctx, const char *rel, const struct hf_known *k), void *ctx)
 {
 	struct treedb *t = arg;
-	struct each e = { .fn = fn, .ctx = ctx };
+	struct each e = { .fn = fn, .ctx = ctx, .t = t };
 	char *below;
 	int ret = 0;
 
@@ -240,6 +242,8 @@ static int db_put(void *arg, const char *rel, const void *attr, size_t attrlen,
 		return -ENOMEM;
 	if (attrlen > UINT32_MAX)
 		return -E2BIG;
+	if (t->tick && !hf_log_get(t->log, t->key, n, &it))
+		t->tick(t->tick_arg);
 	if (t->busy)
 		atomic_store(t->busy, hf_now_ms());
 	ret = hf_log_put(t->log, t->key, n, attr, attrlen, src ? &ws : NULL, hash ? hash : sink, &e);

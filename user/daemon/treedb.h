@@ -22,6 +22,8 @@ struct treedb {
 	size_t cap;
 	int ret;		/* first failure of the log itself: not the tree's fault */
 	struct hf_err err;
+	void (*tick)(void *arg);	/* for each entry that is gone through; NULL */
+	void *tick_arg;
 	atomic_ullong *busy;	/* set while the store is being waited for; may be NULL */
 };
 

@@ -295,8 +295,12 @@ static void take_back(const char *name, const char *path)
 static int capture_here(struct req *q, struct resource *r, uint32_t id, struct hf_err *err)
 {
 	struct job *j = job_new(job_reload);
-	int ret = j ? job_run(r, j, err) : -ENOMEM;
+	int ret = j ? 0 : -ENOMEM;
 
+	if (j) {
+		j->conn = q->conn;
+		ret = job_run(r, j, err);
+	}
 	if (!ret && j->ret) {
 		*err = j->err;
 		ret = j->ret;
@@ -329,6 +333,13 @@ static void own_paths(const char *own[4])
 		if (all[i] && !strncmp(all[i], root, n) && all[i][n] == '/')
 			own[k++] = all[i] + n;
 	own[k] = NULL;
+}
+
+static void asker(struct resource *r, uint64_t conn)
+{
+	pthread_mutex_lock(&r->lock);
+	r->asker = conn;
+	pthread_mutex_unlock(&r->lock);
 }
 
 static int checkpoint_add(struct req *q, struct hf_err *err)
@@ -374,6 +385,8 @@ static int checkpoint_add(struct req *q, struct hf_err *err)
 	pthread_mutex_unlock(&r->lock);
 	elsewhere = !here && st.epoch && !st.released && !st.mine && st.owner == HF_NODE_UP;
 	ret = look_here(q, def, &cp, here, elsewhere, err);
+	/* the worker may have captured it before it is asked to */
+	asker(r, q->conn);
 	if (!ret)
 		ret = changed(hf_reg_checkpoint_add(hfd.store, name, &cp, err));
 	if (ret)
@@ -393,6 +406,7 @@ out:
 		json_object_put(q->result);
 		q->result = NULL;
 	}
+	asker(r, 0);
 	regs_put(pin);
 	free(cp.path);
 	free(cp.view);
@@ -440,6 +454,7 @@ static int checkpoint_set(struct req *q, struct hf_err *err)
 		return ret;
 	q->result = jobj();
 	list = strings(q->args, "exclude", &n);
+	asker(r, q->conn);
 	ret = changed(hf_reg_checkpoint_patterns(hfd.store, name, path, list, n, err));
 	if (ret)
 		goto out;
@@ -466,6 +481,7 @@ out:
 		q->result = NULL;
 	}
 	free(list);
+	asker(r, 0);
 	regs_put(pin);
 	resource_put(r);
 	return ret;
