@@ -6,31 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* one letter for what happened to a name */
-static char letter(const char *change)
-{
-	static const struct { const char *change; char letter; } t[] = {
-		{ "added", 'A' }, { "removed", 'D' }, { "content", 'M' }, { "meta", 'm' }, { "type", 'T' },
-	};
-
-	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++)
-		if (!strcmp(change, t[i].change))
-			return t[i].letter;
-	return '?';
-}
-
-void print_changes(struct json_object *r)
-{
-	for (size_t i = 0; i < jlen(r, "changes"); i++) {
-		struct json_object *o = jat(r, "changes", i);
-		char l = letter(jstr(o, "change"));
-		const char *rel = jstr(o, "rel");
-
-		say_painted(l == 'A' ? GOOD : l == 'D' ? BAD : l == 'm' ? DIM : WARN, "%c", l);
-		say(" %s%s%s\n", jstr(o, "path"), *rel ? "/" : "", rel);
-	}
-}
-
 static void plural(const char *lead, int64_t n, const char *one, const char *many)
 {
 	say("%s%lld %s", lead, (long long)n, n == 1 ? one : many);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Looking: status, watch, diff, displaced list. */
+/* Looking: status, watch, displaced list. */
 #include "cli.h"
-#include "show.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -219,26 +218,6 @@ static int on_event(void *arg, const char *json)
 int cmd_watch(struct cli *c)
 {
 	return call_events(c, "watch", about(c), on_event, c, NULL);
-}
-
-int cmd_diff(struct cli *c)
-{
-	struct json_object *a = about(c), *r;
-	static const char *const key[] = { NULL, "from", "to" };
-	int ret;
-
-	for (int i = 1; i < 3; i++)
-		if (arg_pos(c, i))
-			json_object_object_add(a, key[i], json_object_new_int64(strtoll(arg_pos(c, i), NULL, 10)));
-	ret = call(c, "diff", a, &r);
-	if (ret)
-		return ret;
-	if (c->json)
-		print_json(r);
-	else
-		print_changes(r);
-	json_object_put(r);
-	return printed(c);
 }
 
 int cmd_displaced_restore(struct cli *c)

@@ -47,6 +47,8 @@ struct job {
 	int (*fn)(struct resource *r, struct job *j);
 	/* in */
 	bool fenced, dry_run, keep_local, allow_empty, without_store;
+	bool rollback;		/* what is confirmed need not be kept aside */
+	uint64_t to_gen;
 	bool quick, allow_delete, strict;
 	char pin[HF_NAME_MAX + 1];	/* its name */
 	uint64_t pin_gen;		/* 0: unpin */
@@ -205,7 +207,10 @@ int choose_generation(struct resource *r, const struct hf_resource *def, struct 
 		      struct hf_log *log, struct hf_log **from, struct hf_err *err);
 void displaced_warn(struct resource *r, struct ckpt *c, const struct hf_displaced *keep);
 int restore_all(struct resource *r, struct hf_log *from, struct job *j, struct hf_err *err);
+int restore_would(struct resource *r, struct hf_log *from, struct job *j, struct hf_err *err);	/* into j->changes */
 int online_dry_run(struct resource *r, struct job *j, struct hf_err *err);
+/* rollback.c */
+int job_rollback(struct resource *r, struct job *j);
 /* stale.c */
 void step_down(struct resource *r, const char *why);
 void stale_examine(struct resource *r);

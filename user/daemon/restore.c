@@ -24,8 +24,17 @@ static int progress(void *ctx, uint64_t done, uint64_t total)
 static bool is_settled(void *ctx, const char *rel, const struct hf_mark *now)
 {
 	struct restoring *x = ctx;
+	struct hf_known k;
+	struct treedb db;
+	bool same;
 
-	return settled_is(x->settled, x->id, rel, now);
+	if (!x->j->rollback)
+		return settled_is(x->settled, x->id, rel, now);
+	/* as it was when the newest generation was captured, which has it */
+	treedb_init(&db, x->r->log, hfd.keys, x->id, NULL);
+	same = db.db.get(&db, rel, &k) && k.mark.ino && !memcmp(&k.mark, now, sizeof(*now));
+	treedb_exit(&db);
+	return same;
 }
 
 /* Those in it stay with it, and are not told one by one; nor is anything inside a crypto checkpoint. */
@@ -81,7 +90,7 @@ static int restore_one(struct resource *r, struct ckpt *c, struct hf_log *from, 
 
 	/* a root that was made a moment ago holds nothing to keep */
 	ret = c->made ? 0 : hf_displaced_begin(hfd.displaced_dir, hfd.keys->local, r->name, c->path,
-					       "offline-change", &keep, &e);
+					       j->rollback ? "rollback" : "offline-change", &keep, &e);
 	if (ret)
 		return hf_fail(err, e.exit, ret, "%s: %s: %s", r->name, c->path, e.msg);
 	if (keep)
@@ -211,6 +220,20 @@ static int compare_one(struct resource *r, struct job *j, struct ckpt *c, struct
 		ret = db.db.each(&db, "", list_missing, &l);
 	treedb_exit(&db);
 	return ret == 1 ? 0 : ret;
+}
+
+int restore_would(struct resource *r, struct hf_log *from, struct job *j, struct hf_err *err)
+{
+	int ret = 0;
+
+	j->changes = json_object_new_array();
+	for (unsigned i = 0; i < r->ncp && !ret; i++) {
+		if (!treedb_seeded(from, r->cp[i]->id))
+			continue;
+		ret = compare_one(r, j, r->cp[i], from, err);
+		patterns_heed_no_more(r->cp[i]);
+	}
+	return ret;
 }
 
 /* Reads only: no claim, no change. What online would refuse is refused. */

@@ -12,7 +12,7 @@
 #define MAX_RUNNING 64
 
 static atomic_uint running;
-static const struct verb *const tables[] = { verbs_read, verbs_store, verbs_diff, verbs_reg, verbs_res, verbs_node };
+static const struct verb *const tables[] = { verbs_read, verbs_store, verbs_diff, verbs_restore, verbs_reg, verbs_res, verbs_node };
 
 unsigned verbs_running(void)
 {

@@ -16,7 +16,7 @@ struct verb {
 	int (*fn)(struct req *q, struct hf_err *err);
 };
 
-extern const struct verb verbs_read[], verbs_store[], verbs_diff[], verbs_reg[], verbs_res[], verbs_node[];	/* end with name NULL */
+extern const struct verb verbs_read[], verbs_store[], verbs_diff[], verbs_restore[], verbs_reg[], verbs_res[], verbs_node[];	/* end with name NULL */
 
 /* at the start: what node.remove was at when the daemon died */
 void node_remove_resume(void);

@@ -232,6 +232,47 @@ out:
 	return ret;
 }
 
+static int rollback(struct req *q, struct hf_err *err)
+{
+	struct resource *r = verb_resource(jget_str(q->args, "resource"), err);
+	struct json_object *o;
+	struct job *j;
+	int ret;
+
+	if (!r)
+		return err->exit == HF_USAGE ? -EINVAL : -ENOENT;
+	j = make(q, job_rollback, err);
+	if (!j) {
+		resource_put(r);
+		return -ENOMEM;
+	}
+	j->rollback = true;
+	j->dry_run = jget_bool(q->args, "dry_run");
+	j->to_gen = jget_u64(q->args, "to");
+	ret = j->to_gen ? outcome(j, job_run(r, j, err), err) :
+	      hf_fail(err, HF_USAGE, -EINVAL, "generations begin at 1; see `holdfast history %s`", r->name);
+	if (ret)
+		goto out;
+	q->result = o = jobj();
+	if (j->dry_run) {
+		json_object_object_add(o, "changes", json_object_get(j->changes));
+	} else {
+		ju64(o, "generation", j->gen);
+		jbool(o, "committed", j->committed);
+		put_restored(o, &j->restored);
+		json_object_object_add(o, "displaced", j->displaced ? json_object_get(j->displaced) :
+							json_object_new_array());
+		if (j->stayed)
+			json_object_object_add(o, "stayed", json_object_get(j->stayed));
+	}
+	if (j->note[0])
+		jstr(o, "note", j->note);
+out:
+	job_put(j);
+	resource_put(r);
+	return ret;
+}
+
 static int reset(struct req *q, struct hf_err *err)
 {
 	struct resource *r = verb_resource(jget_str(q->args, "name"), err);
@@ -255,6 +296,7 @@ const struct verb verbs_res[] = {
 	{ "online", 0, "resource:s! fenced:b dry_run:b keep_local:b allow_empty:b without_store:b timeout_ms:u", online },
 	{ "offline", 0, "resource:s! timeout_ms:u", offline },
 	{ "sync", 0, "resources:l! quick:b allow_delete:b", sync_verb },
+	{ "rollback", 0, "resource:s! to:u! dry_run:b", rollback },
 	{ "resource.reset", 0, "name:s!", reset },
 	{ NULL, 0, NULL, NULL },
 };

@@ -187,6 +187,11 @@ int hf_capture_scan(struct hf_tree *t, const struct hf_tree_db *db, const char *
  *  @fn: gets one name in the tree, how many are in it and how many there are in all */
 void hf_tree_outside(struct hf_tree *t, void (*fn)(void *ctx, const char *rel, uint64_t inside, uint64_t all),
 		     void *ctx);
+/** hf_tree_look() - the attributes that @rel has now; -ENOENT. hf_attr_free() @a after use. */
+int hf_tree_look(struct hf_tree *t, const char *rel, struct hf_attr *a);
+/** hf_tree_content() - the contents that regular file @rel has now, appended to @out; -ESTALE when it
+ *  is none, -EFBIG when they are more than @max bytes */
+int hf_tree_content(struct hf_tree *t, const char *rel, size_t max, struct hf_buf *out);
 
 enum hf_change { HF_CH_ADDED, HF_CH_REMOVED, HF_CH_CONTENT, HF_CH_META, HF_CH_TYPE };
 /**

@@ -1,0 +1,133 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# A way back (X13): what differed, in which way; to an earlier generation, here or into a directory.
+. "$(dirname "$0")/lib.sh"
+cluster a b
+Ar=$tmp/a/root/srv Br=$tmp/b/root/srv
+mkdir -p "$Ar/t/d" "$Ar/keys" "$Br"
+seq 20 >"$Ar/t/conf"; echo gone >"$Ar/t/d/gone"; printf 'a\0b' >"$Ar/t/bin"; ln -s conf "$Ar/t/link"
+printf '\033[2Jx\n' >"$Ar/t/ugly"
+echo secretword >"$Ar/keys/k"; chmod 600 "$Ar/keys/k"
+up a && up b; ok $? "two nodes"
+hf a resource add r >/dev/null && hf a checkpoint add r /srv/t --exclude '*.log' >/dev/null &&
+	hf a checkpoint add r /srv/keys --crypto >/dev/null && hf a online r >/dev/null && hf a sync r >/dev/null
+ok $? "online"
+G1=$(field a r generation)
+cp -a "$Ar/t" "$tmp/t1"
+run 0 "verify: nothing differs" a verify r
+says out "is generation $G1" "and the generation is told"
+
+# diff: names, metadata, text
+sed -i 's/^7$/seven/' "$Ar/t/conf"; touch -d '2001-02-03 04:05:06' "$Ar/t/conf"
+chmod 640 "$Ar/t/bin"; chown 1:1 "$Ar/t/bin"; setfattr -n user.k -v x "$Ar/t/bin"
+rm "$Ar/t/d/gone"; echo new >"$Ar/t/d/new"; ln -sfn d "$Ar/t/link"; echo more >>"$Ar/t/ugly"
+echo secretword2 >"$Ar/keys/k"
+hf a sync r >/dev/null; G2=$(field a r generation)
+run 0 "diff of two generations" a diff r "$G1" "$G2"
+says out '^M /srv/t/conf$' "a file whose contents changed"
+says out '^m /srv/t/bin  mode 0644 -> 0640, owner root -> daemon, group root -> daemon, user.k added$' "one with other metadata, which are told"
+says out '^D /srv/t/d/gone$' "one that is gone"
+says out '^A /srv/t/d/new$' "one that is new"
+says out '^M /srv/t/link  target conf -> d$' "a link that leads elsewhere"
+says out '^M /srv/keys$' "P11: of a crypto checkpoint no more than that"
+! grep -q secretword "$tmp/out"; ok $? "and nothing of what is in it"
+run 0 "as text" a diff r "$G1" "$G2" --text
+says out "^--- /srv/t/conf	generation $G1\$" "with a head"
+says out '^@@ -4,7 +4,7 @@$' "a hunk"
+says out '^-7$' "the old line"
+says out '^+seven$' "the new line"
+says out '^+new$' "all of a new file"
+says out '^-gone$' "all of one that is gone"
+! grep -q secretword "$tmp/out"; ok $? "P11: a crypto checkpoint's contents are in no diff"
+! grep -q "$(printf '\033')" "$tmp/out"; ok $? "and nothing that a terminal would obey"
+(cd "$tmp/t1" && cp -a . "$tmp/patched" && cd "$tmp/patched" && grep -v '^[A-Zm] ' "$tmp/out" | sed 's,/srv/t/,,' | patch -s -p0)
+cmp -s "$tmp/patched/conf" "$Ar/t/conf" && [ ! -s "$tmp/patched/d/gone" ] && cmp -s "$tmp/patched/d/new" "$Ar/t/d/new"
+ok $? "patch makes the one of the other with it"
+run 3 "of a generation that is not there" a diff r 9999
+chmod 755 "$tmp/a/run"; hf a --json diff r "$G1" >"$tmp/out"; says out '"meta":\["mode 0644 -> 0640"' "against the tree as well, and as JSON"
+
+# verify
+echo drift >>"$Br/../drift"; echo drift >"$Ar/t/late.log"
+run 0 "what is excluded is no drift" a verify r
+hf a offline r >/dev/null
+rm "$Ar/t/d/new"
+run 1 "drift while nobody tracks it" a verify r
+says out '^D /srv/t/d/new$' "is listed"
+says err "2 differences between generation" "and counted, with the generation"
+run 1 "a node that has nothing of it" b verify r
+
+# restore into a directory
+mkdir "$tmp/into"
+run 0 "an earlier generation into a directory" b restore r --generation "$G1" --to "$tmp/into"
+says err 'keys is a crypto checkpoint' "but for keys, which is said"
+d=$(rsync -aHAXc --delete --dry-run -i "$tmp/t1/" "$tmp/into/srv/t/" 2>&1)
+is "$d" "" "all of it, by rsync's word"
+[ ! -e "$tmp/into/srv/keys" ] && [ ! -e "$Br/t" ]; ok $? "no key, and nothing in the place itself"
+run 4 "not over what is there" b restore r --generation "$G1" --to "$tmp/into"
+run 0 "the newest, into one that is made" b restore r --to "$tmp/new/dir"
+is "$(cat "$tmp/new/dir/srv/t/d/new")" new "as it is"
+(cd "$tmp" && hf b restore r --to rel >/dev/null 2>&1); [ -f "$tmp/rel/srv/t/conf" ]; ok $? "a relative one is that of who asked"
+run 3 "not of a generation that is not there" b restore r --generation 9999 --to "$tmp/none"
+run 2 "nor without a directory" b restore r --generation 1
+
+# rollback
+run 5 "a rollback of what is offline is refused" a rollback r --to "$G1"
+says err 'holdfast online r' "and says what to do"
+hf a online r >/dev/null
+run 5 "and where it is not" b rollback r --to "$G1"
+echo 'not committed' >"$Ar/t/d/last"; echo log >"$Ar/t/x.log"
+cp -a "$Ar/t" "$tmp/t2"
+G3=$(field a r generation)
+run 0 "--dry-run" a rollback r --to "$G1" --dry-run
+says out '^M /srv/t/conf' "lists what would change"
+says out '^D /srv/t/d/new$' "and go"
+d=$(rsync -aHAXc --delete --dry-run -i "$tmp/t2/" "$Ar/t/" 2>&1); is "$d" "" "and changes nothing"
+run 0 "rollback" a rollback r --to "$G1"
+says out "is what generation $G1 was" "says so"
+G4=$(field a r generation)
+[ "$G4" -gt "$G3" ]; ok $? "as a new generation"
+rsync -aHAXc --exclude '*.log' --delete --dry-run -i "$tmp/t1/" "$Ar/t/" >"$tmp/out" 2>&1; [ ! -s "$tmp/out" ]; ok $? "P6: the tree is as it was, by rsync's word"
+is "$(cat "$Ar/t/x.log")" log "what is excluded is not touched"
+is "$(cat "$Ar/keys/k")" secretword "a key too"
+run 0 "verify" a verify r
+hf a history r >"$tmp/out"; says out "rollback to $G1" "history says so"
+hf a displaced list r >"$tmp/out"; ! grep -q rollback "$tmp/out"; ok $? "what is in a generation is not kept aside as well"
+run 0 "nothing to do the second time" a rollback r --to "$G1"
+says out "is that already" "is said"
+run 0 "forward again, to what was there last" a rollback r --to "$((G4 - 1))"
+d=$(rsync -aHAXc --delete --dry-run -i "$tmp/t2/" "$Ar/t/" 2>&1); is "$d" "" "with what nobody had committed"
+run 3 "not to a generation that is not there" a rollback r --to 9999
+echo after >"$Ar/t/after"; run 0 "changes are followed after it" a sync r --quick
+hf a --json diff r >"$tmp/out"; says out '"changes":\[\]' "as before"
+
+# the other node gets what was rolled back to, an earlier owner's too
+hf a rollback r --to "$G1" >/dev/null; crash a
+run 0 "P1: a takeover restores what was rolled back to" b online r --fenced
+d=$(rsync -aHAXc --exclude '*.log' --delete --dry-run -i "$tmp/t1/" "$Br/t/" 2>&1); is "$d" "" "exactly"
+run 0 "back to a generation of another owner" b rollback r --to "$G2"
+grep -q seven "$Br/t/conf"; ok $? "is restored from its area"
+
+# a deletion that the guard holds back is undone
+for i in $(seq 30); do echo "$i" >"$Br/t/f$i"; done
+hf b sync r >/dev/null; G5=$(field b r generation)
+rm "$Br/t"/f*; run 5 "too much deleted: held back" b sync r
+run 0 "a rollback undoes it" b rollback r --to "$G5"
+is "$(find "$Br/t" -name "f*" | wc -l)" 30 "all is there"
+
+# it dies half-way: the newest generation comes back
+hf b offline r >/dev/null; down b
+up b HOLDFAST_SEAM=restore.rename:2:kill
+hf b online r >/dev/null; cp -a "$Br/t" "$tmp/t5"
+hf b rollback r --to "$G1" >/dev/null 2>&1
+wait "${pid[b]}" 2>/dev/null; rm -f "$tmp/b/run/holdfastd.sock"
+d=$(rsync -aHAXc --delete --dry-run -i "$tmp/t5/" "$Br/t/" 2>&1); [ -n "$d" ]; ok $? "a daemon died in a rollback"
+up b; until_true 20 field_is b r state online; ok $? "P5: the next one is online again"
+d=$(rsync -aHAXc --delete --dry-run -i "$tmp/t5/" "$Br/t/" 2>&1); is "$d" "" "with all that was before"
+# one that fails
+down b; up b HOLDFAST_SEAM=restore.rename:2:eio
+until_true 20 field_is b r state online
+run 1 "a rollback that fails" b rollback r --to "$G1"
+d=$(rsync -aHAXc --delete --dry-run -i "$tmp/t5/" "$Br/t/" 2>&1); is "$d" "" "leaves what was before"
+is "$(field b r state)" online "and the resource online"
+run 0 "to go on with" b sync r
+plan

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Back to an earlier generation, while online: what is there is committed, that generation
+ * restored, and what then is there becomes the newest one.
+ *
+ * The journal says `restoring` meanwhile: after a crash half-way the newest generation is
+ * restored, which is the one before, or the one that was rolled back to. Runs in the worker.
+ */
+#include "replicator.h"
+#include "treedb.h"
+#include <stdlib.h>
+
+static int open_generation(struct resource *r, struct job *j, struct hf_log **from)
+{
+	struct regs *pin;
+	const struct hf_resource *def = resource_def(r, &pin);
+	int ret;
+
+	atomic_store(&r->busy, hf_now_ms());
+	ret = def ? hf_log_read(hfd.store, &def->id, j->to_gen, from, &j->err) : -ENOENT;
+	atomic_store(&r->busy, 0);
+	if (ret == -ENOENT)
+		hf_fail(&j->err, HF_NOTFOUND, ret, "%s has no generation %llu; `holdfast history %s` lists those that can be read",
+			r->name, (unsigned long long)j->to_gen, r->name);
+	if (!ret && hf_log_fuzzy(*from))
+		snprintf(j->note, sizeof(j->note), "generation %llu is not a consistent cut: files of it belong to slightly different moments",
+			 (unsigned long long)j->to_gen);
+	regs_put(pin);
+	return ret;
+}
+
+/* A checkpoint that is lost, or was added since, has nothing to go back to. */
+static int ready(struct resource *r, struct job *j)
+{
+	if (!r->live)
+		return hf_fail(&j->err, HF_REFUSED, -EBUSY,
+			       "%s is not online on this node; roll back where it is, or bring it online first: `holdfast online %s` starts no service",
+			       r->name, r->name);
+	if (r->without_store)
+		return hf_fail(&j->err, HF_UNAVAIL, -ENODEV,
+			       "%s was brought online without the store; there is no generation to go back to yet", r->name);
+	for (unsigned i = 0; i < r->ncp; i++)
+		if (hf_tree_alive(r->cp[i]->tree))
+			return hf_fail(&j->err, HF_REFUSED, -ENXIO, "%s: %s is gone or not the tree it was; bring it back, or delete the checkpoint",
+				       r->name, r->cp[i]->path);
+	return 0;
+}
+
+/* So that it can be gone back to as well. What cannot be committed is kept aside by the restore. */
+static int commit_before(struct resource *r, struct job *j)
+{
+	struct rep a = { .scan = true, .full = true, .confirm = true, .strict = true, .patience_ms = 2000,
+			 .note = "before a rollback" };
+	struct hf_err e = { 0 };
+	int ret = replicate(r, &a, &e);
+
+	/* the guard holds back a deletion, which a rollback may be meant to undo; a file that never
+	 * holds still */
+	if ((ret == -EBUSY && e.exit == HF_REFUSED) || (ret == -EAGAIN && e.exit == HF_FAILED))
+		return 0;
+	j->err = e;
+	return ret;
+}
+
+/* Half of it is there: what was before comes back, or the resource is failed. */
+static void take_back(struct resource *r, struct job *j)
+{
+	struct job *back = job_new(NULL);
+	struct hf_err e = { 0 };
+	int ret = -ENOMEM;
+
+	if (back) {
+		back->rollback = true;
+		ret = restore_all(r, r->log, back, &e);
+	}
+	job_put(back);
+	if (!ret)
+		return;
+	hf_logf(HF_LOG_ERR, "%s: a rollback failed half-way, and so did going back: %s", r->name, e.msg);
+	resource_set_state(r, RS_FAILED, j->err.msg);
+}
+
+static int roll_back(struct resource *r, struct job *j, struct hf_log *from)
+{
+	struct rep a = { .scan = true, .full = true, .confirm = true, .strict = true, .allow_delete = true,
+			 .patience_ms = 2000 };
+	char note[64];
+	int ret;
+
+	/* what a restore writes is in no dirty set */
+	for (unsigned i = 0; i < r->ncp; i++)
+		r->cp[i]->whole = false;
+	pthread_mutex_lock(&r->lock);
+	r->j.tracked = 0;
+	pthread_mutex_unlock(&r->lock);
+	ret = resource_journal(r, JR_RESTORING, r->epoch, r->confirmed);
+	if (ret)
+		return hf_fail(&j->err, HF_FAILED, ret, "%s: its journal in %s cannot be written: %s; make room there",
+			       r->name, hfd.journal_dir, strerror(-ret));
+	ret = restore_all(r, from, j, &j->err);
+	if (!ret)
+		ret = hf_seam("rollback.restored");
+	if (ret) {
+		take_back(r, j);
+	} else {
+		snprintf(note, sizeof(note), "rollback to %llu", (unsigned long long)j->to_gen);
+		a.note = note;
+		r->need_scan = true;
+		ret = replicate(r, &a, &j->err);
+		/* it stays dirty, and is committed when it holds still */
+		if (ret == -EAGAIN && j->err.exit == HF_FAILED)
+			ret = 0;
+	}
+	if (ret != -ESTALE)
+		resource_journal(r, JR_ONLINE, r->epoch, r->confirmed);
+	j->gen = r->confirmed;
+	j->committed = a.committed;
+	return ret;
+}
+
+int job_rollback(struct resource *r, struct job *j)
+{
+	struct hf_log *from = NULL;
+	int ret = ready(r, j);
+
+	if (!ret && !j->dry_run)
+		ret = commit_before(r, j);
+	if (!ret)
+		ret = open_generation(r, j, &from);
+	if (!ret && j->dry_run)
+		ret = restore_would(r, from, j, &j->err);
+	else if (!ret)
+		ret = roll_back(r, j, from);
+	hf_log_close(from);
+	if (ret == -ESTALE)
+		step_down(r, j->err.msg);
+	return ret;
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* restore: a generation into a directory of its own, beside what is tracked. */
+#include "resource.h"
+#include "treedb.h"
+#include "verbs.h"
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct into {
+	const struct req *q;
+	const struct hf_resource *def;
+	const char *dir;
+	struct hf_log *log;
+	struct hf_restore_stat st;
+	struct json_object *left_out;
+	uint64_t told_ms;
+};
+
+static int progress(void *ctx, uint64_t done, uint64_t total)
+{
+	struct into *i = ctx;
+	struct json_object *o;
+	uint64_t now = hf_now_ms();
+
+	if (now - i->told_ms < 100)
+		return 0;
+	i->told_ms = now;
+	o = jobj();
+	jstr(o, "event", "progress");
+	jstr(o, "resource", i->def->name);
+	jstr(o, "what", "restore");
+	ju64(o, "done", done);
+	ju64(o, "total", total);
+	server_event(i->q->conn, o);
+	return 0;
+}
+
+/* The checkpoint as if @i->dir was the root of this node, with all that the generation has of it. */
+static int place(struct into *i, const struct hf_checkpoint *cp, struct ckpt **out, struct hf_err *err)
+{
+	const char *view = hf_conf_view(hfd.conf, cp->view);
+	struct hf_checkpoint all = *cp;
+	struct ckpt *c;
+	char *root;
+	int ret;
+
+	all.nexclude = 0;
+	ret = ckpt_make(i->def, &all, &c, err);
+	if (ret)
+		return ret;
+	root = hf_strf("%s%s", i->dir, view && strcmp(view, "/") ? view : "");
+	if (!root) {
+		ckpt_free(c);
+		return hf_fail(err, HF_FAILED, -ENOMEM, "out of memory");
+	}
+	free(c->root);
+	c->root = root;
+	c->file = cp->file || (treedb_has_any(i->log, c->id) && !treedb_has_root(i->log, c->id));
+	*out = c;
+	return 0;
+}
+
+static int taken(const struct ckpt *c, struct hf_err *err)
+{
+	return hf_fail(err, HF_EXISTS, -EEXIST, "%s%s is there already; name a directory that is empty, or not there",
+		       c->root, c->local);
+}
+
+static int one(struct into *i, const struct hf_checkpoint *cp, struct hf_err *err)
+{
+	struct hf_restore_opts o = { .progress = progress, .ctx = i };
+	struct hf_restore_stat st = { 0 };
+	struct hf_err e = { 0 };
+	struct ckpt *c = NULL;
+	struct treedb db;
+	struct stat sb;
+	int ret;
+
+	if (!treedb_has_any(i->log, cp->id))
+		return 0;
+	if (cp->crypto) {
+		json_object_array_add(i->left_out, json_object_new_string(cp->path));
+		return 0;
+	}
+	ret = place(i, cp, &c, err);
+	if (ret)
+		return ret;
+	/* a view's root is below the directory as well */
+	ret = hf_mkdirs(c->root, 0700);
+	if (ret)
+		hf_fail(err, HF_FAILED, ret, "%s cannot be made: %s", c->root, strerror(-ret));
+	if (!ret && !ckpt_stat(c, &sb) && (c->file || !S_ISDIR(sb.st_mode)))
+		ret = taken(c, err);
+	if (!ret)
+		ret = ckpt_make_parents(c, err);
+	if (!ret)
+		ret = ckpt_open(c, i->def, true, err);
+	if (!ret && !ckpt_empty(c))
+		ret = taken(c, err);
+	if (!ret) {
+		treedb_init(&db, i->log, hfd.keys, c->id, NULL);
+		ret = hf_restore(c->tree, &db.db, &o, &st, &e);
+		if (ret)
+			hf_fail(err, db.ret ? db.err.exit : e.exit, ret, "%s: restore of %s into %s failed: %s", i->def->name,
+				cp->path, i->dir, e.msg[0] ? e.msg : db.ret ? db.err.msg : strerror(-ret));
+		treedb_exit(&db);
+	}
+	i->st.looked += st.looked;
+	i->st.written += st.written;
+	i->st.meta += st.meta;
+	i->st.bytes += st.bytes;
+	ckpt_free(c);
+	return ret;
+}
+
+static int read_generation(struct into *i, uint64_t gen, struct hf_err *err)
+{
+	int ret = hf_log_read(hfd.store, &i->def->id, gen, &i->log, err);
+
+	if (ret == -ENOENT)
+		hf_fail(err, HF_NOTFOUND, ret, "%s has no generation %s; `holdfast history %s` lists those that can be read",
+			i->def->name, gen ? "of that number" : "yet", i->def->name);
+	return ret;
+}
+
+static int restore(struct req *q, struct hf_err *err)
+{
+	struct into i = { .q = q, .dir = jget_str(q->args, "to"), .left_out = json_object_new_array() };
+	uint64_t gen = jget_u64(q->args, "generation");
+	struct regs *pin = NULL;
+	struct json_object *t;
+	struct resource *r;
+	int ret = verb_resource_now(jget_str(q->args, "resource"), &r, err);
+
+	if (ret)
+		goto out;
+	i.def = resource_def(r, &pin);
+	if (!i.def)
+		ret = hf_fail(err, HF_NOTFOUND, -ENOENT, "there is no resource %s", r->name);
+	else if (*i.dir != '/' || strlen(i.dir) > 4000)
+		ret = hf_fail(err, HF_USAGE, -EINVAL, "restore: 'to' must be an absolute path, of at most 4000 bytes");
+	else if (jhas(q->args, "generation") && !gen)
+		ret = hf_fail(err, HF_USAGE, -EINVAL, "generations begin at 1; see `holdfast history %s`", r->name);
+	if (!ret)
+		ret = read_generation(&i, gen, err);
+	for (unsigned k = 0; !ret && k < i.def->ncp; k++)
+		ret = one(&i, &i.def->cp[k], err);
+	if (ret)
+		goto out;
+	q->result = jobj();
+	ju64(q->result, "generation", hf_log_gen(i.log));
+	t = jobj();
+	ju64(t, "looked", i.st.looked);
+	ju64(t, "written", i.st.written);
+	ju64(t, "meta", i.st.meta);
+	ju64(t, "bytes", i.st.bytes);
+	json_object_object_add(q->result, "restored", t);
+	json_object_object_add(q->result, "left_out", json_object_get(i.left_out));
+	if (hf_log_fuzzy(i.log))
+		jstr(q->result, "note", "the generation is not a consistent cut: files of it belong to slightly different moments");
+out:
+	hf_log_close(i.log);
+	json_object_put(i.left_out);
+	regs_put(pin);
+	resource_put(r);
+	return ret;
+}
+
+const struct verb verbs_restore[] = {
+	{ "restore", 0, "resource:s! generation:u to:s!", restore },
+	{ NULL, 0, NULL, NULL },
+};
