@@ -46,8 +46,27 @@ ok $? "patch makes the one of the other with it"
 run 3 "of a generation that is not there" a diff r 9999
 chmod 755 "$tmp/a/run"; hf a --json diff r "$G1" >"$tmp/out"; says out '"meta":\["mode 0644 -> 0640"' "against the tree as well, and as JSON"
 
+# who changed what (X7)
+chmod 777 "$Ar/t/d"
+hf a sync r >/dev/null
+(cd "$Ar/t/d" && exec setpriv --reuid=1 --clear-groups sh -c 'echo x >other; echo y >others; sleep 1')
+hf a sync r >/dev/null
+hf a history r >"$tmp/out"; says out 'daemon: sh\[[0-9]*\] /srv/t/d' "X7: history says which user changed what with which process"
+if sh -c 'echo 2 >/proc/self/loginuid' 2>/dev/null; then
+	sh -c "echo 2 >/proc/self/loginuid; echo z >$Ar/t/d/third; sleep 1"
+	hf a sync r >/dev/null
+	hf a history r >"$tmp/out"; says out 'root (login bin): sh\[[0-9]*\] /srv/t/d' "and who that was when he logged in"
+else
+	ok 0 "and who that was when he logged in # SKIP this container's login user cannot be set"
+fi
+echo secretword3 >"$Ar/keys/newkeyname"; chmod 600 "$Ar/keys/newkeyname"
+hf a sync r >/dev/null; hf a history r >"$tmp/out"
+grep -q ' /srv/keys' "$tmp/out" && ! grep -q newkeyname "$tmp/out"; ok $? "P11: no name inside a crypto checkpoint"
+hf a sync r >/dev/null
+
 # verify
-echo drift >>"$Br/../drift"; echo drift >"$Ar/t/late.log"
+echo drift >"$Ar/t/late.log"
+hf a sync r >/dev/null		# the directory has other times
 run 0 "what is excluded is no drift" a verify r
 hf a offline r >/dev/null
 rm "$Ar/t/d/new"
@@ -115,14 +134,18 @@ run 0 "a rollback undoes it" b rollback r --to "$G5"
 is "$(find "$Br/t" -name "f*" | wc -l)" 30 "all is there"
 
 # it dies half-way: the newest generation comes back
-hf b offline r >/dev/null; down b
-up b HOLDFAST_SEAM=restore.rename:2:kill
-hf b online r >/dev/null; cp -a "$Br/t" "$tmp/t5"
-hf b rollback r --to "$G1" >/dev/null 2>&1
-wait "${pid[b]}" 2>/dev/null; rm -f "$tmp/b/run/holdfastd.sock"
-d=$(rsync -aHAXc --delete --dry-run -i "$tmp/t5/" "$Br/t/" 2>&1); [ -n "$d" ]; ok $? "a daemon died in a rollback"
-up b; until_true 20 field_is b r state online; ok $? "P5: the next one is online again"
-d=$(rsync -aHAXc --delete --dry-run -i "$tmp/t5/" "$Br/t/" 2>&1); is "$d" "" "with all that was before"
+hf b offline r >/dev/null
+cp -a "$Br/t" "$tmp/t5"
+for seam in restore.rename:2 rollback.restored:1; do
+	hf b offline r >/dev/null; down b
+	up b HOLDFAST_SEAM=$seam:kill
+	hf b online r >/dev/null
+	hf b rollback r --to "$G1" >/dev/null 2>&1
+	wait "${pid[b]}" 2>/dev/null; rm -f "$tmp/b/run/holdfastd.sock"
+	d=$(rsync -aHAXc --delete --dry-run -i "$tmp/t5/" "$Br/t/" 2>&1); [ -n "$d" ]; ok $? "a daemon died in a rollback, at $seam"
+	up b; until_true 20 field_is b r state online; ok $? "P5: the next one is online again"
+	d=$(rsync -aHAXc --delete --dry-run -i "$tmp/t5/" "$Br/t/" 2>&1); is "$d" "" "with all that was before"
+done
 # one that fails
 down b; up b HOLDFAST_SEAM=restore.rename:2:eio
 until_true 20 field_is b r state online

@@ -6,6 +6,7 @@ a tree of which some is left out. Nothing is asked for: no sync, no scan.
 files.py [KERNEL]..."""
 
 import os
+import re
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -47,6 +48,11 @@ def one_file(tap, kernel, a, other):
         a.run(command.format(f=FILE))
         a.until(lambda: followed(a, "nfs") and a.resource("nfs")["generation"] > gen, f"{what}: it is followed")
         tap.ok(True, f"{kernel}: one file, {what}: followed")
+    a.run(f"sh -c 'echo 2 >/proc/self/loginuid; echo nine >>.{FILE}'")
+    a.sync("nfs", "--quick")
+    notes = [g["note"] for g in a.json("history nfs")["generations"]]
+    tap.ok(any(re.search(r"root \(login [^)]+\): sh\[[0-9]+\] " + FILE + r"\b", n) for n in notes),
+           f"{kernel}: X7: history says who changed it, and who that was when he logged in", "\n".join(notes))
     gen = a.resource("nfs")["generation"]
     a.run(f"echo x >.{FILE}.other && mkdir .{FILE}.d && rm .{FILE}~")
     a.sync("nfs", "--quick")

@@ -70,7 +70,7 @@ static void pinned_before(struct table *t, struct json_object *r, int64_t first)
 
 int cmd_history(struct cli *c)
 {
-	static const char *const heads[] = { "GENERATION", "WHEN", "NODE", "EPOCH", "PUT", "DELETED", "SIZE", "", NULL };
+	static const char *const heads[] = { "GENERATION", "WHEN", "NODE", "EPOCH", "PUT", "DELETED", "SIZE", "WHY, AND WHO", NULL };
 	struct json_object *r;
 	struct table *t;
 	int ret = call(c, "history", about(c), &r);

@@ -30,6 +30,14 @@ static int noted_cmp(const void *a, const void *b)
 
 struct collect { struct cut *c; unsigned cp; };
 
+static void whose(struct noted *e, const struct hf_dirty *d)
+{
+	e->pid = d->pid;
+	e->uid = d->uid;
+	e->login = d->login;
+	memcpy(e->comm, d->comm, sizeof(e->comm));
+}
+
 static int collect(void *ctx, const struct hf_dirty *d)
 {
 	struct collect *k = ctx;
@@ -42,6 +50,7 @@ static int collect(void *ctx, const struct hf_dirty *d)
 		if (e->seq != d->seq || e->flags != d->flags) {
 			e->seq = d->seq;
 			e->flags = d->flags;
+			whose(e, d);
 			e->todo = true;
 		}
 		return 0;
@@ -57,7 +66,7 @@ static int collect(void *ctx, const struct hf_dirty *d)
 	}
 	e = &c->v[c->n];
 	*e = (struct noted){ .cp = k->cp, .id = d->id, .seq = d->seq, .flags = d->flags, .todo = true };
-	memcpy(e->comm, d->comm, sizeof(e->comm));
+	whose(e, d);
 	e->rel = strdup(d->rel);
 	if (!e->rel)
 		goto oom;

@@ -213,6 +213,7 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 	uint64_t t0 = hf_now_ms(), puts = 0, dels = 0, before, gen, wait;
 	struct cut c = { 0 };
 	bool pending, repatterned;
+	char note[128];
 	int ret;
 
 	a->committed = a->unsettled = false;
@@ -251,6 +252,7 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 	a->consistent = c.settled && !c.tree_ret;
 	if (pending) {
 		hf_log_pending_stat(r->log, "", 0, &puts, &dels, &before);
+		who_note(r, &c, a->note, note);
 		r->log_tried_gen = hf_log_gen(r->log) + 1;
 		ret = hf_seam("commit.captured");
 		if (ret) {
@@ -258,9 +260,7 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 			goto fail;
 		}
 		atomic_store(&r->busy, hf_now_ms());
-		ret = hf_log_commit(r->log, a->consistent ? 0 : HF_REC_FUZZY,
-				    a->note ? a->note : c.n && c.v[0].comm[0] ? c.v[0].comm : NULL,
-				    &gen, err);
+		ret = hf_log_commit(r->log, a->consistent ? 0 : HF_REC_FUZZY, *note ? note : NULL, &gen, err);
 		atomic_store(&r->busy, 0);
 		if (ret) {
 			r->log_broken = breaks_log(ret);

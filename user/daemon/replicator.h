@@ -67,6 +67,8 @@ struct noted {
 	unsigned flags;
 	bool todo, stuck;
 	bool twice;		/* of a blind tree: was read before */
+	pid_t pid;
+	uid_t uid, login;
 	char comm[16];
 };
 struct cut {
@@ -83,5 +85,8 @@ struct cut {
 int capture_cut(struct resource *r, struct rep *a, struct cut *c, struct hf_err *err);
 void cut_ack(struct resource *r, struct cut *c);
 void cut_free(struct cut *c);
+
+/* who.c: why, and who changed what, as much as fits */
+void who_note(const struct resource *r, const struct cut *c, const char *why, char out[128]);
 
 #endif

@@ -247,7 +247,7 @@ static void coalesce(struct hf_dirtyset *s)
 void hf_dset_soil(struct hf_dirtyset *s, const char *rel, unsigned int set,
 		  unsigned int clear, const struct hf_who *who)
 {
-	static const struct hf_who nobody = { .uid = (uid_t)-1 };
+	static const struct hf_who nobody = { .uid = (uid_t)-1, .login = (uid_t)-1 };
 	size_t len = strlen(rel);
 	uint32_t hash = hash_rel(rel, len);
 	struct hf_dirty_ent *e = find(s, rel, len, hash);
@@ -322,6 +322,7 @@ int hf_dset_snapshot(const struct hf_dirtyset *s, struct hf_dirty **out, size_t 
 		d->flags = e->flags;
 		d->pid = e->who.pid;
 		d->uid = e->who.uid;
+		d->login = e->who.login;
 		memcpy(d->comm, e->who.comm, sizeof(d->comm));
 		d->first_ns = e->first_ns;
 		p += e->len + 1;

@@ -18,7 +18,7 @@
 
 struct hf_who {
 	pid_t pid;		/* 0 unknown */
-	uid_t uid;		/* -1 unknown */
+	uid_t uid, login;	/* login: of the session; -1 unknown */
 	char comm[16];
 };
 

@@ -30,7 +30,7 @@ struct hf_dirty {
 	const char *rel;	/* as in tree.h; "" the root */
 	unsigned flags;		/* HF_DIRTY_* */
 	pid_t pid;		/* who did the last change; 0 unknown */
-	uid_t uid;		/* -1 unknown */
+	uid_t uid, login;	/* login: who that was when he logged in; -1 unknown, none */
 	char comm[16];		/* "" unknown */
 	uint64_t first_ns;	/* hf_now_ns() when it became dirty */
 };

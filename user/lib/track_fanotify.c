@@ -33,6 +33,21 @@
 #define RETRY_MAX_MS 300000
 #define REWALKS 8
 
+static uid_t login_of(pid_t pid)
+{
+	char path[40], text[16];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/loginuid", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
+	if (fd >= 0)
+		close(fd);
+	text[n > 0 ? n : 0] = '\0';
+	return n > 0 ? (uid_t)strtoul(text, NULL, 10) : (uid_t)-1;
+}
+
 /* ask /proc once for each process of a drain */
 static const struct hf_who *who_is(struct fan *f, pid_t pid)
 {
@@ -51,7 +66,7 @@ static const struct hf_who *who_is(struct fan *f, pid_t pid)
 	w = &f->who[f->nwho < HF_ARRAY(f->who) ? f->nwho++ : (unsigned int)pid % HF_ARRAY(f->who)];
 	memset(w, 0, sizeof(*w));
 	w->pid = pid;
-	w->uid = (uid_t)-1;
+	w->uid = w->login = (uid_t)-1;
 	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
@@ -63,6 +78,7 @@ static const struct hf_who *who_is(struct fan *f, pid_t pid)
 	if (n > 0 && w->comm[n - 1] == '\n')
 		n--;
 	memset(w->comm + (n > 0 ? n : 0), 0, sizeof(w->comm) - (n > 0 ? (size_t)n : 0));
+	w->login = login_of(pid);
 	return w;
 }
 

@@ -16,7 +16,7 @@
 
 struct hf_nlchange {
 	uint64_t id, seq, since;
-	uint32_t ops, state, pid, uid;
+	uint32_t ops, state, pid, uid, login;
 	const char *path;		/* not terminated */
 	uint32_t len;
 	char comm[16];

@@ -65,7 +65,7 @@ static int one_change(const struct nlattr *nest, struct hf_nlchange *c)
 	int ret = 0;
 
 	memset(c, 0, sizeof(*c));
-	c->uid = UINT32_MAX;
+	c->uid = c->login = UINT32_MAX;
 	c->path = "";
 	mnl_attr_for_each_nested(a, nest) {
 		switch (mnl_attr_get_type(a)) {
@@ -89,6 +89,9 @@ static int one_change(const struct nlattr *nest, struct hf_nlchange *c)
 			break;
 		case HOLDFAST_A_CHANGE_UID:
 			ret = u32_of(a, &c->uid);
+			break;
+		case HOLDFAST_A_CHANGE_LOGINUID:
+			ret = u32_of(a, &c->login);
 			break;
 		case HOLDFAST_A_CHANGE_COMM:
 			ret = str_of(a, &comm);

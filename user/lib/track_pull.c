@@ -58,7 +58,7 @@ static int one_change(void *ctx, const struct hf_nlchange *c)
 	struct pull *p = ctx;
 	const char *name = p->w->base.name;
 	struct hf_dirty d = { .id = c->id, .seq = c->seq, .first_ns = c->since,
-			      .pid = (pid_t)c->pid, .uid = (uid_t)c->uid };
+			      .pid = (pid_t)c->pid, .uid = (uid_t)c->uid, .login = (uid_t)c->login };
 
 	if (!c->id)
 		return -EBADMSG;
@@ -383,7 +383,7 @@ static int pack(struct pull *p, struct hf_dirty **out, size_t *count)
 int hf_kern_snapshot(struct hf_watch *b, struct hf_dirty **out, size_t *n)
 {
 	struct kern_watch *w = kern_watch_of(b);
-	struct hf_dirty own = { .uid = (uid_t)-1, .flags = HF_DIRTY_SUBTREE };
+	struct hf_dirty own = { .uid = (uid_t)-1, .login = (uid_t)-1, .flags = HF_DIRTY_SUBTREE };
 	struct pull p = { .w = w };
 	bool rewalk, dirty;
 	int ret;
