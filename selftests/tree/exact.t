@@ -6,7 +6,7 @@
 . "$(dirname "$0")/../failover/lib.sh"
 BIG=${BIG:-40M}
 A=$tmp/a/root/srv/r Bd=$tmp/b/root/srv/r
-SIZE=${DISK:-256MiB}
+export SIZE=256MiB
 
 # passwd NODE UID1 UID2 GID1 GID2: the node's own databases
 passwd() {
@@ -151,7 +151,7 @@ setfacl -d -m u:47002:rwx "$A/acl"; chown 47002 "$A/empty"
 move a b; ok $? "owners whose numbers differ"
 is "$(stat -c %u:%g "$Bd/d/size1" "$Bd/types/out" "$Bd/empty" | tr '\n' ' ')" "48002:47102 47001:48102 47001:$(stat -c %g "$A/empty") " \
 	"P6: owners by name"
-facl() { getfacl -nc "$1" 2>/dev/null | grep 4[78] | sort | tr '\n' ' '; }
+facl() { getfacl -nc "$1" 2>/dev/null | grep "4[78]" | sort | tr '\n' ' '; }
 is "$(facl "$Bd/acl/f")" "group:47102:--x group:48102:--- user:47001:r-- user:48002:rw- " "P6: ACLs by name"
 is "$(facl "$Bd/acl")" "default:user:47001:rwx " "P6: default ACLs by name"
 puts=$(field b r generation)

@@ -87,7 +87,8 @@ for i in link both d/big; do ln -f "$A/$i" "$out/${i##*/}"; done
 hf a sync r >/dev/null
 g=$(field a r generation)
 unseen 4
-until_true 30 eval '[ "$(field a r generation)" -gt "$g" ] && hf a diff r >"$tmp/out" 2>&1 && [ ! -s "$tmp/out" ]'
+scrubbed() { [ "$(field a r generation)" -gt "$g" ] && hf a diff r >"$tmp/out" 2>&1 && [ ! -s "$tmp/out" ]; }
+until_true 30 scrubbed
 ok $? "X11: the scrub finds it, nobody having asked"
 crash a
 run 0 "takeover" b online r --fenced
