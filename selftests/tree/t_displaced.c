@@ -299,6 +299,16 @@ static void tried_again(void)
 	o.keep = begin("again");
 	hf_displaced_end(o.keep, true, id, &n, &err);
 	ok(!*id, "once");
+	/* one that is still being written is not taken for one that was left */
+	struct hf_displaced *one = begin("again"), *two = begin("again");
+
+	hf_displaced_add(one, dst, "d/f2", &err);
+	hf_displaced_add(two, dst, "d/f3", &err);
+	hf_displaced_add(one, dst, "d/f4", &err);
+	hf_displaced_end(two, true, id, &n, &err);
+	ok(n == 1, "two at a time");
+	hf_displaced_end(one, true, first, &n, &err);
+	ok(n == 2 && strcmp(first, id), "have a set each");
 	hf_tree_close(src);
 	hf_tree_close(dst);
 	mem_free(&m);

@@ -4,6 +4,7 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -144,6 +145,8 @@ static int begin_file(struct hf_displaced *d, const char *name, int flags, uint6
 	d->fd = openat(d->dirfd, name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
 	if (d->fd < 0)
 		return -errno;
+	/* says that it is being written; none that has not ended yet is taken for one that was left */
+	flock(d->fd, LOCK_EX | LOCK_NB);
 	memcpy(hdr, MAGIC, 8);
 	crypto_secretstream_xchacha20poly1305_init_push(&d->ss, hdr + 8, d->key);
 	ret = write_all(d->fd, hdr, sizeof(hdr));

@@ -5,6 +5,7 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -308,16 +309,18 @@ static int first_frame(void *ctx, const uint8_t *p, size_t n, uint8_t tag)
 	return 1;
 }
 
-/* by the lengths of the last two frames, without reading what is before it */
+/* by the lengths of the last two frames, without reading what is before it; one that is being written
+ * is for nobody else to go on with */
 static bool finished(int dirfd, const char *id)
 {
 	static const uint8_t want[4] = { END_LEN }, before[4] = { Z_LEN };
 	uint8_t tail[4 + Z_LEN + 4];
 	struct stat st;
 	int fd = openat(dirfd, id, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	bool yes = fd >= 0 && !fstat(fd, &st) && st.st_size > (off_t)(sizeof(tail) + END_LEN) &&
+	bool busy = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK;
+	bool yes = busy || (fd >= 0 && !fstat(fd, &st) && st.st_size > (off_t)(sizeof(tail) + END_LEN) &&
 		   pread(fd, tail, sizeof(tail), st.st_size - sizeof(tail) - END_LEN) == sizeof(tail) &&
-		   !memcmp(tail, before, 4) && !memcmp(tail + 4 + Z_LEN, want, 4);
+		   !memcmp(tail, before, 4) && !memcmp(tail + 4 + Z_LEN, want, 4));
 
 	if (fd >= 0)
 		close(fd);
