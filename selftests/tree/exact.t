@@ -115,7 +115,7 @@ touch -d '2099-06-01 01:02:03.999999999' perm/f0644; touch -d '1999-01-01' empty
 cd / || exit 1
 
 upns a && upns b; ok $? "two nodes whose passwd files differ"
-hf a resource add r >/dev/null; hf a resource set r sockets=keep >/dev/null; hf a checkpoint add r /srv/r >"$tmp/out" 2>"$tmp/err"; ok $? "registered"
+hf a resource add r >/dev/null; hf a resource set r sockets=keep >/dev/null; hf a checkpoint add r /srv/r --force >"$tmp/out" 2>"$tmp/err"; ok $? "registered"
 # the names of one are numbers of the other
 hf a online r >"$tmp/out" 2>"$tmp/err"; ok $? "online on a"
 move a b; ok $? "and on b"

@@ -214,6 +214,7 @@ static int failed(struct treedb *t, int ret, const struct hf_err *e)
 struct watched_source {
 	const struct hf_source *src;
 	bool fault;
+	atomic_ullong *busy;
 };
 
 static ssize_t watched_read(void *arg, void *buf, size_t len, uint64_t off)
@@ -221,6 +222,9 @@ static ssize_t watched_read(void *arg, void *buf, size_t len, uint64_t off)
 	struct watched_source *w = arg;
 	ssize_t n = w->src->read(w->src->arg, buf, len, off);
 
+	/* a large file takes its time; a store that answers is not silent */
+	if (w->busy)
+		atomic_store(w->busy, hf_now_ms());
 	if (n < 0 || (size_t)n < len)
 		w->fault = true;
 	return n;
@@ -231,7 +235,7 @@ static int db_put(void *arg, const char *rel, const void *attr, size_t attrlen,
 {
 	struct treedb *t = arg;
 	struct hf_err e = { 0 };
-	struct watched_source w = { .src = src };
+	struct watched_source w = { .src = src, .busy = t->busy };
 	struct hf_source ws = { .size = src ? src->size : 0, .read = watched_read, .arg = &w };
 	struct hf_item it;
 	uint8_t sink[HF_HASH];
