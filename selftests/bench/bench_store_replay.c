@@ -136,7 +136,7 @@ int main(int argc, char **argv)
 	used = total - used;
 	hf_log_close(log);
 	move_to(argv[1]);
-	must(st->ops->read(st, &l, 0, NULL, count, NULL, &err));
+	must(st->ops->read(st, &l, 0, NULL, NULL, count, NULL, &err));
 	printf("bytes %llu %llu %llu\n", (unsigned long long)used, (unsigned long long)sealed,
 	       (unsigned long long)records);
 	for (unsigned i = 0; i < rounds; i++) {

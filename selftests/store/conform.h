@@ -144,7 +144,7 @@ static int ignore_rec(void *ctx, const struct hf_rec *r) { return 0; }
 static int take(struct node *n, const struct hf_logid *id, unsigned flags, struct hf_claim **c)
 {
 	err = (struct hf_err){ 0 };
-	return n->st->ops->claim(n->st, id, flags, NULL, ignore_rec, NULL, c, &err);
+	return n->st->ops->claim(n->st, id, flags, NULL, NULL, ignore_rec, NULL, c, &err);
 }
 
 static int add(struct hf_claim *c, enum hf_rec_kind kind, uint64_t gen, const char *text)
@@ -180,7 +180,7 @@ static void tell_again(void *ctx)
 static int read_all(struct hf_store *st, const struct hf_logid *id, struct told *t)
 {
 	*t = (struct told){ 0 };
-	return st->ops->read(st, id, 0, tell_again, tell, t, &err);
+	return st->ops->read(st, id, 0, NULL, tell_again, tell, t, &err);
 }
 
 #endif

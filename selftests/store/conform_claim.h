@@ -130,7 +130,7 @@ static void *contestant(void *arg)
 	struct hf_store *st = contest.n[i]->st;
 
 	pthread_barrier_wait(&contest.at);
-	contest.ret[i] = st->ops->claim(st, &contest.id, HF_CLAIM_FENCED, NULL, ignore_rec, NULL, &contest.c[i], &e);
+	contest.ret[i] = st->ops->claim(st, &contest.id, HF_CLAIM_FENCED, NULL, NULL, ignore_rec, NULL, &contest.c[i], &e);
 	pthread_barrier_wait(&contest.at);
 	return NULL;
 }
@@ -203,7 +203,7 @@ static void identity(void)
 	is(na.st->ops->beat(na.st, &err), -ESTALE, "P4: the first one learns it at its next heartbeat");
 	ok(!clone->ops->stat(clone, &id, &st, &err) && !st.mine && st.slot == na.id.slot, "a new incarnation owns nothing");
 	err = (struct hf_err){ 0 };
-	is(clone->ops->claim(clone, &id, 0, NULL, ignore_rec, NULL, &b, &err), 0, "until it claims");
+	is(clone->ops->claim(clone, &id, 0, NULL, NULL, ignore_rec, NULL, &b, &err), 0, "until it claims");
 	is(a->ops->confirm(a, &err), -ESTALE, "P4: then the first one cannot confirm");
 	n = clone->ops->nodes(clone, ni, 4);
 	ok(n == 2 && !strcmp(ni[0].name, "alpha") && ni[0].state == HF_NODE_UP, "nodes are listed");

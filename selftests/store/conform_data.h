@@ -313,8 +313,8 @@ static void trimmed(void)
 		hf_seam_init("trim.row:1:sleep=300");
 		pthread_create(&moved.base, NULL, base_thread, NULL);
 		usleep(100000);
-		ret = claims ? nb.st->ops->claim(nb.st, &id, HF_CLAIM_FENCED, again, slow_reader, NULL, &c, &err) :
-			       nb.st->ops->read(nb.st, &id, 0, again, slow_reader, NULL, &err);
+		ret = claims ? nb.st->ops->claim(nb.st, &id, HF_CLAIM_FENCED, NULL, again, slow_reader, NULL, &c, &err) :
+			       nb.st->ops->read(nb.st, &id, 0, NULL, again, slow_reader, NULL, &err);
 		hf_seam_init("");
 		if (!moved.done)
 			pthread_join(moved.base, NULL);

@@ -95,7 +95,7 @@ static void raced(void)
 	hf_seam_init("trim.row:1:sleep=1000");
 	must(pthread_create(&owner, NULL, trim, NULL));
 	hf_sleep_ms(300);
-	is(b.st->ops->claim(b.st, &id, HF_CLAIM_FENCED, restart, record, NULL, &c, &err), 0, "it is claimed while it is trimmed");
+	is(b.st->ops->claim(b.st, &id, HF_CLAIM_FENCED, NULL, restart, record, NULL, &c, &err), 0, "it is claimed while it is trimmed");
 	if (!trimmed)
 		skip("the machine was too slow for the two to meet", "");
 	else

@@ -39,8 +39,10 @@ struct reader {
 
 static void reader_exit(struct reader *rd)
 {
-	if (rd->next.busy)
+	if (rd->next.busy) {
 		pthread_join(rd->next.thread, NULL);
+		disk_counted(rd->next.win.len);
+	}
 	free(rd->next.win.p);
 	free(rd->win.p);
 	for (unsigned i = 0; i < 2; i++) {	/* decrypted */
@@ -101,6 +103,7 @@ static int view(struct reader *rd, uint64_t off, size_t n, uint64_t end, uint8_t
 		struct window old = *w;
 
 		pthread_join(a->thread, NULL);
+		disk_counted(a->win.len);
 		a->busy = false;
 		if (!a->ret && within(&a->win, off, n)) {
 			*w = a->win;
@@ -132,6 +135,7 @@ out:
 
 struct held {			/* a record that was read and not yet handed on */
 	bool have;
+	bool before;		/* an earlier reading handed it on */
 	struct hf_rec r;
 	struct rec_hdr h;
 	struct pos pos;
@@ -179,6 +183,7 @@ static int read_rec(struct reader *rd, const struct epoch_desc *e, const uint8_t
 	out->r.tail = pos->place + rec_tail_at(&out->h);
 	out->pos = *pos;
 	out->have = true;
+	out->before = false;
 	return 0;
 }
 
@@ -207,7 +212,22 @@ struct walk {
 	struct pos base_begin;
 	bool around;		/* pass over a base that is damaged, where what came before it is there */
 	bool headless;		/* what came before is not there: nothing counts until a base */
+	const struct walk_at *from;	/* the record that is read next was handed on before */
 };
+
+/* The record up to which a reading got, and what it knew then. In the memory of who reads:
+ * it only ever saves reading again what the log proves to be in it still. */
+struct walk_at {
+	uint64_t epoch;
+	uint32_t slot;
+	uint8_t uuid[16], incarnation[16];
+	struct pos rec, next;
+	uint8_t tag[16];
+	struct walk_end end;
+};
+static_assert(sizeof(struct walk_at) <= sizeof(((struct hf_at *)0)->opaque), "it is kept there");
+
+static struct walk_at *walk_at(struct hf_at *at) { return (struct walk_at *)at->opaque; }
 
 static bool seg_sane(struct disk *d, const struct epoch_desc *e, const struct pos *p)
 {
@@ -313,15 +333,38 @@ static void see_gap(struct walk *w, struct walk_gap *g, const struct epoch_desc 
 	g->sure = not_reused(w, e, p, read_from);
 }
 
+static void remember(struct walk *w, const struct epoch_desc *e, const struct held *h)
+{
+	struct walk_at *at = walk_at(w->o->at);
+
+	at->epoch = e->epoch;
+	at->slot = e->slot;
+	memcpy(at->uuid, e->uuid, 16);
+	memcpy(at->incarnation, e->incarnation, 16);
+	at->rec = at->next = h->pos;
+	next_pos(&at->next, h);
+	memcpy(at->tag, h->h.tag, 16);
+	at->end = *w->end;
+	w->o->at->here = true;
+	w->o->at->epoch = e->epoch;
+	w->o->at->gen = h->r.gen;
+}
+
 static int hand_on(struct walk *w, const struct epoch_desc *e, const struct held *h)
 {
 	const struct hf_rec *r = &h->r;
 	bool skip = trimmed(w, r) || (w->headless && r->kind != HF_REC_BASE);
 	struct hf_rd rd;
+	int ret = 0;
 
+	if (h->before)
+		return 0;
 	switch ((int)r->kind) {
 	case REC_PINS:
 		w->pins = h->pos;
+		/* no place to go on from, as a seal need not count it, but nothing new either */
+		if (w->o->at && w->o->at->here && walk_at(w->o->at)->next.place == h->pos.place)
+			next_pos(&walk_at(w->o->at)->next, h);
 		hf_rd_init(&rd, r->payload, r->len);
 		while (w->o->seg && rd.p < rd.end && !rd.bad) {
 			uint32_t at = hf_rd_u32(&rd), n = hf_rd_u32(&rd), left;
@@ -366,7 +409,11 @@ static int hand_on(struct walk *w, const struct epoch_desc *e, const struct held
 		memcpy(w->end->tag, h->h.tag, 16);
 		w->end->released = r->kind == HF_REC_RELEASE;
 	}
-	return r->kind == HF_REC_SEAL || !w->o->fn || skip ? 0 : w->o->fn(w->o->ctx, r);
+	if (r->kind != HF_REC_SEAL && w->o->fn && !skip)
+		ret = w->o->fn(w->o->ctx, r);
+	if (!ret && w->o->at && !(r->flags & HF_REC_PART))
+		remember(w, e, h);
+	return ret;
 }
 
 /* @bound: the epoch was sealed; else it ends with the last whole record, which
@@ -401,6 +448,13 @@ static int walk_epoch(struct walk *w, const struct epoch_desc *e, const struct p
 			break;
 		if (ret && !cut)
 			goto bad;
+		if (w->from) {
+			h->before = true;
+			ret = memcmp(h->h.tag, w->from->tag, 16) ? -EBADMSG : 0;
+			w->from = NULL;
+			if (ret)
+				goto bad;
+		}
 		if (before->have) {
 			ret = w->o->verify_tails || cut ? tail_ok(&w->rd, before) : 0;
 			if (ret) {
@@ -441,9 +495,9 @@ static int walk_epoch(struct walk *w, const struct epoch_desc *e, const struct p
 	struct held *last = &held[!cur];
 
 	if (!last->have)
-		return 0;
+		return w->from ? -EBADMSG : 0;
 	ret = tail_ok(&w->rd, last);
-	if (ret == -EBADMSG && !bound && last->pos.seq > known)
+	if (ret == -EBADMSG && !bound && last->pos.seq > known && !last->before)
 		return 0;
 	if (!ret && bound && memcmp(last->h.tag, e->end_tag, 16))
 		ret = -EBADMSG;
@@ -576,6 +630,35 @@ static int walk_history(struct walk *w, struct chain *c, struct hf_err *err)
 	return ret;
 }
 
+/*
+ * Go on where an earlier reading ended: at a record of an epoch of this chain which is there as
+ * it was, and behind which the epoch keeps everything. -EBADMSG: it must be read from a base.
+ */
+static int chain_resume(struct walk *w, const struct chain *c, struct hf_err *err)
+{
+	const struct walk_at at = *walk_at(w->o->at);
+	size_t from = 0;
+	int ret = 0;
+
+	while (from < c->n && (c->e[from].epoch != at.epoch || c->e[from].slot != at.slot ||
+			       memcmp(c->e[from].uuid, at.uuid, 16) ||
+			       memcmp(c->e[from].incarnation, at.incarnation, 16)))
+		from++;
+	if (from == c->n || at.rec.seq < c->e[from].first.seq || (from && at.rec.seq > c->e[from].end_seq))
+		return -EBADMSG;
+	w->from = &at;
+	*w->end = at.end;
+	for (size_t i = from + 1; i-- > 0 && !ret; ) {
+		const struct epoch_desc *e = &c->e[i];
+
+		if (i < from)
+			w->end->bare = true;
+		ret = walk_epoch(w, e, i == from ? &at.rec : &e->first, i > 0, i ? 0 : w->acc->gen_seq, err);
+	}
+	w->from = NULL;
+	return ret;
+}
+
 /* From the newest base; if that is damaged, from the one before it, or from where the log begins. */
 static int walk_newest(struct walk *w, struct chain *c, struct hf_err *err)
 {
@@ -587,6 +670,17 @@ static int walk_newest(struct walk *w, struct chain *c, struct hf_err *err)
 
 	n = c->n;
 	e = &c->e[n - 1];
+	if (!ret && w->o->at && w->o->at->here) {
+		ret = chain_resume(w, c, err);
+		if (ret != -EBADMSG)
+			return ret;
+		memset(w->end, 0, sizeof(*w->end));
+		if (err)
+			memset(err, 0, sizeof(*err));
+		ret = 0;
+	}
+	if (w->o->at)
+		w->o->at->here = false;
 	if (!ret)
 		ret = chain_up(w, c, n - 1, true, &first);
 	gap = w->end->gap;
@@ -624,5 +718,26 @@ int log_walk(struct disk *d, const struct claim_rec *acc, const struct walk_opts
 		end->below = c.e[1];
 	reader_exit(&w.rd);
 	free(c.e);
+	return ret;
+}
+
+/* Only a hint, so nothing is authenticated: who reads on does that. */
+int log_more(struct disk *d, const struct hf_at *hint)
+{
+	const struct pos *p = &((const struct walk_at *)hint->opaque)->next;
+	uint32_t slot = ((const struct walk_at *)hint->opaque)->slot;
+	struct rec_hdr h;
+	uint8_t *v;
+	int ret;
+
+	if (!hint->here || p->place + HFD_SECTOR > p->seg + p->seglen || !in_area(d, slot, p->place, HFD_SECTOR))
+		return 1;
+	v = dio_alloc(HFD_SECTOR);
+	if (!v)
+		return -ENOMEM;
+	ret = disk_read(d, v, HFD_SECTOR, p->place);
+	if (!ret)
+		ret = rec_peek(v, p->seg + p->seglen - p->place, &h) && h.seq == p->seq;
+	free(v);
 	return ret;
 }

@@ -169,6 +169,16 @@ int chunk_seal(struct chunker *c, const void *p, uint32_t len, const uint8_t has
 	return 0;
 }
 
+bool chunk_whole(const struct chunker *c, const struct hf_ref *ref)
+{
+	struct chunk_ad ad;
+
+	if (ref->clen > HF_CHUNK_MAX)
+		return false;
+	chunk_ad(c, ref->hash, &ad);
+	return hf_sealed(c->keys->aead, &ad, sizeof(ad), c->buf + HFD_CHUNK_HDR, ref->clen, c->buf, c->buf + HF_NONCE);
+}
+
 int chunk_open(struct chunker *c, const struct hf_ref *ref)
 {
 	uint8_t *body = c->buf + HFD_CHUNK_HDR;

@@ -29,6 +29,8 @@ int chunk_seal(struct chunker *c, const void *p, uint32_t len, const uint8_t has
 	       struct hf_ref *ref);
 /** chunk_open() - c->buf (clen and header bytes, as read) to c->plain; -EBADMSG. */
 int chunk_open(struct chunker *c, const struct hf_ref *ref);
+/** chunk_whole() - whether that would succeed; it stays sealed */
+bool chunk_whole(const struct chunker *c, const struct hf_ref *ref);
 #define chunk_stored(ref) ((ref)->clen + (uint32_t)HFD_CHUNK_HDR)
 
 #endif

@@ -183,12 +183,12 @@ static int lost_race(struct hf_err *err, const struct hf_logid *id)
 
 /* Steps 3 and 4: what is accepted, and all of it that counts. The row may move
  * on while the log is read; then the reading begins anew. */
-static int adopt(struct claim *c, struct row *r, hf_restart_fn restart, hf_rec_fn fn, void *ctx,
+static int adopt(struct claim *c, struct row *r, struct hf_at *at, hf_restart_fn restart, hf_rec_fn fn, void *ctx,
 		 struct epoch_desc *old, struct hf_err *err)
 {
 	struct disk *d = c->d;
 	const struct hf_logid *id = &c->pub.id;
-	struct walk_opts o = { .restart = restart, .fn = fn, .ctx = ctx };
+	struct walk_opts o = { .at = at, .restart = restart, .fn = fn, .ctx = ctx };
 	struct walk_end end = { 0 };
 	struct claim_rec acc;
 	int ret;
@@ -216,6 +216,8 @@ static int adopt(struct claim *c, struct row *r, hf_restart_fn restart, hf_rec_f
 		memset(old, 0, sizeof(*old));
 		c->pub.first = !a;
 		if (!a) {
+			if (at)
+				at->here = false;
 			if (restart)
 				restart(ctx);
 			return 0;
@@ -260,8 +262,8 @@ static int adopt(struct claim *c, struct row *r, hf_restart_fn restart, hf_rec_f
 	return 0;
 }
 
-int claim_take(struct hf_store *s, const struct hf_logid *id, unsigned flags, hf_restart_fn restart,
-	       hf_rec_fn fn, void *ctx, struct hf_claim **out, struct hf_err *err)
+int claim_take(struct hf_store *s, const struct hf_logid *id, unsigned flags, struct hf_at *at,
+	       hf_restart_fn restart, hf_rec_fn fn, void *ctx, struct hf_claim **out, struct hf_err *err)
 {
 	struct disk *d = disk_of(s);
 	struct row *r = malloc(sizeof(*r));
@@ -338,7 +340,7 @@ int claim_take(struct hf_store *s, const struct hf_logid *id, unsigned flags, hf
 	}
 
 	/* steps 3 and 4: what was accepted, and what of it counts */
-	ret = adopt(c, r, restart, fn, ctx, &old, err);
+	ret = adopt(c, r, at, restart, fn, ctx, &old, err);
 	if (ret)
 		goto out;
 	based = row_based(r, id->uuid);
@@ -646,12 +648,12 @@ out:
 	return ret;
 }
 
-int claim_read(struct hf_store *s, const struct hf_logid *id, uint64_t gen_from, hf_restart_fn restart,
-	       hf_rec_fn fn, void *ctx, struct hf_err *err)
+int claim_read(struct hf_store *s, const struct hf_logid *id, uint64_t gen_from, struct hf_at *at,
+	       hf_restart_fn restart, hf_rec_fn fn, void *ctx, struct hf_err *err)
 {
 	struct disk *d = disk_of(s);
 	struct row *r = malloc(sizeof(*r));
-	struct walk_opts o = { .history = gen_from != 0, .restart = restart, .fn = fn, .ctx = ctx };
+	struct walk_opts o = { .history = gen_from != 0, .at = at, .restart = restart, .fn = fn, .ctx = ctx };
 	struct walk_end end;
 	struct claim_rec acc = { 0 };
 	int ret;
@@ -673,6 +675,8 @@ int claim_read(struct hf_store *s, const struct hf_logid *id, uint64_t gen_from,
 		}
 		a = row_accepted(r, id->uuid);
 		if (!a) {
+			if (at)
+				at->here = false;
 			ret = hf_fail(err, HF_NOTFOUND, -ENOENT, "%s has no generation yet", id->name);
 			break;
 		}

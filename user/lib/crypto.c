@@ -211,6 +211,12 @@ int hf_unseal(const uint8_t key[32], const void *ad, size_t adlen, void *p, size
 	return 0;
 }
 
+bool hf_sealed(const uint8_t key[32], const void *ad, size_t adlen, const void *p, size_t len,
+	       const uint8_t nonce[HF_NONCE], const uint8_t tag[HF_TAG])
+{
+	return !crypto_aead_xchacha20poly1305_ietf_decrypt_detached(NULL, NULL, p, len, tag, ad, adlen, nonce, key);
+}
+
 void hf_padding(void *p, size_t len)
 {
 	uint8_t seed[randombytes_SEEDBYTES];

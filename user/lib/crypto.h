@@ -31,6 +31,9 @@ int hf_keyfile_create(const char *path, struct hf_err *err);
 /** hf_seal() - XChaCha20-Poly1305 in place, random nonce (RFC draft-irtf-cfrg-xchacha) */
 void hf_seal(const uint8_t key[32], const void *ad, size_t adlen, void *p, size_t len,
 	     uint8_t nonce[HF_NONCE], uint8_t tag[HF_TAG]);
+/** hf_sealed() - whether hf_unseal() would open it; nothing is decrypted */
+bool hf_sealed(const uint8_t key[32], const void *ad, size_t adlen, const void *p, size_t len,
+	       const uint8_t nonce[HF_NONCE], const uint8_t tag[HF_TAG]);
 /** hf_unseal() - in place; -EBADMSG, and @p is wiped, when not authentic */
 int hf_unseal(const uint8_t key[32], const void *ad, size_t adlen, void *p, size_t len,
 	      const uint8_t nonce[HF_NONCE], const uint8_t tag[HF_TAG]);

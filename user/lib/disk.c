@@ -17,10 +17,27 @@ void *dio_alloc(size_t n)
 	return p;
 }
 
+static _Thread_local struct { uint64_t calls, bytes; } reads;
+
+void hf_store_reads(uint64_t *calls, uint64_t *bytes)
+{
+	*calls = reads.calls;
+	*bytes = reads.bytes;
+}
+
+/* by another thread, for this one */
+void disk_counted(uint64_t bytes)
+{
+	reads.calls++;
+	reads.bytes += bytes;
+}
+
 int disk_read(struct disk *d, void *p, size_t n, uint64_t off)
 {
 	int ret = hf_seam("disk.read");
 
+	reads.calls++;
+	reads.bytes += n;
 	return ret ? ret : d->io->read(d, p, n, off);
 }
 
@@ -238,6 +255,7 @@ static int disk_join(struct hf_store *s, struct hf_err *err)
 	return ret;
 }
 
+static int disk_more(struct hf_store *s, const struct hf_at *at) { return log_more(disk_of(s), at); }
 static int disk_beat(struct hf_store *s, struct hf_err *err) { return node_beat(disk_of(s), err); }
 static int disk_leave(struct hf_store *s) { return node_leave(disk_of(s)); }
 
@@ -367,7 +385,7 @@ static void disk_known(struct hf_store *s, const uint8_t (*uuid)[16], size_t n)
 	.put_bytes = disk_put, .flush = disk_flush, .settle = disk_settle, .use = disk_use, \
 	.wants_copy = disk_wants_copy, .room = disk_room, .confirm = claim_confirm, \
 	.trim = claim_trim, .note = claim_note, .release = claim_release, \
-	.known = disk_known, .drop = claim_drop, .read = claim_read, .get_bytes = disk_get }
+	.known = disk_known, .drop = claim_drop, .read = claim_read, .more = disk_more, .get_bytes = disk_get }
 
 const struct hf_store_ops hf_store_disk = OPS("disk", disk_open);
 const struct hf_store_ops hf_store_dir = OPS("dir", dirs_open);

@@ -188,6 +188,7 @@ struct claim {
 /* disk.c */
 void *dio_alloc(size_t n);			/* zeroed, aligned; free() */
 int disk_read(struct disk *d, void *p, size_t n, uint64_t off);
+void disk_counted(uint64_t bytes);		/* for hf_store_reads() */
 int disk_write(struct disk *d, const void *p, size_t n, uint64_t off);	/* durable */
 int disk_write_pack(struct disk *d, const void *p, size_t n, uint64_t off);	/* durable after disk_sync() */
 int disk_sync(struct disk *d);
@@ -315,6 +316,7 @@ struct walk_opts {
 	bool history;		/* from as far back as it can be read */
 	bool kept;		/* all that the newest epoch keeps, which nobody trims while it is held */
 	bool verify_tails;	/* of each record, not only of the last */
+	struct hf_at *at;	/* newest state: go on from there, if that is part of it; NULL no */
 	hf_restart_fn restart;
 	hf_rec_fn fn;
 	void (*seg)(void *ctx, uint32_t slot, uint64_t place, uint64_t len);
@@ -324,6 +326,9 @@ struct walk_opts {
  * -EBADMSG: damaged, or trimmed meanwhile: the caller looks at the row again. */
 int log_walk(struct disk *d, const struct claim_rec *acc, const struct walk_opts *o,
 	     struct walk_end *end, struct hf_err *err);
+
+/* is there a record behind it? 0, 1 maybe, or an error */
+int log_more(struct disk *d, const struct hf_at *at);
 
 /* segment.c: appending to one */
 int seg_open(struct claim *c, struct hf_err *err);
@@ -339,8 +344,8 @@ void claim_space_drop(struct claim *c);
 void pack_settle(struct claim *c);
 
 /* claim.c: the table's functions */
-int claim_take(struct hf_store *s, const struct hf_logid *id, unsigned flags, hf_restart_fn restart,
-	       hf_rec_fn fn, void *ctx, struct hf_claim **out, struct hf_err *err);
+int claim_take(struct hf_store *s, const struct hf_logid *id, unsigned flags, struct hf_at *at,
+	       hf_restart_fn restart, hf_rec_fn fn, void *ctx, struct hf_claim **out, struct hf_err *err);
 int claim_append(struct hf_claim *pc, const struct hf_rec *r, const void *tail, size_t taillen,
 		 uint64_t *tail_place, struct hf_err *err);
 int claim_confirm(struct hf_claim *pc, struct hf_err *err);
@@ -349,8 +354,8 @@ int claim_note(struct hf_claim *pc, struct hf_err *err);
 int claim_release(struct hf_claim *pc, struct hf_err *err);
 void claim_drop(struct hf_claim *pc);
 int claim_stat(struct hf_store *s, const struct hf_logid *id, struct hf_log_stat *st, struct hf_err *err);
-int claim_read(struct hf_store *s, const struct hf_logid *id, uint64_t gen_from, hf_restart_fn restart,
-	       hf_rec_fn fn, void *ctx, struct hf_err *err);
+int claim_read(struct hf_store *s, const struct hf_logid *id, uint64_t gen_from, struct hf_at *at,
+	       hf_restart_fn restart, hf_rec_fn fn, void *ctx, struct hf_err *err);
 
 /* disk_info.c and disk_check.c need them */
 int disk_carries(int fd, char *what, size_t n);	/* 1: something foreign, named in @what */

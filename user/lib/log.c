@@ -16,7 +16,7 @@
  * a sector, and compressing is most of what such a commit costs beyond its writing */
 #define ALONE 3072u
 
-static int log_new(struct hf_store *s, const struct hf_logid *id, struct hf_log **out)
+int log_new(struct hf_store *s, const struct hf_logid *id, struct hf_log **out)
 {
 	struct hf_log *l = hf_alloc(sizeof(*l));
 	uint8_t disk[16];
@@ -47,7 +47,7 @@ static void stage_drop(struct hf_log *l)
 	l->nstage = 0;
 }
 
-static void load_restart(void *ctx)
+void log_load_restart(void *ctx)
 {
 	struct hf_log *l = ctx;
 
@@ -108,7 +108,7 @@ static int stage_add(struct hf_log *l, const struct hf_rec *r)
 
 /* A commit counts when its last record was read; parts of one that never
  * came to its end are forgotten: the next one says that it begins. */
-static int load_rec(void *ctx, const struct hf_rec *r)
+int log_load_rec(void *ctx, const struct hf_rec *r)
 {
 	struct hf_log *l = ctx;
 	const struct codec_fn fn = { .put = load_put, .del = load_del, .when = load_when, .ctx = l };
@@ -167,6 +167,18 @@ void log_refs(struct hf_log *l, const struct ent *e, int delta, uint64_t gen)
 	}
 }
 
+void log_load_done(struct hf_log *l) { stage_drop(l); }
+
+void log_claimed(struct hf_log *l)
+{
+	stage_drop(l);
+	l->slot = l->store->ops->slot(l->claim);
+	l->loaded_base = false;		/* none in this epoch */
+	for (size_t i = 0; i < l->items.cap; i++)
+		for (struct ent *e = l->items.slot[i]; e; e = e->next)
+			log_refs(l, e, 1, l->gen);
+}
+
 int hf_log_claim(struct hf_store *s, const struct hf_logid *id, unsigned flags,
 		 struct hf_log **out, struct hf_err *err)
 {
@@ -175,19 +187,14 @@ int hf_log_claim(struct hf_store *s, const struct hf_logid *id, unsigned flags,
 
 	if (ret)
 		return ret;
-	ret = s->ops->claim(s, id, flags, load_restart, load_rec, l, &l->claim, err);
+	ret = s->ops->claim(s, id, flags, NULL, log_load_restart, log_load_rec, l, &l->claim, err);
 	if (ret) {
 		if (ret == -EBADMSG && err && !err->exit)
 			hf_fail(err, HF_DAMAGED, ret, "a record of %s cannot be understood", id->name);
 		hf_log_close(l);
 		return ret;
 	}
-	stage_drop(l);
-	l->slot = s->ops->slot(l->claim);
-	l->loaded_base = false;		/* none in this epoch */
-	for (size_t i = 0; i < l->items.cap; i++)
-		for (struct ent *e = l->items.slot[i]; e; e = e->next)
-			log_refs(l, e, 1, l->gen);
+	log_claimed(l);
 	*out = l;
 	return 0;
 }
@@ -200,12 +207,12 @@ int hf_log_read(struct hf_store *s, const struct hf_logid *id, uint64_t gen, str
 
 	if (ret)
 		return ret;
-	ret = s->ops->read(s, id, 0, load_restart, load_rec, l, err);
+	ret = s->ops->read(s, id, 0, NULL, log_load_restart, log_load_rec, l, err);
 	if (!ret && gen && gen != l->gen)
 		ret = pin_load(l, gen);
 	if (ret == -ENOENT && gen && gen < l->gen) {
 		l->stop_gen = gen;
-		ret = s->ops->read(s, id, gen, load_restart, load_rec, l, err);
+		ret = s->ops->read(s, id, gen, NULL, log_load_restart, log_load_rec, l, err);
 		if (ret == 1)
 			ret = 0;
 		if (!ret && l->gen != gen)
@@ -236,6 +243,7 @@ void hf_log_close(struct hf_log *l)
 	table_clear(&l->items);
 	dedup_clear(&l->dedup);
 	dedup_clear(&l->fresh);
+	stash_free(l->stash);
 	chunker_exit(&l->ck);
 	hf_buf_free(&l->tail);
 	free(l->pend);
@@ -310,6 +318,8 @@ int log_fetch(struct hf_log *l, const struct hf_ref *r, struct hf_err *err)
 		memcpy(l->ck.buf, l->tail.p + r->place, chunk_stored(r));
 		return chunk_open(&l->ck, &plain);
 	}
+	if (l->stash && stash_get(l->stash, r, l->ck.buf) && !chunk_open(&l->ck, &plain))
+		return 0;
 	for (int fresh = 0; fresh < 2 && ret == -EBADMSG; fresh++) {
 		ret = l->store->ops->get_bytes(l->store, r->slot, r->place, l->ck.buf, chunk_stored(r),
 					       fresh, err);

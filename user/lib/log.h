@@ -43,6 +43,35 @@ int hf_log_claim(struct hf_store *s, const struct hf_logid *id, unsigned flags,
  *  -ENOENT: nothing there, or that generation is not (any more). */
 int hf_log_read(struct hf_store *s, const struct hf_logid *id, uint64_t gen,
 		struct hf_log **out, struct hf_err *err);
+/*
+ * Following: what a standby keeps of another's log, so that its claim reads what came since
+ * alone. All of it is in memory; contents are kept sealed, as the store has them.
+ */
+/** hf_log_pace_fn - called before @bytes more are taken in; may wait; nonzero ends the reading,
+ *  which goes on from there the next time */
+typedef int (*hf_log_pace_fn)(void *ctx, struct hf_log *l, size_t bytes);
+/** hf_log_follow() - bring *@l (NULL: nothing yet) to the newest state; 0, or an error, beside
+ *  which *@l is as it was, or further on, or NULL. -ENOENT: the log has no generation. */
+int hf_log_follow(struct hf_store *s, const struct hf_logid *id, struct hf_log **l, hf_log_pace_fn pace,
+		  void *ctx, struct hf_err *err);
+/** hf_log_more() - has the log that is followed gone on in its epoch (told in *@epoch)? 0, 1 maybe, or an error */
+int hf_log_more(struct hf_log *l, uint64_t *epoch);
+/** hf_log_claim_followed() - as hf_log_claim(), from *@l (may be NULL), which becomes the owner's. After
+ *  an error *@l is still a log to be followed, or NULL. */
+int hf_log_claim_followed(struct hf_store *s, const struct hf_logid *id, unsigned flags, struct hf_log **l,
+			  struct hf_err *err);
+/**
+ * hf_log_warm() - read contents ahead of their use: of what was put last first, until @room bytes
+ * of memory are taken; lets go of what the newest state has no more
+ * @wants: false for an item whose contents nobody will ask for; NULL: all are wanted
+ * @missing: receives the bytes of wanted contents that there is no room for
+ */
+int hf_log_warm(struct hf_log *l, size_t room, bool (*wants)(void *ctx, const struct hf_item *it),
+		hf_log_pace_fn pace, void *ctx, uint64_t *missing, struct hf_err *err);
+/** hf_log_cool() - forget contents that were read ahead */
+void hf_log_cool(struct hf_log *l);
+/** hf_log_memory() - about how much the state takes, and (@contents, may be NULL) what was read ahead */
+size_t hf_log_memory(const struct hf_log *l, size_t *contents);
 /** hf_log_close() - writes nothing; use hf_log_release() before to end in order */
 void hf_log_close(struct hf_log *l);
 

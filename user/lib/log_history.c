@@ -96,7 +96,7 @@ int hf_log_history(struct hf_store *s, const struct hf_logid *id,
 		   int (*fn)(void *ctx, const struct hf_gen_info *g), void *ctx, struct hf_err *err)
 {
 	struct hist h = { 0 };
-	int ret = s->ops->read(s, id, 1, hist_restart, hist_rec, &h, err);
+	int ret = s->ops->read(s, id, 1, NULL, hist_restart, hist_rec, &h, err);
 
 	for (size_t i = 0; i < h.n && !ret; i++)
 		ret = fn(ctx, &h.v[i]);
@@ -214,7 +214,7 @@ int hf_log_gone(struct hf_store *s, const struct hf_logid *id, void (*fn)(void *
 	if (ret)
 		return ret;
 	g.held = st.released ? 0 : st.epoch;
-	ret = s->ops->read(s, id, 1, gone_restart, gone_rec, &g, err);
+	ret = s->ops->read(s, id, 1, NULL, gone_restart, gone_rec, &g, err);
 	for (size_t i = 0; i + 8 <= g.bad.len && !ret; i += 8) {
 		memcpy(&gen, g.bad.p + i, 8);
 		if (gen != last)

@@ -41,7 +41,18 @@ struct hf_log {
 	uint64_t stage_epoch;
 	enum hf_rec_kind stage_kind;
 	uint64_t stop_gen;
+
+	struct hf_at upto;	/* of who follows: what is here is the state there */
+	struct stash *stash;		/* sealed contents that were read ahead of their use; NULL none */
 };
+
+/* log.c: how what is read becomes the state */
+int log_new(struct hf_store *s, const struct hf_logid *id, struct hf_log **out);
+void log_load_restart(void *ctx);
+int log_load_rec(void *ctx, const struct hf_rec *r);
+void log_load_done(struct hf_log *l);
+/* the claim that was won is this log's */
+void log_claimed(struct hf_log *l);
 
 void log_refs(struct hf_log *l, const struct ent *e, int delta, uint64_t gen);
 /* a chunk into l->ck.plain */
@@ -58,6 +69,16 @@ int log_change(struct hf_log *l, struct ent *e);
 /* what an item needs in a record at most; the rest is for the head of the payload */
 #define LOG_HEAD_MAX 256
 size_t log_weight(uint32_t keylen, uint32_t attrlen, uint64_t nref);
+
+/* stash.c: sealed chunks in memory, found by their keyed hash */
+struct stash *stash_new(void);
+void stash_free(struct stash *s);
+size_t stash_bytes(const struct stash *s);
+bool stash_get(const struct stash *s, const struct hf_ref *r, uint8_t *buf);
+int stash_add(struct stash *s, const struct hf_ref *r, const uint8_t *buf);
+void stash_mark(struct stash *s);	/* what is not kept until the sweep goes then */
+bool stash_keep(struct stash *s, const struct hf_ref *r);	/* false: it is not there */
+void stash_sweep(struct stash *s);
 
 /* log_keep.c */
 void keep_note(struct hf_log *l, uint64_t gen, uint64_t when_ns, bool base);

@@ -106,6 +106,17 @@ enum {
 /* Called for each record of a log, oldest first: from the newest base on, or
  * from the oldest that is there. Non-zero ends the reading with that value. */
 typedef int (*hf_rec_fn)(void *ctx, const struct hf_rec *r);
+/*
+ * Where a reading of a log got to, so that the next one, or a claim, may go on there instead of at
+ * the newest base. Zeroed by its owner, then the store's; good for one store and one log while
+ * it is open. It is believed in nothing: a reading that goes on has found, in the row as it is now
+ * and on the disk, that the log still leads through that very record.
+ */
+struct hf_at {
+	bool here;		/* it says something */
+	uint64_t epoch, gen;	/* of the last record */
+	uint64_t opaque[96];
+};
 /* Called before a reading starts, and again when it has to be started afresh
  * because the log was trimmed underneath: forget what came before. */
 typedef void (*hf_restart_fn)(void *ctx);
@@ -133,8 +144,9 @@ struct hf_store_ops {
 
 	int (*stat)(struct hf_store *s, const struct hf_logid *id, struct hf_log_stat *st,
 		    struct hf_err *err);
-	/* Steps 1 to 7 of a claim. Calls @fn for all of the adopted log. */
-	int (*claim)(struct hf_store *s, const struct hf_logid *id, unsigned flags,
+	/* Steps 1 to 7 of a claim. Calls @fn for all of the adopted log; with @at, without @restart
+	 * before it, for what is behind that. @at is moved on. */
+	int (*claim)(struct hf_store *s, const struct hf_logid *id, unsigned flags, struct hf_at *at,
 		     hf_restart_fn restart, hf_rec_fn fn, void *ctx, struct hf_claim **out,
 		     struct hf_err *err);
 	uint64_t (*epoch)(const struct hf_claim *c);
@@ -175,9 +187,11 @@ struct hf_store_ops {
 
 	/* Read a log without claiming it. @gen_from 0: from the newest base; else as
 	 * far back as needed to have a base at or before that generation, or the
-	 * oldest there is (1). */
-	int (*read)(struct hf_store *s, const struct hf_logid *id, uint64_t gen_from,
+	 * oldest there is (1). @at: as for a claim, with @gen_from 0 alone. */
+	int (*read)(struct hf_store *s, const struct hf_logid *id, uint64_t gen_from, struct hf_at *at,
 		    hf_restart_fn restart, hf_rec_fn fn, void *ctx, struct hf_err *err);
+	/* For who follows: has the log gone on behind @at, in its epoch? 0, 1 maybe, or an error. Costs next to nothing. */
+	int (*more)(struct hf_store *s, const struct hf_at *at);
 	/* @fresh: from the store itself, not from what was read ahead. */
 	int (*get_bytes)(struct hf_store *s, uint32_t slot, uint64_t place, void *buf, size_t n,
 			 bool fresh, struct hf_err *err);
@@ -199,6 +213,9 @@ extern const struct hf_store_ops hf_store_disk, hf_store_dir;
  *  Unknown scheme: -EINVAL. Wrong key: -EKEYREJECTED, HF_DAMAGED. */
 int hf_store_open(const char *url, const struct hf_store_params *p, struct hf_store **out,
 		  struct hf_err *err);
+
+/** hf_store_reads() - what the calling thread has read from stores up to now */
+void hf_store_reads(uint64_t *calls, uint64_t *bytes);
 
 int hf_identity_load(const char *state_dir, struct hf_identity *id, struct hf_err *err);
 int hf_identity_save(const char *state_dir, const struct hf_identity *id, struct hf_err *err);
