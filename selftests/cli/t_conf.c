@@ -32,7 +32,7 @@ static void good(void)
 	    "key_file = /k\nhooks_dir = /h\n[store]\nurl = disk:/dev/disk/by-id/x\n"
 	    "[track]\nsource = fanotify\nrequire = kernel\nscrub = 2m\n"
 	    "[view]\n32bit = /srv/compat32\nodd = /\n[access]\nread_group = adm\njob_group =\n"
-	    "[displaced]\nkeep = 12h\nsize = 64MiB");
+	    "[displaced]\nkeep = 12h\nsize = 64MiB\n[standby]\nmemory = 0\nrate = 1MiB");
 	is(hf_conf_load(file, &c, &err), 0, "a complete file is read");
 	if (!c) {
 		printf("# %s\n", err.msg);
@@ -48,6 +48,7 @@ static void good(void)
 	   !strcmp(hf_conf_view(c, "native"), "/") && !hf_conf_view(c, "64bit"), "views");
 	ok(c->read_group && !strcmp(c->read_group, "adm") && !c->job_group, "an empty group is none");
 	ok(c->displaced_keep_s == 43200 && c->displaced_bytes == 64 << 20, "displaced");
+	ok(c->standby_bytes == 0 && c->standby_rate == 1 << 20, "standby");
 	s = hf_conf_socket(c);
 	ok(s && !strcmp(s, "/r/holdfastd.sock"), "socket");
 	free(s);
@@ -125,6 +126,8 @@ static void wrong(void)
 		{ "[displaced]\nkeep = forever\n", ":2: [displaced] keep: 'forever' is not a duration" },
 		{ "[displaced]\nsize = 1 GiB\n", ":2: [displaced] size:" },
 		{ "[displaced]\nsize = -1\n", ":2: [displaced] size:" },
+		{ "[standby]\nmemory = much\n", ":2: [standby] memory:" },
+		{ "[standby]\nrate = 1kB\n", ":2: [standby] rate:" },
 		{ "[node]\nname = \x01\xff\n", ":2: [node] name: '\\x01\\xff'" },
 	};
 	struct hf_conf *c;

@@ -18,6 +18,23 @@ static enum paint paint_of(struct json_object *o)
 	return !strcmp(state, "online") ? GOOD : PLAIN;
 }
 
+/* What this node keeps for a takeover. */
+static void warm(const char *name, struct json_object *w)
+{
+	const char *state = jstr(w, "state");
+
+	if (!json_object_is_type(w, json_type_object) || !strcmp(state, "cold"))
+		return;
+	say("%s: standing by, ", name);
+	if (!strcmp(state, "too-large"))
+		say("but its log does not fit into [standby] memory; a takeover reads all of it\n");
+	else if (!jint(w, "generation"))
+		say("its log is being read%s%s\n", *jstr(w, "error") ? ": " : "", jstr(w, "error"));
+	else
+		say("warm for generation %lld%s%s\n", (long long)jint(w, "generation"), *jstr(w, "error") ? ": " : "",
+		    jstr(w, "error"));
+}
+
 /* what cannot be told in a column */
 static void sentences(struct json_object *o)
 {
@@ -32,6 +49,7 @@ static void sentences(struct json_object *o)
 		say("%s: %s\n", name, error);
 	for (size_t i = 0; i < jlen(o, "warnings"); i++)
 		say("%s: %s\n", name, json_object_get_string(jat(o, "warnings", i)));
+	warm(name, jobj(o, "warm"));
 	if (!json_object_is_type(u, json_type_object))
 		return;
 	say("%s: this node was fenced out after generation %lld; ", name, (long long)jint(u, "generation"));

@@ -219,6 +219,8 @@ static int start(struct hf_err *err)
 	if (!ret)
 		ret = beat_start(err);
 	if (!ret)
+		ret = follow_start(err);
+	if (!ret)
 		ret = tracker_start(err);
 	if (!ret)
 		node_remove_resume();
@@ -254,6 +256,7 @@ static void stop(int code)
 
 	sd_notify(0, "STOPPING=1");
 	server_stop_accepting();
+	follow_stop();
 	any = resources_any_live();
 	resources_stop(5000, code != HF_STALE);
 	tracker_stop();

@@ -12,7 +12,8 @@
  *   leaves		the tracker's own locks (hf_watch_count() is called under
  *			r->lock; hf_track_del() and hf_track_drain() never, as they
  *			wait for resource_notify()), places_lock (overlap.c),
- *			cur_lock (regs.c), post_lock (post.c), those of beat.c
+ *			cur_lock (regs.c), post_lock (post.c), follow_lock (follow.c), those
+ *			of beat.c
  *
  * What keeps what alive: the table has one reference to a resource, its worker
  * another, and whoever looked it up a third. Trees, watches and the log belong
@@ -48,6 +49,7 @@ void resource_put(struct resource *r)
 	if (!r || __atomic_sub_fetch(&r->refs, 1, __ATOMIC_ACQ_REL))
 		return;
 	regs_put(r->regs);
+	follow_free(r->follow);
 	pthread_cond_destroy(&r->wake);
 	pthread_cond_destroy(&r->done);
 	pthread_mutex_destroy(&r->lock);

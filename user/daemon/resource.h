@@ -11,6 +11,7 @@
 struct req;
 struct resource;
 struct place;
+struct follow;
 
 enum rstate { RS_OFFLINE, RS_ONLINE_PENDING, RS_ONLINE, RS_OFFLINE_PENDING, RS_FAILED };
 const char *rstate_name(enum rstate s);
@@ -65,6 +66,7 @@ struct job {
 	struct json_object *stayed;	/* array of paths, or NULL */
 	struct json_object *changes;	/* dry run */
 	uint64_t ms_claim, ms_track, ms_restore, ms_total;
+	uint64_t warm_gen, claim_bytes;	/* it went on from there; what the claim read */
 	char note[256];
 };
 
@@ -121,6 +123,8 @@ struct resource {
 	bool examine;		/* fenced out: compare what is here */
 	uint64_t examine_ms;
 	unsigned examine_tries;
+
+	struct follow *follow;	/* what is kept of another's log (follow.c) */
 
 	atomic_ullong busy;	/* hf_now_ms() when it began to wait for the store; 0 */
 };
@@ -197,6 +201,15 @@ void place_release(struct place *p);
 /* takeover.c */
 int job_online(struct resource *r, struct job *j);
 int job_resume(struct resource *r, struct job *j);
+/* follow.c: standing by */
+int follow_start(struct hf_err *err);
+void follow_stop(void);
+void follow_free(struct follow *f);
+/* what is kept of the log, which is the caller's then; NULL: nothing, or it is being read just now
+ * and the store does not answer */
+struct hf_log *follow_take(struct resource *r);
+void follow_give(struct resource *r, struct hf_log *log);	/* back; may be NULL */
+struct json_object *follow_json(struct resource *r);		/* NULL: nothing to say */
 /* offline.c */
 int job_offline(struct resource *r, struct job *j);
 void spool_retry(struct resource *r);

@@ -123,8 +123,13 @@ static int claim(struct resource *r, const struct hf_resource *def, struct job *
 {
 	uint64_t until = j->deadline_ms ? j->deadline_ms : hf_now_ms() + 30000;
 	unsigned flags = j->fenced ? HF_CLAIM_FENCED : 0, pause = 10;
+	struct hf_log *log = mode == TAKE_OVER ? follow_take(r) : NULL;
+	uint64_t calls, before;
 	struct hf_log_stat st;
 	int ret;
+
+	j->warm_gen = log ? hf_log_gen(log) : 0;
+	hf_store_reads(&calls, &before);
 
 	atomic_store(&r->busy, hf_now_ms());
 	ret = hfd.store->ops->stat(hfd.store, &def->id, &st, err);
@@ -136,7 +141,7 @@ static int claim(struct resource *r, const struct hf_resource *def, struct job *
 	if (!ret)
 		ret = memory_claim(&def->id, err);
 	while (!ret) {
-		ret = hf_log_claim(hfd.store, &def->id, flags, &r->log, err);
+		ret = hf_log_claim_followed(hfd.store, &def->id, flags, &log, err);
 		if (ret != -EAGAIN || hf_now_ms() + pause > until)
 			break;
 		hf_sleep_ms(pause / 2 + random() % pause);
@@ -145,6 +150,12 @@ static int claim(struct resource *r, const struct hf_resource *def, struct job *
 		ret = 0;
 	}
 	atomic_store(&r->busy, 0);
+	hf_store_reads(&calls, &j->claim_bytes);
+	j->claim_bytes -= before;
+	if (ret)
+		follow_give(r, log);
+	else
+		r->log = log;
 	/* the trees here are only the truth if nobody else had the log since: taken over in the
 	 * meantime, by one that lives, or that has gone again */
 	if (mode == RESUME && ret == -EBUSY)
@@ -324,6 +335,7 @@ static int take(struct resource *r, const struct hf_resource *def, struct job *j
 			return ret;
 		*restoring = true;
 		ret = restore_all(r, from ? from : r->log, j, err);
+		hf_log_cool(r->log);
 		j->ms_restore = hf_now_ms() - t;
 		hf_log_close(from);
 		if (ret)

@@ -135,7 +135,7 @@ static void put_warnings(struct json_object *w, struct resource *r)
 
 struct json_object *res_json(struct resource *r)
 {
-	struct json_object *o = jobj(), *w = json_object_new_array();
+	struct json_object *o = jobj(), *w = json_object_new_array(), *warm = NULL;
 	const struct hf_resource *def;
 	uint64_t dirty = 0, oldest = 0, t, now = hf_now_ns();
 	const char *quality = NULL;
@@ -179,6 +179,10 @@ struct json_object *res_json(struct resource *r)
 	ju64(o, "oldest_dirty_ms", oldest && now > oldest ? (now - oldest) / 1000000 : 0);
 	ju64(o, "checkpoints", def ? def->ncp : r->ncp);
 	jstr(o, "quality", quality);
+	if (!here)
+		warm = follow_json(r);
+	if (warm)
+		json_object_object_add(o, "warm", warm);
 	if (r->error[0])
 		jstr(o, "error", r->error);
 	put_warnings(w, r);

@@ -26,6 +26,10 @@ static void put_ms(struct json_object *o, const struct job *j)
 	ju64(t, "restore", j->ms_restore);
 	ju64(t, "total", j->ms_total);
 	json_object_object_add(o, "ms", t);
+	t = jobj();
+	ju64(t, "warm", j->warm_gen);
+	ju64(t, "read", j->claim_bytes);
+	json_object_object_add(o, "claim", t);
 }
 
 static const char *state_now(struct resource *r)

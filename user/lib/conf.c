@@ -156,8 +156,18 @@ static int set_keep(struct parser *p, const struct key *k, const char *value)
 
 static int set_size(struct parser *p, const struct key *k, const char *value)
 {
-	if (hf_parse_size(value, &p->c->displaced_bytes))
+	if (hf_parse_size(value, (uint64_t *)slot_of(p, k)))
 		return bad(p, k, value, "is not a size; write 512MiB or 1GiB");
+	return 0;
+}
+
+static int set_rate(struct parser *p, const struct key *k, const char *value)
+{
+	uint64_t bytes;
+
+	if (hf_parse_size(value, &bytes) || bytes < 64u << 10)
+		return bad(p, k, value, "is not a rate; write 2MiB, for so much in a second, at least 64KiB");
+	p->c->standby_rate = bytes;
 	return 0;
 }
 
@@ -176,7 +186,9 @@ static const struct key keys[] = {
 	{ "access", "read_group", set_group, AT(read_group) },
 	{ "access", "job_group", set_group, AT(job_group) },
 	{ "displaced", "keep", set_keep, 0 },
-	{ "displaced", "size", set_size, 0 },
+	{ "displaced", "size", set_size, AT(displaced_bytes) },
+	{ "standby", "memory", set_size, AT(standby_bytes) },
+	{ "standby", "rate", set_rate, 0 },
 };
 static_assert(HF_ARRAY(keys) <= 64, "struct parser.seen has a bit for each");
 
@@ -358,6 +370,8 @@ static int set_defaults(struct hf_conf *c)
 	c->scrub_s = 60;
 	c->displaced_keep_s = 30 * 86400ull;
 	c->displaced_bytes = 1ull << 30;
+	c->standby_bytes = 64u << 20;
+	c->standby_rate = 2u << 20;
 	return c->root && c->state_dir && c->runtime_dir && c->key_file && c->hooks_dir &&
 	       c->track_source ? 0 : -ENOMEM;
 }

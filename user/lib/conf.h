@@ -22,6 +22,7 @@ struct hf_conf {
 	unsigned nview;
 	char *read_group, *job_group;
 	uint64_t displaced_keep_s, displaced_bytes;
+	uint64_t standby_bytes, standby_rate;	/* memory for what others own; read per second */
 };
 
 /** hf_conf_load() - @path NULL: $HOLDFAST_CONF, else the default. A missing file gives the
