@@ -274,37 +274,66 @@ static void believes_nothing(void)
 	release();
 }
 
-/* A record that was seen and is not there any more: the disk was put back (X9). */
+/* A record that was seen and is not there any more: the disk was put back (X9). The log has no base. */
 static void put_back(void)
 {
+	const struct hf_logid was = id;
 	int fd = open(dev, O_RDWR | O_CLOEXEC);
+	struct hf_log *r, *other = warm;
 	struct stat st;
-	struct hf_log *r;
 	char *image;
-	int ret;
 
+	id = (struct hf_logid)LOGID(43, 4);
+	warm = NULL;
 	must(fd < 0 || fstat(fd, &st));
 	image = malloc(st.st_size);
 	must(hf_log_claim(a.st, &id, HF_CLAIM_FENCED, &own, &err));
 	set("q", "1");
 	must(hf_pread_full(fd, image, st.st_size, 0));
 	set("q", "2");
+	set("later", "2");
 	must(follow());
-	ok(holds(warm, "q", "2", 1), "the follower has what is newest");
+	ok(holds(warm, "q", "2", 1) && holds(warm, "later", "2", 1), "the follower has what is newest");
 	hf_log_close(own);
 	must(hf_pwrite_full(fd, image, st.st_size, 0));
 	must(follow());
-	ok(holds(warm, "q", "1", 1) && as_read_anew(), "X9: what the disk has no more is not there, though it was kept");
-	ret = hf_log_claim_followed(b.st, &id, HF_CLAIM_FENCED, &warm, &err);
-	is(ret, 0, "nor for a takeover");
+	ok(holds(warm, "q", "1", 1) && !hf_log_get(warm, "later", 5, &(struct hf_item){ 0 }) && as_read_anew(),
+	   "X9: what the disk has no more is not there, though it was kept");
+	is(hf_log_claim_followed(b.st, &id, HF_CLAIM_FENCED, &warm, &err), 0, "nor for a takeover");
 	must(hf_log_read(c.st, &id, 0, &r, &err));
 	ok(holds(r, "q", "1", 1), "which seals what is there");
 	hf_log_close(r);
 	own = warm;
-	warm = NULL;
 	release();
+	warm = other;
+	id = was;
 	free(image);
 	close(fd);
+}
+
+/* Two records with the same number, epoch and tag before them, of which one was seen: an
+ * owner that was copied while it ran. What is on the disk counts. */
+static void copied(void)
+{
+	int status;
+	pid_t p;
+
+	must(hf_log_claim(a.st, &id, HF_CLAIM_FENCED, &own, &err));
+	set("x", "0");
+	must(follow());
+	fflush(stdout);
+	p = fork();
+	if (!p) {
+		set("x", "1");
+		_exit(0);
+	}
+	must(p < 0 || waitpid(p, &status, 0) != p || status);
+	must(follow());
+	ok(holds(warm, "x", "1", 1), "one of two records with the same number is seen");
+	set("x", "2");
+	must(follow());
+	ok(holds(warm, "x", "2", 1) && as_read_anew(), "P11: the other one is on the disk, and counts");
+	release();
 }
 
 static unsigned stop_after;
@@ -503,6 +532,7 @@ int main(void)
 	interrupted();
 	contents();
 	lost_race();
+	copied();
 	put_back();
 	gone();
 	hf_log_close(warm);
