@@ -124,4 +124,43 @@ until_true 30 caught_up; ok $? "and is followed"
 crash a
 hf b --json online pg --fenced >"$tmp/out"; ok $? "takeover"
 same a b srv/pg; ok $? "P1: with everything"
+
+# what both have is neither kept nor read: it looks as it did when it was equal
+cat >"$tmp/accessed.py" <<'P'
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None)
+fd = libc.inotify_init1(0)
+for d in sys.argv[1:]:
+    if libc.inotify_add_watch(fd, d.encode(), 1) < 0:	# IN_ACCESS
+        sys.exit('no watch')
+print('watching', flush=True)
+while True:
+    b = os.read(fd, 65536)
+    while b:
+        mask, _, n = struct.unpack_from('4xIII', b)
+        if not mask & 0x40000000:
+            print(b[16:16 + n].rstrip(b'\0').decode(), flush=True)
+        b = b[16 + n:]
+P
+up a && hf b offline pg && hf a online pg && hf a sync pg; ok $? "back to a"
+until_true 30 caught_up
+[ "$(field b pg warm.contents)" -lt 1000000 ]; ok $? "b keeps no contents of what it has"
+echo news >"$A/d/news"
+head -c 700000 /dev/urandom >"$A/blob2"
+hf a sync pg >/dev/null
+until_true 30 caught_up
+[ "$(field b pg warm.contents)" -gt 700000 ]; ok $? "but those of what is new"
+touch "$tmp/b/root/srv/pg/blob3"
+echo mine >"$tmp/b/root/srv/pg/d/file-with-a-name-5"
+crash a
+$PY "$tmp/accessed.py" "$tmp/b/root/srv/pg" "$tmp/b/root/srv/pg/d" >"$tmp/accessed" &
+extra_pids=$!
+until_true 10 grep -q watching "$tmp/accessed"
+hf b --json online pg --fenced >"$tmp/out"; ok $? "takeover"
+kill $extra_pids
+sort -u "$tmp/accessed" | grep -v watching >"$tmp/read"
+why=$(head -5 "$tmp/read"); ! grep -qx -e blob -e blob1 -e blob4 -e file-with-a-name-6 "$tmp/read"
+ok $? "X8: what looks as it did when it was equal is not read"
+grep -qx blob3 "$tmp/read"; ok $? "what does not is"
+same a b srv/pg; ok $? "P1 P6: and all is as it should be, what was changed here too"
 plan

@@ -22,6 +22,7 @@ struct follow {
 	struct follow *next;
 	struct hf_logid id;
 	struct hf_log *log;
+	struct settled *settled;	/* what is here and need not be kept; the thread's */
 	bool busy, called_off;
 	size_t state, contents;	/* bytes of memory */
 	uint64_t gen, when_ms;	/* what it is warm for; when that was found to be so last */
@@ -79,6 +80,11 @@ static bool called_off(const struct follow *f)
 
 struct pacing { struct follow *f; uint64_t since; };
 
+static bool wanted(void *ctx, const struct hf_item *it)
+{
+	return !settled_has(((struct pacing *)ctx)->f->settled, it);
+}
+
 /* Never faster than the rate; what was not read in a second is not made up for later. */
 static int pace(void *ctx, struct hf_log *l, size_t bytes)
 {
@@ -103,11 +109,17 @@ static int pace(void *ctx, struct hf_log *l, size_t bytes)
 }
 
 /* What is in the log is read, and what a takeover would read next. */
-static int bring_up(struct follow *f, struct hf_log **log, const struct hf_log_stat *st, struct hf_err *err)
+static int bring_up(struct follow *f, const char *name, struct hf_log **log, const struct hf_log_stat *st, struct hf_err *err)
 {
 	struct pacing p = { .f = f };
 	uint64_t epoch = 0, missing = 0;
-	int ret = *log ? hf_log_more(*log, &epoch) : 1;
+	int ret;
+
+	if (!*log) {
+		settled_free(f->settled);
+		f->settled = settled_load(name, f->id.uuid);
+	}
+	ret = *log ? hf_log_more(*log, &epoch) : 1;
 
 	if (ret > 0 || (!ret && epoch != st->epoch)) {
 		pthread_mutex_lock(&follow_lock);
@@ -122,14 +134,14 @@ static int bring_up(struct follow *f, struct hf_log **log, const struct hf_log_s
 	if (hf_log_memory(*log, NULL) > room_for(f, false))
 		return -E2BIG;
 	pthread_mutex_lock(&follow_lock);
-	f->state = hf_log_memory(*log, NULL);
+	f->state = hf_log_memory(*log, NULL) + settled_bytes(f->settled);
 	f->gen = hf_log_gen(*log);
 	f->when_ms = hf_now_ms();
 	pthread_mutex_unlock(&follow_lock);
 	/* nothing came: contents are as complete as they were, unless somebody needs the room */
 	if (ret == 1 && !f->err[0] && f->contents <= room_for(f, true) && !(f->missing && f->contents < room_for(f, true) / 2))
 		return 0;
-	ret = hf_log_warm(*log, room_for(f, true), NULL, pace, &p, &missing, err);
+	ret = hf_log_warm(*log, room_for(f, true), wanted, pace, &p, &missing, err);
 	pthread_mutex_lock(&follow_lock);
 	f->missing = missing;
 	pthread_mutex_unlock(&follow_lock);
@@ -212,7 +224,7 @@ static void step(struct resource *r, void *arg)
 	pthread_mutex_unlock(&follow_lock);
 	hf_log_close(old);
 
-	ret = bring_up(f, &log, &st, &e);
+	ret = bring_up(f, r->name, &log, &st, &e);
 	old = NULL;
 	pthread_mutex_lock(&follow_lock);
 	f->log = log;
@@ -223,7 +235,7 @@ static void step(struct resource *r, void *arg)
 		old = forget(f);
 	f->large = ret == -E2BIG;
 	if (f->log)
-		f->state = hf_log_memory(f->log, &f->contents);
+		f->state = hf_log_memory(f->log, &f->contents) + settled_bytes(f->settled);
 	if (!ret || ret == -ECANCELED || ret == -E2BIG || ret == -ENOENT)
 		f->err[0] = '\0';
 	else
@@ -308,6 +320,7 @@ void follow_free(struct follow *f)
 		}
 	pthread_mutex_unlock(&follow_lock);
 	hf_log_close(f->log);
+	settled_free(f->settled);
 	free(f);
 }
 

@@ -19,7 +19,7 @@ static char *path_of(const char *resource)
 	return hf_strf("%s/%s", hfd.journal_dir, resource);
 }
 
-static void boot_id(char id[37])
+void boot_id(char id[37])
 {
 	char *s = NULL;
 

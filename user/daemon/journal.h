@@ -29,6 +29,7 @@ struct journal {
 	char unc_displaced[64];
 };
 
+void boot_id(char id[37]);		/* of this boot of the machine */
 int journal_write(const char *resource, const struct journal *j);
 /** journal_read() - -ENOENT: nothing; -EBADMSG: not readable as a journal */
 int journal_read(const char *resource, struct journal *j);

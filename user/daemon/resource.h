@@ -240,6 +240,10 @@ void settled_save(const char *resource, const uint8_t uuid[16], struct hf_log *l
 struct settled *settled_load(const char *resource, const uint8_t uuid[16]);
 void settled_free(struct settled *s);
 void settled_note(struct resource *r, struct hf_log *log);
+/* marks of what the log has and was here then: it is compared by how it looks */
+void settled_marks(struct settled *s, struct hf_log *log);
+bool settled_has(const struct settled *s, const struct hf_item *it);	/* ... here, unless it was changed since */
+size_t settled_bytes(const struct settled *s);
 bool settled_is(const struct settled *s, uint32_t id, const char *rel, const struct hf_mark *now);
 
 #endif

@@ -144,6 +144,7 @@ int restore_all(struct resource *r, struct hf_log *from, struct job *j, struct h
 	int ret = 0;
 
 	regs_put(pin);
+	settled_marks(settled, from);
 	for (unsigned i = 0; i < r->ncp && !ret; i++)
 		if (treedb_seeded(from, r->cp[i]->id))
 			ret = restore_one(r, r->cp[i], from, j, settled, err);

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * How this node's entries looked when they last equalled a generation: written
- * when a term ends, used by the next restore. What still looks so is merely out of date
+ * How this node's entries looked when they last equalled a generation, and what was in them:
+ * written when a term ends, used by the next restore. What still looks so is merely out of date
  * when a newer generation replaces it, and is not kept aside as a change of
  * this node (P7). Only in doubt is more kept than need be. What is here stays true
  * when it grows old: an entry that looks as it did then has not been changed since.
  *
- * state_dir/settled/NAME: "HFSET1\n", zero; uuid of the resource; then, sorted, 16
- * bytes of keyed hash of the entry's key in the log, and its mark. Made on this
+ * So what is to be restored and was in it then need not be read to be compared. That holds
+ * until the machine boots: after a crash a file may look as it did, without what was not written back.
+ *
+ * state_dir/settled/NAME: "HFSET2\n", zero; uuid of the resource; this boot's; then, sorted, 16
+ * bytes of keyed hash of the entry's key in the log, 16 of what it says, and its mark. Made on this
  * machine for itself, so in its byte order; anything odd and it is ignored.
  */
 #include "resource.h"
@@ -15,9 +18,9 @@
 #include <sodium.h>
 #include <stdlib.h>
 
-struct entry { uint8_t key[16]; struct hf_mark mark; };
-struct head { char magic[8]; uint8_t uuid[16]; };
-struct settled { struct entry *e; size_t n; char *file; };
+struct entry { uint8_t key[16], what[16]; struct hf_mark mark; };
+struct head { char magic[8]; uint8_t uuid[16]; char boot[40]; };
+struct settled { struct entry *e; size_t n; char *file; bool booted; };
 
 static char *path_of(const char *resource)
 {
@@ -38,6 +41,19 @@ static void name_of(const void *key, size_t len, uint8_t out[16])
 	crypto_generichash(out, 16, key, len, hfd.keys->local, 32);
 }
 
+/* contents and all else that makes the entry, as the log has it */
+static void what_of(const struct hf_item *it, uint8_t out[16])
+{
+	crypto_generichash_state st __attribute__((aligned(64)));
+
+	crypto_generichash_init(&st, hfd.keys->local, 32, 16);
+	crypto_generichash_update(&st, (const uint8_t *)&it->size, sizeof(it->size));
+	crypto_generichash_update(&st, it->hash, HF_HASH);
+	crypto_generichash_update(&st, it->attr, it->attrlen);
+	crypto_generichash_final(&st, out, 16);
+	sodium_memzero(&st, sizeof(st));
+}
+
 static int by_key(const void *a, const void *b) { return memcmp(a, b, 16); }
 
 struct saving { struct hf_buf b; };
@@ -50,6 +66,7 @@ static int save_one(void *ctx, const struct hf_item *it)
 	if (!it->mark || !it->mark->ino)
 		return 0;
 	name_of(it->key, it->keylen, e.key);
+	what_of(it, e.what);
 	e.mark = *it->mark;
 	hf_buf_put(&s->b, &e, sizeof(e));
 	return s->b.bad ? -ENOMEM : 0;
@@ -59,11 +76,12 @@ static int save_one(void *ctx, const struct hf_item *it)
 void settled_save(const char *resource, const uint8_t uuid[16], struct hf_log *log)
 {
 	struct saving s = { HF_BUF_INIT };
-	struct head h = { .magic = "HFSET1\n" };
+	struct head h = { .magic = "HFSET2\n" };
 	char *path = path_of(resource);
 	int ret;
 
 	memcpy(h.uuid, uuid, 16);
+	boot_id(h.boot);
 	hf_buf_put(&s.b, &h, sizeof(h));
 	ret = hf_log_each(log, "", 0, save_one, &s);
 	if (!ret && path && !s.b.bad) {
@@ -82,14 +100,17 @@ void settled_save(const char *resource, const uint8_t uuid[16], struct hf_log *l
 struct settled *settled_load(const char *resource, const uint8_t uuid[16])
 {
 	struct settled *s = hf_alloc(sizeof(*s));
-	char *path = path_of(resource);
+	char *path = path_of(resource), boot[37];
 	size_t n;
 
+	boot_id(boot);
+
 	if (s && path && !hf_read_file(path, 1u << 30, &s->file, &n) && n >= sizeof(struct head) &&
-	    !memcmp(s->file, "HFSET1\n", 8) && !memcmp(s->file + 8, uuid, 16) &&
+	    !memcmp(s->file, "HFSET2\n", 8) && !memcmp(s->file + 8, uuid, 16) &&
 	    !((n - sizeof(struct head)) % sizeof(struct entry))) {
 		s->e = (struct entry *)(s->file + sizeof(struct head));
 		s->n = (n - sizeof(struct head)) / sizeof(struct entry);
+		s->booted = strncmp(((struct head *)s->file)->boot, boot, sizeof(boot));
 	}
 	free(path);
 	return s;
@@ -101,6 +122,41 @@ void settled_free(struct settled *s)
 		free(s->file);
 	free(s);
 }
+
+/* what @it says is what was in the entry that looked so */
+static const struct entry *same_in(const struct settled *s, const struct hf_item *it)
+{
+	struct entry *e, want;
+
+	name_of(it->key, it->keylen, want.key);
+	e = s->n ? bsearch(&want, s->e, s->n, sizeof(*s->e), by_key) : NULL;
+	if (e)
+		what_of(it, want.what);
+	return e && !memcmp(e->what, want.what, sizeof(want.what)) ? e : NULL;
+}
+
+bool settled_has(const struct settled *s, const struct hf_item *it)
+{
+	return s && !s->booted && same_in(s, it);
+}
+
+static int mark_one(void *ctx, const struct hf_item *it)
+{
+	const struct settled *s = ctx;
+	const struct entry *e = it->mark && !it->mark->ino ? same_in(s, it) : NULL;
+
+	if (e)
+		*it->mark = e->mark;
+	return 0;
+}
+
+void settled_marks(struct settled *s, struct hf_log *log)
+{
+	if (s && s->n && !s->booted)
+		hf_log_each(log, "", 0, mark_one, s);
+}
+
+size_t settled_bytes(const struct settled *s) { return s ? s->n * sizeof(*s->e) : 0; }
 
 bool settled_is(const struct settled *s, uint32_t id, const char *rel, const struct hf_mark *now)
 {
