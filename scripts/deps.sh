@@ -14,7 +14,7 @@ packages() {
 			libjson-c-dev libcap-dev libsystemd-dev libblkid-dev \
 			libmnl-dev libkmod-dev libnl-3-dev libnl-genl-3-dev ;;
 	check)
-		echo perl git rsync attr acl libarchive-tools strace python3 python3-nacl libcap2-bin procps patch \
+		echo perl git rsync attr acl libarchive-tools python3 python3-nacl python3-tdb sqlite3 libcap2-bin procps patch \
 			e2fsprogs mount util-linux shellcheck coccinelle man-db spin ;;
 	cluster)
 		echo mmdebstrap mount ca-certificates iproute2 util-linux procps python3 ;;
@@ -25,7 +25,7 @@ packages() {
 	vm)
 		echo gcc make qemu-system-x86 busybox-static cpio kmod e2fsprogs xfsprogs btrfs-progs \
 			attr acl util-linux python3 pahole libelf1 gcc-12 sparse dkms linux-source-6.12 sqlite3 python3-yaml python3-jsonschema \
-			inotify-tools dmsetup ;;
+			inotify-tools dmsetup python3-nacl python3-tdb ;;
 	debug)
 		echo linux-source-6.12 gcc make flex bison bc xz-utils libelf-dev kmod cpio ;;
 	newest)

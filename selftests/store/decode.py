@@ -446,4 +446,5 @@ def main():
     json.dump({'info': out, 'walked': more}, sys.stdout)
 
 
-main()
+if __name__ == "__main__":
+    main()
