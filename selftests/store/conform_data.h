@@ -54,6 +54,51 @@ static void history(void)
 	store_end();
 }
 
+/* A log is followed (X8), through a base, a trim and an epoch, and claimed from there. */
+__attribute__((unused))
+static void followed(void)
+{
+	struct hf_logid id = LOGID(12, 2);
+	struct hf_log *l, *f = NULL;
+	uint64_t epoch, missing, calls, before, bytes;
+
+	store(2, 32u << 20);
+	is(hf_log_follow(nb.st, &id, &f, NULL, NULL, &err), -ENOENT, "X8: what nobody had is not followed");
+	must(hf_log_claim(na.st, &id, 0, &l, &err));
+	must(set(l, "a", "first"));
+	is(hf_log_follow(nb.st, &id, &f, NULL, NULL, &err), 0, "a log is followed");
+	is(hf_log_more(f, &epoch), 0, "nothing more has come");
+	ok(epoch == hf_log_epoch(l), "in the epoch of its owner");
+	must(set(l, "a", "second"));
+	is(hf_log_more(f, &epoch), 1, "now it has");
+	must(hf_log_follow(nb.st, &id, &f, NULL, NULL, &err));
+	ok(hf_log_gen(f) == 2 && holds(f, "a", "second", 6), "and is there");
+	must(hf_log_base(l, 0, &err));
+	must(set(l, "b", "third"));
+	must(hf_log_follow(nb.st, &id, &f, NULL, NULL, &err));
+	ok(hf_log_gen(f) == 3 && holds(f, "a", "second", 6) && holds(f, "b", "third", 5), "a base and a trim are followed");
+	must(hf_log_release(l, &err));
+	hf_log_close(l);
+	must(hf_log_claim(na.st, &id, 0, &l, &err));
+	must(set(l, "c", "fourth"));
+	must(hf_log_follow(nb.st, &id, &f, NULL, NULL, &err));
+	is(hf_log_warm(f, 1u << 20, NULL, NULL, NULL, &missing, &err), 0, "contents are read ahead");
+	is(missing, 0, "all of them");
+	hf_store_reads(&calls, &before);
+	ok(holds(f, "a", "second", 6) && holds(f, "b", "third", 5) && holds(f, "c", "fourth", 6), "they are right");
+	hf_store_reads(&calls, &bytes);
+	is(bytes - before, 0, "and need not be read again");
+	must(set(l, "c", "fifth"));
+	is(hf_log_claim_followed(nb.st, &id, HF_CLAIM_FENCED, &f, &err), 0, "it is claimed from there");
+	ok(hf_log_gen(f) == 5 && holds(f, "c", "fifth", 5) && holds(f, "b", "third", 5), "P1: with what came since");
+	is(hf_log_confirm(l, &err), -ESTALE, "P4: who had it cannot confirm");
+	must(set(f, "d", "sixth"));
+	hf_log_close(l);
+	hf_log_close(f);
+	is(sound(), 0, "the store is sound");
+	store_end();
+}
+
 /* Records of a commit that did not come to its end are void, whoever goes on. */
 __attribute__((unused))
 static void parts(void)

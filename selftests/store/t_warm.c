@@ -518,7 +518,6 @@ static void gone(void)
 
 int main(void)
 {
-	store_dirs = getenv("WARM_DIRS") ? 1 : 0;
 	setup(4, 64u << 20, 500);
 	fill(big, sizeof(big), 7);
 	node_make(&a, "alpha");
