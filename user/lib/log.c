@@ -597,17 +597,19 @@ bool hf_log_pending(const struct hf_log *l) { return l->npend; }
 void hf_log_pending_stat(struct hf_log *l, const void *prefix, uint32_t plen,
 			 uint64_t *puts, uint64_t *dels, uint64_t *before)
 {
-	*puts = *dels = *before = 0;
-	for (size_t i = 0; i < l->items.cap; i++)
-		for (struct ent *e = l->items.slot[i]; e; e = e->next) {
-			if (e->keylen < plen || memcmp(ent_key(e), prefix, plen))
-				continue;
-			*before += !e->pend || e->pend->old;
-			if (e->pend && (e->flags & ENT_DEAD))
-				++*dels;
-			else if (e->pend)
-				++*puts;
-		}
+	*puts = *dels = 0;
+	*before = table_count(&l->items, prefix, plen);
+	for (size_t i = 0; i < l->npend; i++) {
+		const struct ent *e = l->pend[i]->cur;
+
+		if (e->keylen < plen || memcmp(ent_key(e), prefix, plen))
+			continue;
+		*before -= !l->pend[i]->old;
+		if (e->flags & ENT_DEAD)
+			++*dels;
+		else
+			++*puts;
+	}
 }
 
 void hf_log_abort(struct hf_log *l)

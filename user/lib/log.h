@@ -68,6 +68,9 @@ int hf_log_claim_followed(struct hf_store *s, const struct hf_logid *id, unsigne
  */
 int hf_log_warm(struct hf_log *l, size_t room, bool (*wants)(void *ctx, const struct hf_item *it),
 		hf_log_pace_fn pace, void *ctx, uint64_t *missing, struct hf_err *err);
+/** hf_log_order() - sort now what hf_log_each() would have to sort; it stays so until an item comes or goes */
+int hf_log_order(struct hf_log *l);
+bool hf_log_ordered(const struct hf_log *l);
 /** hf_log_cool() - forget contents that were read ahead */
 void hf_log_cool(struct hf_log *l);
 /** hf_log_memory() - about how much the state takes, and (@contents, may be NULL) what was read ahead */

@@ -81,7 +81,8 @@ int hf_log_claim_followed(struct hf_store *s, const struct hf_logid *id, unsigne
 
 size_t hf_log_memory(const struct hf_log *l, size_t *contents)
 {
-	size_t n = sizeof(*l) + l->items.cap * sizeof(*l->items.slot) + 2 * HF_CHUNK_MAX;
+	size_t n = sizeof(*l) + l->items.cap * sizeof(*l->items.slot) + 2 * HF_CHUNK_MAX +
+		   l->items.n * sizeof(*l->items.order);
 
 	for (size_t i = 0; i < l->items.cap; i++)
 		for (const struct ent *e = l->items.slot[i]; e; e = e->next)
@@ -92,6 +93,9 @@ size_t hf_log_memory(const struct hf_log *l, size_t *contents)
 		*contents = stash_bytes(l->stash);
 	return n;
 }
+
+int hf_log_order(struct hf_log *l) { return table_order(&l->items); }
+bool hf_log_ordered(const struct hf_log *l) { return l->items.order; }
 
 void hf_log_cool(struct hf_log *l)
 {

@@ -4,6 +4,8 @@
 #include "state.h"
 #include <stdlib.h>
 
+#define COUNTS 64	/* of prefixes that are kept */
+
 /* FNV-1a's way with eight bytes at a time, and the halves mixed where it would lose them */
 static uint64_t sum_of(const uint8_t *p, uint32_t n)
 {
@@ -92,6 +94,47 @@ static int grow(struct table *t)
 	return 0;
 }
 
+static bool begins(const struct ent *e, const void *prefix, uint32_t plen)
+{
+	return e->keylen >= plen && !memcmp(ent_key(e), prefix, plen);
+}
+
+/* @e came or goes */
+static void changed(struct table *t, const struct ent *e, int by)
+{
+	free(t->order);
+	t->order = NULL;
+	for (unsigned i = 0; i < t->ncount; i++)
+		if (begins(e, t->count[i].prefix, t->count[i].plen))
+			t->count[i].n += by;
+}
+
+size_t table_count(struct table *t, const void *prefix, uint32_t plen)
+{
+	struct table_count *c;
+	size_t n = 0;
+
+	if (!plen)
+		return t->n;
+	for (unsigned i = 0; i < t->ncount; i++)
+		if (t->count[i].plen == plen && !memcmp(t->count[i].prefix, prefix, plen))
+			return t->count[i].n;
+	for (size_t i = 0; i < t->cap; i++)
+		for (const struct ent *e = t->slot[i]; e; e = e->next)
+			n += begins(e, prefix, plen);
+	if (plen > sizeof(c->prefix) || t->ncount == COUNTS)
+		return n;
+	c = realloc(t->count, (t->ncount + 1) * sizeof(*c));
+	if (!c)
+		return n;	/* it is counted again the next time */
+	t->count = c;
+	c += t->ncount++;
+	memcpy(c->prefix, prefix, plen);
+	c->plen = plen;
+	c->n = n;
+	return n;
+}
+
 int table_add(struct table *t, struct ent *e)
 {
 	size_t h;
@@ -103,6 +146,7 @@ int table_add(struct table *t, struct ent *e)
 	e->flags &= ~ENT_OUT;
 	t->slot[h] = e;
 	t->n++;
+	changed(t, e, 1);
 	return 0;
 }
 
@@ -114,6 +158,7 @@ void table_del(struct table *t, struct ent *e)
 		p = &(*p)->next;
 	*p = e->next;
 	t->n--;
+	changed(t, e, -1);
 	e->flags |= ENT_OUT;
 	ent_put(e);
 }
@@ -129,6 +174,8 @@ void table_clear(struct table *t)
 			ent_put(e);
 		}
 	free(t->slot);
+	free(t->order);
+	free(t->count);
 	*t = (struct table){ 0 };
 }
 
@@ -145,17 +192,80 @@ static int key_cmp(const void *a, const void *b)
 	return (x->keylen > y->keylen) - (x->keylen < y->keylen);
 }
 
-int table_sorted(const struct table *t, const void *prefix, uint32_t plen, struct ent ***out, size_t *n)
+int table_order(struct table *t)
 {
-	struct ent **v = malloc((t->n ? t->n : 1) * sizeof(*v));
+	struct ent **v;
 	size_t k = 0;
 
+	if (t->order)
+		return 0;
+	v = malloc((t->n ? t->n : 1) * sizeof(*v));
 	if (!v)
 		return -ENOMEM;
 	for (size_t i = 0; i < t->cap; i++)
 		for (struct ent *e = t->slot[i]; e; e = e->next)
-			if (e->keylen >= plen && !memcmp(ent_key(e), prefix, plen))
+			v[k++] = e;
+	qsort(v, k, sizeof(*v), key_cmp);
+	t->order = v;
+	return 0;
+}
+
+/* the first in order whose key begins with @prefix, or with what comes after it */
+static size_t first_with(const struct table *t, const struct ent *prefix, bool after)
+{
+	size_t lo = 0, hi = t->n;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		const struct ent *e = t->order[mid];
+		bool has = begins(e, ent_key(prefix), prefix->keylen);
+
+		if (has ? after : key_cmp(&e, &prefix) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+static int sorted_from_order(const struct table *t, const void *prefix, uint32_t plen, struct ent ***out, size_t *n)
+{
+	struct ent *p = ent_new(prefix, plen, NULL, 0, 0), **v = NULL;
+	size_t from, k;
+
+	if (!p)
+		return -ENOMEM;
+	from = first_with(t, p, false);
+	k = first_with(t, p, true) - from;
+	ent_put(p);
+	v = malloc((k ? k : 1) * sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	memcpy(v, t->order + from, k * sizeof(*v));
+	*out = v;
+	*n = k;
+	return 0;
+}
+
+int table_sorted(struct table *t, const void *prefix, uint32_t plen, struct ent ***out, size_t *n)
+{
+	struct ent **v;
+	size_t k = 0;
+
+	if (t->order)
+		return sorted_from_order(t, prefix, plen, out, n);
+	v = malloc((t->n ? t->n : 1) * sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	for (size_t i = 0; i < t->cap; i++)
+		for (struct ent *e = t->slot[i]; e; e = e->next)
+			if (begins(e, prefix, plen))
 				v[k++] = e;
+	/* most of them, which is asked for again before long: in order all of them cost the same */
+	if (k > t->n / 2 && k > 1 && !table_order(t)) {
+		free(v);
+		return sorted_from_order(t, prefix, plen, out, n);
+	}
 	qsort(v, k, sizeof(*v), key_cmp);
 	*out = v;
 	*n = k;

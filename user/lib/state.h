@@ -45,7 +45,13 @@ struct pend {			/* one key that a transaction touched */
 	size_t idx;
 };
 
-struct table { struct ent **slot; size_t cap, n; };
+struct table {
+	struct ent **slot;
+	size_t cap, n;
+	struct ent **order;	/* all of them as table_sorted() gives them, until one comes or goes; or NULL */
+	struct table_count { uint8_t prefix[16]; uint32_t plen; size_t n; } *count;	/* that were asked for */
+	unsigned ncount;
+};
 
 struct ent *ent_new(const void *key, uint32_t keylen, const void *attr, uint32_t attrlen, uint32_t nref);
 void ent_put(struct ent *e);
@@ -53,7 +59,10 @@ struct ent *table_get(const struct table *t, const void *key, uint32_t keylen);
 int table_add(struct table *t, struct ent *e);	/* takes over the caller's use */
 void table_del(struct table *t, struct ent *e);	/* drops it */
 void table_clear(struct table *t);
-int table_sorted(const struct table *t, const void *prefix, uint32_t plen, struct ent ***out, size_t *n);
+int table_sorted(struct table *t, const void *prefix, uint32_t plen, struct ent ***out, size_t *n);
+/* how many begin with @prefix; counted once, and kept from then on */
+size_t table_count(struct table *t, const void *prefix, uint32_t plen);
+int table_order(struct table *t);	/* sorts now what table_sorted() would have to sort then */
 
 /* when a generation was committed; whether there is a base of it */
 struct gen_mark { uint64_t gen, when_ns; bool base; };
