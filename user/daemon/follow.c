@@ -113,6 +113,7 @@ static int bring_up(struct follow *f, const char *name, struct hf_log **log, con
 {
 	struct pacing p = { .f = f };
 	uint64_t epoch = 0, missing = 0;
+	bool first = !*log;
 	int ret;
 
 	if (!*log) {
@@ -133,6 +134,12 @@ static int bring_up(struct follow *f, const char *name, struct hf_log **log, con
 		return ret;
 	if (hf_log_memory(*log, NULL) > room_for(f, false))
 		return -E2BIG;
+	/* What a takeover would begin with, while there is time for it; not with each commit of an owner
+	 * that is busy. What comes takes the order away. */
+	if ((first || ret == 1) && !hf_log_ordered(*log)) {
+		settled_marks(f->settled, *log);
+		hf_log_order(*log);
+	}
 	pthread_mutex_lock(&follow_lock);
 	f->state = hf_log_memory(*log, NULL) + settled_bytes(f->settled);
 	f->gen = hf_log_gen(*log);
