@@ -114,6 +114,8 @@ static void set_owner(struct memdb *m, const char *rel, uint32_t uid, const char
 	e->now.attr = malloc(b.len);
 	memcpy(e->now.attr, b.p, b.len);
 	e->now.attrlen = b.len;
+	/* on a slow machine it may be known already that it is what it was */
+	memset(&e->now.mark, 0, sizeof(e->now.mark));
 	hf_buf_free(&b);
 }
 
@@ -209,8 +211,14 @@ static void failures(void)
 	static const char *const kills[] = { "restore.write:20:kill", "restore.rename:7:kill", "restore.rename:100:kill",
 					     "restore.remove:2:kill", "restore.meta:1:kill" };
 	for (unsigned i = 0; i < HF_ARRAY(kills); i++) {
+		bool named;
+
 		sh("rm -rf fdst; mkdir -p fdst/d fdst/extra; echo old >fdst/d/f1; touch fdst/extra/1 fdst/extra/2; echo new >fdst/d/f2; chmod 777 fdst/d/f2");
 		hf_tree_close(dst);
+		/* what is not there is made without a name */
+		named = strstr(kills[i], "rename:100");
+		if (named)
+			sh("for i in $(seq 200); do echo old >fdst/d/f$i; done");
 		dst = opent("fdst", 0, false);
 		pid = fork();
 		if (!pid) {
@@ -222,7 +230,7 @@ static void failures(void)
 		ok(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "%s", kills[i]);
 		ok(!*shout("find fdst/d -name 'f*' -type f ! -size 4c"), "every file is whole, old or new");
 		if (strstr(kills[i], "rename"))
-			ok(*shout("find fdst -name '.holdfast-*'"), "a temporary file was left");
+			ok(!*shout("find fdst -name '.holdfast-*'") == !named, "a temporary file was left where one was to be replaced");
 		is(restore(dst, &m, &rst, NULL), 0, "the next one finishes it");
 		is(differences(dst, &m), 0, "exactly");
 		ok(!*shout("find fdst -name '.holdfast-*'"), "leftovers are gone");

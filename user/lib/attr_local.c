@@ -292,7 +292,7 @@ int hf_attr_apply(struct hf_tree *t, int fd, bool opath, bool fresh, struct hf_a
 	mode_t perm = want->mode & 07777;
 	struct hf_attr have = { 0 };
 	struct statx stx = { 0 };
-	bool chowned;
+	bool chowned, mode_right;
 	int ret;
 
 	ret = hf_attr_here(t, want, rel, err);
@@ -331,7 +331,9 @@ int hf_attr_apply(struct hf_tree *t, int fd, bool opath, bool fresh, struct hf_a
 		return ret;
 	}
 	what = "cannot set the mode of";
-	if (!S_ISLNK(want->mode) && (opath ? chmod(x.path, perm) : fchmod(fd, perm)))
+	/* a change of owner takes bits away, and an ACL gives some */
+	mode_right = fresh && !chowned && !have.nxattr && !want->nxattr && (stx.stx_mode & 07777) == perm;
+	if (!S_ISLNK(want->mode) && !mode_right && (opath ? chmod(x.path, perm) : fchmod(fd, perm)))
 		goto err_errno;
 	what = "cannot set the times of";
 	if (opath ? utimensat(fd, "", ts, AT_EMPTY_PATH) : futimens(fd, ts))

@@ -46,6 +46,7 @@ struct restore {
 	uint8_t *buf;
 	bool changed, unsure;	/* unsure: equal by contents, not known to be durable */
 	uint64_t steps;
+	bool no_nameless;	/* O_TMPFILE is not to be had */
 };
 
 int hf_rst_fail(struct restore *r, int ret, const char *what, const char *rel);

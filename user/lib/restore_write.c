@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
  * One entry of a restore: kept aside if it changed since it was compared,
- * written under a name that nobody looks for, made visible by a rename.
+ * written without a name, or under one that nobody looks for, made visible by a link or a rename.
  */
 #include "restore_int.h"
 #include <sodium.h>
@@ -198,17 +198,76 @@ int hf_tmp_make(struct hf_tree *t, int dirfd, char tmp[HF_TMP_LEN + 1], const st
 	return ret;
 }
 
+/* it is where it belongs; @before: as it was made */
+static void written(struct restore *r, struct item *it, int fd, const struct statx *before)
+{
+	struct statx now;
+	int ret;
+
+	/* the rename itself changed ctime; nobody but it may have */
+	ret = hf_fd_statx(fd, &now);
+	if (!ret)
+		hf_look(&it->seen, &now);
+	it->done = !ret && now.stx_size == before->stx_size && now.stx_mode == before->stx_mode &&
+		   now.stx_uid == before->stx_uid && now.stx_gid == before->stx_gid &&
+		   now.stx_mtime.tv_sec == before->stx_mtime.tv_sec && now.stx_mtime.tv_nsec == before->stx_mtime.tv_nsec;
+	close(fd);
+	r->st->written++;
+}
+
+/*
+ * A file that is not there yet needs no temporary name: made without any, nobody can open
+ * it before it is whole, and gets its own. Return: 1 if that cannot be had.
+ */
+static int write_nameless(struct restore *r, struct item *it, int dirfd, const char *name, struct hf_attr *want)
+{
+	uint64_t bytes = r->st->bytes;
+	struct hf_err e = { 0 };
+	struct statx stx;
+	int fd, ret;
+
+	if (!S_ISREG(want->mode) || it->seen.ino || r->no_nameless)
+		return 1;
+	fd = openat(dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, want->mode & 0777);
+	if (fd < 0) {
+		r->no_nameless = errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL;
+		return 1;
+	}
+	ret = fill_regular(r, fd, want, it->rel);
+	if (!ret)
+		ret = hf_attr_apply(r->t, fd, false, true, want, it->rel, &e);
+	if (!ret)
+		ret = hf_fd_statx(fd, &stx);
+	if (!ret && (ret = hf_seam("restore.rename"))) {
+		close(fd);
+		return hf_rst_fail_at(r, ret, "cannot replace", dirfd, name, it->rel);
+	}
+	if (!ret && !linkat(fd, "", dirfd, name, AT_EMPTY_PATH)) {
+		written(r, it, fd, &stx);
+		return 0;
+	}
+	/* the other way has the same reasons to fail, and says them; it may be that there is
+	 * something by now, or that this may not be done here */
+	r->no_nameless |= !ret && errno != EEXIST;
+	r->st->bytes = bytes;
+	close(fd);
+	return 1;
+}
+
 static int write_new(struct restore *r, struct item *it, int dirfd, const char *name,
 		     struct hf_attr *want)
 {
 	char tmp[HF_TMP_LEN + 1];
 	mode_t type = want->mode & S_IFMT;
-	struct statx stx, now;
+	struct statx stx;
 	int fd = -1, ret;
 
 	ret = hf_seam("restore.write");
 	if (ret)
 		return hf_rst_fail(r, ret, "cannot write", it->rel);
+	ret = write_nameless(r, it, dirfd, name, want);
+	if (ret <= 0)
+		return ret;
 	fd = hf_tmp_make(r->t, dirfd, tmp, want);
 	if (fd < 0)
 		return fd == -ENOENT ? fd : hf_rst_fail_at(r, fd, "cannot create", dirfd, name, it->rel);
@@ -230,15 +289,7 @@ static int write_new(struct restore *r, struct item *it, int dirfd, const char *
 		hf_rst_fail_at(r, ret, "cannot replace", dirfd, name, it->rel);
 		goto err_unlink;
 	}
-	/* the rename itself changed ctime; nobody but it may have */
-	ret = hf_fd_statx(fd, &now);
-	if (!ret)
-		hf_look(&it->seen, &now);
-	it->done = !ret && now.stx_size == stx.stx_size && now.stx_mode == stx.stx_mode &&
-		   now.stx_uid == stx.stx_uid && now.stx_gid == stx.stx_gid &&
-		   now.stx_mtime.tv_sec == stx.stx_mtime.tv_sec && now.stx_mtime.tv_nsec == stx.stx_mtime.tv_nsec;
-	close(fd);
-	r->st->written++;
+	written(r, it, fd, &stx);
 	return 0;
 
 err_unlink:
