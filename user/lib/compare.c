@@ -129,6 +129,13 @@ void hf_scratch_free(struct hf_tree *t, uint8_t *buf, size_t n)
 	free(buf);
 }
 
+/* A mark says that nothing was changed here, not what names of owners mean here now, or whether
+ * they count. */
+static bool owned_so(struct hf_tree *t, struct hf_attr *want, const struct statx *stx)
+{
+	return !want->nacl && !hf_attr_here(t, want, "", NULL) && want->uid == stx->stx_uid && want->gid == stx->stx_gid;
+}
+
 int hf_same(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_pair *p,
 	    struct hf_attr *want, uint8_t *buf, struct hf_diff *d)
 {
@@ -144,7 +151,7 @@ int hf_same(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_pair
 		d->type = true;
 		return 0;
 	}
-	if (hf_unchanged(t, &p->known->mark, stx)) {
+	if (hf_unchanged(t, &p->known->mark, stx) && owned_so(t, want, stx)) {
 		d->mark = p->known->mark;
 		return 0;
 	}
