@@ -292,9 +292,10 @@ class Disk:
                     continue
                 if r['kind'] == 3:
                     items = {}
-                note = None
+                note, self.open = None, None
                 for s in staged:
                     note = self.apply(s, items) or note
+                need(not self.open, 'all chunks of what was put')
                 staged, gen = [], r['gen']
                 if generation:
                     generation(r, ep, note or '', items)
@@ -354,7 +355,11 @@ class Disk:
         note = rd.blob().decode()
         while rd.more():
             op = rd.num(1)
-            need(op in (1, 2, 3), 'an operation')
+            need(op in (1, 2, 3, 4) and (op == 4) == bool(self.open), 'an operation')
+            if op == 4:
+                self.seen['more chunks'] += 1
+                self.contents(r, rd, items)
+                continue
             if op == 3:
                 need(r['kind'] == 3, 'a base that tells of generations')
                 at, when = rd.num(8), rd.num(8)
@@ -366,26 +371,40 @@ class Disk:
                 items.pop(key, None)
                 self.seen['del'] += 1
                 continue
-            attr, size, data = rd.blob(), rd.num(8), b''
-            if size:
-                whole, n = rd.take(32), rd.num(4)
-                for _ in range(n):
-                    rel, zipped = rd.num(1), rd.num(1)
-                    self.seen['tail' if rel else 'pack'] += 1
-                    self.seen['zstd chunk' if zipped else 'plain chunk'] += 1
-                    self.seen['several chunks'] += n > 1
-                    need(rd.num(2) == 0, 'zero')
-                    plain, stored, off = rd.num(4), rd.num(4), rd.num(8)
-                    want = rd.take(32) if n > 1 else whole
-                    try:
-                        part = self.chunk(r['tail'] + off if rel else off, plain, stored, zipped, want, r['slot'])
-                        data = data + part if data is not None else None
-                    except (Damaged, CryptoError):
-                        need(self.all, 'contents')
-                        data = None     # of history: its space may have been used again
-                need(data is None or len(data) == size and blake(data, self.hash) == whole, 'contents of their hash')
-            items[key] = (attr, data)
+            attr, size = rd.blob(), rd.num(8)
+            if not size:
+                items[key] = (attr, b'')
+                continue
+            self.open = {'key': key, 'attr': attr, 'size': size, 'whole': rd.take(32), 'left': size, 'data': []}
+            self.contents(r, rd, items)
         return note
+
+    def contents(self, r, rd, items):
+        """Chunks of what was put last; with the last of them it counts."""
+        e = self.open
+        for _ in range(rd.num(4)):
+            rel, zipped = rd.num(1), rd.num(1)
+            self.seen['tail' if rel else 'pack'] += 1
+            self.seen['zstd chunk' if zipped else 'plain chunk'] += 1
+            need(rd.num(2) == 0, 'zero')
+            plain, stored, off = rd.num(4), rd.num(4), rd.num(8)
+            self.seen['several chunks'] += plain != e['size']
+            want = rd.take(32) if plain != e['size'] else e['whole']
+            e['left'] -= plain
+            try:
+                part = self.chunk(r['tail'] + off if rel else off, plain, stored, zipped, want, r['slot'])
+                if e['data'] is not None:
+                    e['data'].append(part)
+            except (Damaged, CryptoError):
+                need(self.all, 'contents')
+                e['data'] = None     # of history: its space may have been used again
+        need(e['left'] >= 0, 'no more contents than their size')
+        if e['left']:
+            return
+        data = b''.join(e['data']) if e['data'] is not None else None
+        need(data is None or blake(data, self.hash) == e['whole'], 'contents of their hash')
+        items[e['key']] = (e['attr'], data)
+        self.open = None
 
     def chunk(self, place, plain, stored, zipped, want, slot):
         need(any(at <= place and place + 40 + stored <= at + n for at, n in self.area(slot)), 'a chunk in the own area')

@@ -15,7 +15,9 @@ static int on_put(void *ctx, struct ent *e)
 
 	for (uint32_t i = 0; i < e->nref; i++)
 		must(e->ref[i].len && e->ref[i].len <= HF_CHUNK_MAX && e->ref[i].clen <= e->ref[i].len);
-	codec_put(&l->b, e);
+	/* in pieces of a few chunks */
+	for (uint32_t n = codec_put(&l->b, e, l->b.len + 200); n < e->nref; )
+		n += codec_more(&l->b, e, n, l->b.len + 200);
 	l->n++;
 	ent_put(e);
 	return 0;

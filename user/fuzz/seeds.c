@@ -227,6 +227,32 @@ static void seed_log(void)
 	hf_buf_free(&s.log);
 }
 
+/* chunks that come in several pieces; the last payload lacks some */
+static void seed_more(void)
+{
+	struct ent *e = ent_new("0000000a/big", 12, "attr", 4, 5);
+	struct hf_buf b = HF_BUF_INIT;
+	uint32_t n;
+
+	must(e);
+	for (uint32_t i = 0; i < e->nref; i++) {
+		e->ref[i] = (struct hf_ref){ .len = 65536, .clen = 60 + i, .flags = HF_REC_ZSTD, .place = 65536 * (i + 9) };
+		memset(e->ref[i].hash, i, HF_HASH);
+		e->size += e->ref[i].len;
+	}
+	codec_begin(&b, "note");
+	n = codec_put(&b, e, b.len + 170);
+	n += codec_more(&b, e, n, b.len + 120);
+	must(n < e->nref);
+	write_seed("codec", "lacks", 0, b.p, b.len);
+	while (n < e->nref)
+		n += codec_more(&b, e, n, b.len + 120);
+	codec_del(&b, e);
+	write_seed("codec", "more", 0, b.p, b.len);
+	hf_buf_free(&b);
+	ent_put(e);
+}
+
 static void seed_record(void)
 {
 	struct epoch_desc e = { .epoch = 64, .slot = 1, .first = { .place = 1 << 20, .seg = 1 << 20, .seglen = 1 << 18 } };
@@ -280,6 +306,7 @@ int main(int argc, char **argv)
 	seed_super();
 	seed_slots();
 	seed_record();
+	seed_more();
 	seed_log();
 	seed_reg();
 	seed_identity();

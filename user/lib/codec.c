@@ -7,9 +7,11 @@
  *	  1 put: blob key, blob attributes, u64 size of the contents;
  *		 if that is not 0: 32 bytes hash, u32 number of chunks, and for each:
  *		 u8 where (0 place on the disk, 1 offset in what travels along), u8 compressed,
- *		 u16 zero, u32 bytes, u32 bytes as stored, u64 place; 32 bytes hash if there are several
+ *		 u16 zero, u32 bytes, u32 bytes as stored, u64 place; 32 bytes hash if it is not all contents
  *	  2 del: blob key
  *	  3 when (in a base): u64 generation, u64 time, u8 1 if there is a base of it
+ *	  4 more: u32 number of chunks, and these, of the put before, which lacks some; perhaps in
+ *		 the next record of the commit
  *
  * A blob is a u32 length and its bytes. With HF_REC_ZSTD the payload is a u32 length
  * and a zstd frame of that many bytes.
@@ -22,6 +24,8 @@
 #define OP_PUT 1
 #define OP_DEL 2
 #define OP_WHEN 3
+#define OP_MORE 4
+#define REF_MAX (20 + HF_HASH)	/* what a chunk takes */
 
 void codec_begin(struct hf_buf *b, const char *note)
 {
@@ -30,17 +34,16 @@ void codec_begin(struct hf_buf *b, const char *note)
 	hf_buf_blob(b, note ? note : "", note ? strnlen(note, 127) : 0);
 }
 
-void codec_put(struct hf_buf *b, const struct ent *e)
+/* its chunks from @from on, as many as fit into @max bytes of payload, at least one */
+static uint32_t put_refs(struct hf_buf *b, const struct ent *e, uint32_t from, size_t max)
 {
-	hf_buf_u8(b, OP_PUT);
-	hf_buf_blob(b, ent_key(e), e->keylen);
-	hf_buf_blob(b, ent_attr(e), e->attrlen);
-	hf_buf_u64(b, e->size);
-	if (!e->size)
-		return;
-	hf_buf_put(b, e->hash, HF_HASH);
-	hf_buf_u32(b, e->nref);
-	for (uint32_t i = 0; i < e->nref; i++) {
+	size_t room = b->len + 4 < max ? (max - b->len - 4) / REF_MAX : 0;
+	uint32_t n = e->nref - from;
+
+	if (n > room)
+		n = room ? room : 1;
+	hf_buf_u32(b, n);
+	for (uint32_t i = from; i < from + n; i++) {
 		const struct hf_ref *r = &e->ref[i];
 
 		hf_buf_u8(b, !!(r->flags & REF_TAIL));
@@ -49,9 +52,28 @@ void codec_put(struct hf_buf *b, const struct ent *e)
 		hf_buf_u32(b, r->len);
 		hf_buf_u32(b, r->clen);
 		hf_buf_u64(b, r->place);
-		if (e->nref > 1)
+		if (r->len != e->size)
 			hf_buf_put(b, r->hash, HF_HASH);
 	}
+	return n;
+}
+
+uint32_t codec_put(struct hf_buf *b, const struct ent *e, size_t max)
+{
+	hf_buf_u8(b, OP_PUT);
+	hf_buf_blob(b, ent_key(e), e->keylen);
+	hf_buf_blob(b, ent_attr(e), e->attrlen);
+	hf_buf_u64(b, e->size);
+	if (!e->size)
+		return 0;
+	hf_buf_put(b, e->hash, HF_HASH);
+	return put_refs(b, e, 0, max);
+}
+
+uint32_t codec_more(struct hf_buf *b, const struct ent *e, uint32_t from, size_t max)
+{
+	hf_buf_u8(b, OP_MORE);
+	return put_refs(b, e, from, max);
 }
 
 void codec_del(struct hf_buf *b, const struct ent *e)
@@ -115,29 +137,15 @@ int codec_unpack(const struct hf_rec *r, struct hf_buf *out)
 	return 0;
 }
 
-static int one_put(struct hf_rd *rd, uint32_t slot, uint64_t tail, uint64_t gen, const struct codec_fn *fn)
+/* chunks of an entry into its places from @at on */
+static int get_refs(struct hf_rd *rd, struct codec_part *p, uint32_t at, uint32_t slot, uint64_t tail)
 {
-	uint32_t klen, alen, nref = 0;
-	const uint8_t *key = hf_rd_blob(rd, &klen), *attr = hf_rd_blob(rd, &alen), *hash = NULL;
-	uint64_t size = hf_rd_u64(rd), sum = 0;
-	struct ent *e;
+	struct ent *e = p->e;
 
-	if (size) {
-		hash = hf_rd_bytes(rd, HF_HASH);
-		nref = hf_rd_u32(rd);
-	}
-	if (rd->bad || !klen || nref > (size_t)(rd->end - rd->p) / 20 || (size && !nref))
-		return -EBADMSG;
-	e = ent_new(key, klen, attr, alen, nref);
-	if (!e)
-		return -ENOMEM;
-	e->size = size;
-	e->gen = gen;
-	if (size)
-		memcpy(e->hash, hash, HF_HASH);
-	for (uint32_t i = 0; i < nref; i++) {
+	for (uint32_t i = at; i < e->nref; i++) {
 		struct hf_ref *r = &e->ref[i];
 		uint8_t where = hf_rd_u8(rd), zip = hf_rd_u8(rd);
+		const uint8_t *hash = e->hash;
 
 		hf_rd_u16(rd);
 		r->slot = slot;
@@ -145,23 +153,66 @@ static int one_put(struct hf_rd *rd, uint32_t slot, uint64_t tail, uint64_t gen,
 		r->clen = hf_rd_u32(rd);
 		r->place = hf_rd_u64(rd) + (where ? tail : 0);
 		r->flags = zip ? HF_REC_ZSTD : 0;
-		if (nref > 1)
+		if (r->len != e->size)
 			hash = hf_rd_bytes(rd, HF_HASH);
-		if (rd->bad || !r->len || r->len > HF_CHUNK_MAX || !r->clen || r->clen > r->len)
-			goto bad;
+		if (rd->bad || !r->len || r->len > HF_CHUNK_MAX || !r->clen || r->clen > r->len || r->len > p->left)
+			return -EBADMSG;
 		memcpy(r->hash, hash, HF_HASH);
-		sum += r->len;
+		p->left -= r->len;
 	}
-	if (sum != size)
-		goto bad;
-	return fn->put(fn->ctx, e);
-bad:
-	ent_put(e);
-	return -EBADMSG;
+	return 0;
+}
+
+static uint32_t get_count(struct hf_rd *rd)
+{
+	uint32_t n = hf_rd_u32(rd);
+
+	return rd->bad || n > (size_t)(rd->end - rd->p) / 20 ? 0 : n;
+}
+
+static int one_put(struct hf_rd *rd, uint32_t slot, uint64_t tail, uint64_t gen, struct codec_part *p)
+{
+	uint32_t klen, alen, nref = 0;
+	const uint8_t *key = hf_rd_blob(rd, &klen), *attr = hf_rd_blob(rd, &alen), *hash = NULL;
+	uint64_t size = hf_rd_u64(rd);
+
+	if (size) {
+		hash = hf_rd_bytes(rd, HF_HASH);
+		nref = get_count(rd);
+	}
+	if (rd->bad || !klen || (size && !nref))
+		return -EBADMSG;
+	p->e = ent_new(key, klen, attr, alen, nref);
+	if (!p->e)
+		return -ENOMEM;
+	p->e->size = p->left = size;
+	p->e->gen = gen;
+	if (size)
+		memcpy(p->e->hash, hash, HF_HASH);
+	return get_refs(rd, p, 0, slot, tail);
+}
+
+static int one_more(struct hf_rd *rd, uint32_t slot, uint64_t tail, struct codec_part *p)
+{
+	uint32_t n = get_count(rd), at;
+	int ret;
+
+	if (!p->e || !n)
+		return -EBADMSG;
+	at = p->e->nref;
+	ret = ent_more(p->e, n);
+	return ret ? ret : get_refs(rd, p, at, slot, tail);
+}
+
+void codec_part_drop(struct codec_part *p)
+{
+	ent_put(p->e);
+	p->e = NULL;
 }
 
 int codec_each(const void *p, size_t n, uint32_t slot, uint64_t tail, uint64_t gen, const struct codec_fn *fn)
 {
+	struct codec_part alone = { 0 }, *part = fn->part ? fn->part : &alone;
 	struct gen_mark mark;
 	struct hf_rd rd;
 	const uint8_t *note;
@@ -182,10 +233,22 @@ int codec_each(const void *p, size_t n, uint32_t slot, uint64_t tail, uint64_t g
 		fn->note(fn->ctx, s);
 	while (!ret && rd.p < rd.end) {
 		const uint8_t *key;
+		uint8_t op = hf_rd_u8(&rd);
+		struct ent *e;
 
-		switch (hf_rd_u8(&rd)) {
+		if (part->e && op != OP_MORE) {
+			ret = -EBADMSG;
+			break;
+		}
+		switch (op) {
 		case OP_PUT:
-			ret = one_put(&rd, slot, tail, gen, fn);
+		case OP_MORE:
+			ret = op == OP_PUT ? one_put(&rd, slot, tail, gen, part) : one_more(&rd, slot, tail, part);
+			if (ret || part->left)
+				break;
+			e = part->e;
+			part->e = NULL;
+			ret = fn->put(fn->ctx, e);
 			break;
 		case OP_DEL:
 			key = hf_rd_blob(&rd, &len);
@@ -204,5 +267,10 @@ int codec_each(const void *p, size_t n, uint32_t slot, uint64_t tail, uint64_t g
 			ret = -EBADMSG;
 		}
 	}
+	if (!ret && alone.e)
+		ret = -EBADMSG;
+	if (ret)
+		codec_part_drop(part);
+	codec_part_drop(&alone);
 	return ret;
 }

@@ -129,7 +129,8 @@ static int on_del(void *ctx, const void *key, uint32_t keylen)
 
 static int commit(struct one *o, const struct hf_rec *r)
 {
-	const struct codec_fn fn = { .put = on_put, .del = on_del, .ctx = o };
+	struct codec_part part = { 0 };
+	const struct codec_fn fn = { .put = on_put, .del = on_del, .ctx = o, .part = &part };
 	int ret = 0;
 
 	if (r->kind == HF_REC_BASE) {
@@ -147,6 +148,9 @@ static int commit(struct one *o, const struct hf_rec *r)
 	for (size_t i = 0; i < o->nparts && !ret; i++)
 		ret = codec_each(o->part[i].ops.p, o->part[i].ops.len, r->slot, o->part[i].tail, r->gen, &fn);
 	drop_parts(o);
+	if (!ret && part.e)
+		ret = -EBADMSG;
+	codec_part_drop(&part);
 	return ret;
 }
 

@@ -111,7 +111,8 @@ static int stage_add(struct hf_log *l, const struct hf_rec *r)
 int log_load_rec(void *ctx, const struct hf_rec *r)
 {
 	struct hf_log *l = ctx;
-	const struct codec_fn fn = { .put = load_put, .del = load_del, .when = load_when, .ctx = l };
+	struct codec_part part = { 0 };
+	const struct codec_fn fn = { .put = load_put, .del = load_del, .when = load_when, .ctx = l, .part = &part };
 	uint64_t when;
 	int ret;
 
@@ -138,6 +139,9 @@ int log_load_rec(void *ctx, const struct hf_rec *r)
 		ret = codec_each(l->stage[i].ops.p, l->stage[i].ops.len, l->stage[i].slot,
 				 l->stage[i].tail, r->gen, &fn);
 	stage_drop(l);
+	if (!ret && part.e)
+		ret = -EBADMSG;
+	codec_part_drop(&part);
 	if (ret)
 		return ret;
 	l->gen = r->gen;
@@ -482,11 +486,10 @@ int hf_log_put(struct hf_log *l, const void *key, uint32_t keylen, const void *a
 
 	if (!l->claim || !keylen)
 		return -EINVAL;
-	/* it must fit into one record even if that does not compress */
-	if (size / HF_CHUNK_MAX >= HF_REC_MAX / 64 ||
-	    log_weight(keylen, attrlen, size / HF_CHUNK_MAX + 1) > HF_REC_MAX - LOG_HEAD_MAX)
+	/* but for most of its chunks it must fit into one record even if that does not compress */
+	if (size > LOG_ITEM_MAX || log_weight(keylen, attrlen, 1) > LOG_REC_MAX)
 		return hf_fail(err, HF_FAILED, -EFBIG,
-			       "%s: an entry of %llu bytes with %u bytes of attributes is too large for the store (about 1 GiB, 1 MiB)",
+			       "%s: an entry of %llu bytes with %u bytes of attributes is too large for the store (64 GiB, about 1 MiB)",
 			       l->id.name, (unsigned long long)size, attrlen);
 	buflen = size < HF_CHUNK_MAX ? size : HF_CHUNK_MAX;
 	if (size && !(buf = malloc(buflen)))
@@ -675,13 +678,42 @@ int log_append_packed(struct hf_log *l, const struct hf_buf *b, enum hf_rec_kind
 
 static size_t weight_of(const struct ent *e) { return log_weight(e->keylen, e->attrlen, e->nref); }
 
+int log_item(struct hf_buf *b, const struct ent *e, bool some, int (*next)(void *ctx, struct hf_buf *b), void *ctx)
+{
+	uint32_t told;
+	int ret = 0;
+
+	if (some && b->len + weight_of(e) > PART_MAX)
+		ret = next(ctx, b);
+	if (ret)
+		return ret;
+	for (told = codec_put(b, e, LOG_REC_MAX); told < e->nref && !ret; ) {
+		ret = next(ctx, b);
+		if (!ret)
+			told += codec_more(b, e, told, LOG_REC_MAX);
+	}
+	return ret;
+}
+
+struct delta { struct hf_log *l; unsigned flags; uint64_t gen; struct hf_err *err; };
+
+static int delta_part(void *ctx, struct hf_buf *b)
+{
+	struct delta *d = ctx;
+	int ret = log_append(d->l, b, HF_REC_DELTA, d->flags | HF_REC_PART, d->gen, NULL, d->err);
+
+	d->flags &= ~HF_REC_FIRST;
+	hf_buf_free(b);
+	codec_begin(b, NULL);
+	return ret;
+}
+
 int hf_log_commit(struct hf_log *l, unsigned flags, const char *note, uint64_t *gen, struct hf_err *err)
 {
 	struct hf_buf b = HF_BUF_INIT;
 	uint64_t next = l->gen + 1, tail_place = 0;
-	bool some = false;
+	struct delta d = { l, flags | HF_REC_FIRST, next, err };
 	size_t total = LOG_HEAD_MAX;
-	unsigned begin = HF_REC_FIRST;
 	int ret = 0;
 
 	if (!l->claim)
@@ -698,22 +730,17 @@ int hf_log_commit(struct hf_log *l, unsigned flags, const char *note, uint64_t *
 	for (size_t i = 0; i < l->npend && !ret; i++) {
 		struct ent *e = l->pend[i]->cur;
 
-		if (some && b.len + weight_of(e) > PART_MAX) {
-			ret = log_append(l, &b, HF_REC_DELTA, flags | HF_REC_PART | begin, next, NULL, err);
-			begin = 0;
-			hf_buf_free(&b);
-			codec_begin(&b, NULL);
-		}
-		if (e->flags & ENT_DEAD)
+		if (!(e->flags & ENT_DEAD))
+			ret = log_item(&b, e, i, delta_part, &d);
+		else if (i && b.len + weight_of(e) > PART_MAX)
+			ret = delta_part(&d, &b);
+		if (!ret && (e->flags & ENT_DEAD))
 			codec_del(&b, e);
-		else
-			codec_put(&b, e);
-		some = true;
 	}
 	if (!ret && (ret = hf_seam("commit.append")))
 		hf_fail(err, HF_UNAVAIL, ret, "%s: injected failure of an append", l->id.name);
 	if (!ret)
-		ret = log_append(l, &b, HF_REC_DELTA, flags | begin, next, &tail_place, err);
+		ret = log_append(l, &b, HF_REC_DELTA, d.flags, next, &tail_place, err);
 	hf_buf_free(&b);
 	if (ret)
 		return ret;

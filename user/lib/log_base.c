@@ -155,10 +155,22 @@ static int rec_add(struct base_rec **v, size_t *n, struct hf_buf *b, unsigned fl
 	return 0;
 }
 
+struct recs { struct base_rec **v; size_t *n; unsigned flags; };
+
+static int rec_next(void *ctx, struct hf_buf *b)
+{
+	struct recs *r = ctx;
+	int ret = rec_add(r->v, r->n, b, r->flags | HF_REC_PART);
+
+	r->flags &= ~HF_REC_FIRST;
+	codec_begin(b, NULL);
+	return ret;
+}
+
 /* All records of a base: half a base would take room and give none back. */
 static int recs_make(struct hf_log *l, struct base_rec **out, size_t *nout)
 {
-	unsigned flags = (l->fuzzy ? HF_REC_FUZZY : 0) | HF_REC_FIRST;
+	struct recs r = { out, nout, (l->fuzzy ? HF_REC_FUZZY : 0) | HF_REC_FIRST };
 	struct hf_buf b = HF_BUF_INIT;
 	struct ent **v = NULL;
 	size_t n;
@@ -168,17 +180,11 @@ static int recs_make(struct hf_log *l, struct base_rec **out, size_t *nout)
 		return ret;
 	codec_begin(&b, NULL);
 	keep_out(l, &b);
-	for (size_t i = 0; i < n && !ret; i++) {
-		if (i && b.len + 64 + v[i]->keylen + v[i]->attrlen + v[i]->nref * 64ull > LOG_PART_MAX) {
-			ret = rec_add(out, nout, &b, flags | HF_REC_PART);
-			flags &= ~HF_REC_FIRST;
-			codec_begin(&b, NULL);
-		}
-		codec_put(&b, v[i]);
-	}
+	for (size_t i = 0; i < n && !ret; i++)
+		ret = log_item(&b, v[i], i || b.len > LOG_HEAD_MAX, rec_next, &r);
 	free(v);
 	if (!ret)
-		ret = rec_add(out, nout, &b, flags);
+		ret = rec_add(out, nout, &b, r.flags);
 	hf_buf_free(&b);
 	return ret;
 }

@@ -8,6 +8,7 @@ struct hist {
 	struct hf_gen_info *v;
 	size_t n, cap;
 	struct hf_gen_info cur;		/* whose records are being read */
+	struct codec_part part;
 };
 
 static void hist_note(void *ctx, const char *s)
@@ -48,19 +49,22 @@ static void hist_restart(void *ctx)
 
 	h->n = 0;
 	memset(&h->cur, 0, sizeof(h->cur));
+	codec_part_drop(&h->part);
 }
 
 static int hist_rec(void *ctx, const struct hf_rec *r)
 {
 	struct hist *h = ctx;
-	const struct codec_fn fn = { hist_note, hist_put, hist_del, h, hist_when };
+	const struct codec_fn fn = { hist_note, hist_put, hist_del, h, hist_when, &h->part };
 	struct hf_buf b = HF_BUF_INIT;
 	int ret;
 
 	if (r->kind != HF_REC_DELTA && r->kind != HF_REC_BASE)
 		return 0;
-	if (h->cur.gen != r->gen || h->cur.epoch != r->epoch || h->cur.kind != r->kind || (r->flags & HF_REC_FIRST))
+	if (h->cur.gen != r->gen || h->cur.epoch != r->epoch || h->cur.kind != r->kind || (r->flags & HF_REC_FIRST)) {
 		memset(&h->cur, 0, sizeof(h->cur));
+		codec_part_drop(&h->part);
+	}
 	h->cur.gen = r->gen;
 	h->cur.epoch = r->epoch;
 	h->cur.kind = r->kind;
@@ -100,6 +104,7 @@ int hf_log_history(struct hf_store *s, const struct hf_logid *id,
 
 	for (size_t i = 0; i < h.n && !ret; i++)
 		ret = fn(ctx, &h.v[i]);
+	codec_part_drop(&h.part);
 	free(h.v);
 	return ret;
 }
@@ -115,6 +120,7 @@ struct gone {
 	struct table items;		/* of the generation that is being read */
 	uint64_t nbad;			/* of them, with contents that are gone */
 	struct hf_rec last;
+	struct codec_part part;
 	struct hf_buf bad;		/* generations (8), in the order of their records */
 };
 #define ENT_GONE 0x100			/* in flags of the items here, which nobody else has */
@@ -177,6 +183,7 @@ static void gone_restart(void *ctx)
 	struct gone *g = ctx;
 
 	table_clear(&g->items);
+	codec_part_drop(&g->part);
 	g->nbad = 0;
 	g->bad.len = 0;
 	memset(&g->last, 0, sizeof(g->last));
@@ -185,12 +192,14 @@ static void gone_restart(void *ctx)
 static int gone_rec(void *ctx, const struct hf_rec *r)
 {
 	struct gone *g = ctx;
-	const struct codec_fn fn = { gone_note, gone_put, gone_del, g, NULL };
+	const struct codec_fn fn = { gone_note, gone_put, gone_del, g, NULL, &g->part };
 	struct hf_buf b = HF_BUF_INIT;
 	int ret;
 
 	if (r->kind != HF_REC_DELTA && r->kind != HF_REC_BASE)
 		return 0;
+	if (r->epoch != g->last.epoch || r->kind != g->last.kind || (r->flags & HF_REC_FIRST))
+		codec_part_drop(&g->part);
 	g->last = *r;
 	ret = codec_unpack(r, &b);
 	if (!ret)
@@ -222,6 +231,7 @@ int hf_log_gone(struct hf_store *s, const struct hf_logid *id, void (*fn)(void *
 		last = gen;
 	}
 	table_clear(&g.items);
+	codec_part_drop(&g.part);
 	hf_buf_free(&g.bad);
 	hf_log_close(g.now);
 	return ret;

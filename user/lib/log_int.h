@@ -69,6 +69,12 @@ int log_change(struct hf_log *l, struct ent *e);
 /* what an item needs in a record at most; the rest is for the head of the payload */
 #define LOG_HEAD_MAX 256
 size_t log_weight(uint32_t keylen, uint32_t attrlen, uint64_t nref);
+#define LOG_REC_MAX (HF_REC_MAX - LOG_HEAD_MAX)
+/* contents of one item: in memory a chunk takes 64 bytes, however little is stored of it */
+#define LOG_ITEM_MAX (64ull << 30)
+/* @e into the payload @b, which holds @some already; what has no room there goes on in the payload
+ * that @next begins when it has taken this one */
+int log_item(struct hf_buf *b, const struct ent *e, bool some, int (*next)(void *ctx, struct hf_buf *b), void *ctx);
 
 /* stash.c: sealed chunks in memory, found by their keyed hash */
 struct stash *stash_new(void);

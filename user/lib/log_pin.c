@@ -73,7 +73,7 @@ static int pin_item(struct hf_log *l, struct hf_log *from, const struct ent *e, 
 	uint8_t *key;
 	int ret = 0;
 
-	if (log_weight(n + e->keylen, e->attrlen, e->nref) > HF_REC_MAX - LOG_HEAD_MAX)
+	if (log_weight(n + e->keylen, e->attrlen, 1) > LOG_REC_MAX)
 		return hf_fail(err, HF_FAILED, -EFBIG, "%s: an entry of that generation is too large to be pinned", l->id.name);
 	key = malloc(n + e->keylen);
 	if (!key)

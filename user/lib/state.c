@@ -50,6 +50,22 @@ struct ent *ent_new(const void *key, uint32_t keylen, const void *attr, uint32_t
 	return e;
 }
 
+int ent_more(struct ent *e, uint32_t n)
+{
+	bool own = e->ref == own_refs(e);
+	struct hf_ref *v = n > UINT32_MAX - e->nref ? NULL :
+			   realloc(own ? NULL : e->ref, ((size_t)e->nref + n) * sizeof(*v));
+
+	if (!v)
+		return -ENOMEM;
+	if (own)
+		memcpy(v, e->ref, e->nref * sizeof(*v));
+	memset(v + e->nref, 0, n * sizeof(*v));
+	e->ref = v;
+	e->nref += n;
+	return 0;
+}
+
 void ent_put(struct ent *e)
 {
 	if (!e || --e->users)

@@ -54,6 +54,7 @@ struct table {
 };
 
 struct ent *ent_new(const void *key, uint32_t keylen, const void *attr, uint32_t attrlen, uint32_t nref);
+int ent_more(struct ent *e, uint32_t n);	/* room for so many chunks more */
 void ent_put(struct ent *e);
 struct ent *table_get(const struct table *t, const void *key, uint32_t keylen);
 int table_add(struct table *t, struct ent *e);	/* takes over the caller's use */
@@ -69,18 +70,25 @@ struct gen_mark { uint64_t gen, when_ns; bool base; };
 
 /* codec.c */
 void codec_begin(struct hf_buf *b, const char *note);
-void codec_put(struct hf_buf *b, const struct ent *e);
+/** codec_put() - with as many of its chunks as fit into @max bytes of payload, at least one; how many.
+ *  codec_more() tells of those from @from on in the same way, in the same record or the next one. */
+uint32_t codec_put(struct hf_buf *b, const struct ent *e, size_t max);
+uint32_t codec_more(struct hf_buf *b, const struct ent *e, uint32_t from, size_t max);
 void codec_del(struct hf_buf *b, const struct ent *e);
 void codec_when(struct hf_buf *b, const struct gen_mark *m);
 int codec_pack(struct hf_buf *b, unsigned *flags);	/* compress if it pays */
 /** codec_unpack() - the ops of a record; @out is filled */
 int codec_unpack(const struct hf_rec *r, struct hf_buf *out);
+/* a put of which chunks are to come with the next record of the commit; all zero at its begin */
+struct codec_part { struct ent *e; uint64_t left; };
+void codec_part_drop(struct codec_part *p);
 struct codec_fn {
 	void (*note)(void *ctx, const char *s);
 	int (*put)(void *ctx, struct ent *e);	/* takes over the entry */
 	int (*del)(void *ctx, const void *key, uint32_t keylen);
 	void *ctx;
 	void (*when)(void *ctx, const struct gen_mark *m);	/* NULL: not asked for */
+	struct codec_part *part;	/* from one record to the next; NULL: a record stands alone */
 };
 int codec_each(const void *p, size_t n, uint32_t slot, uint64_t tail, uint64_t gen, const struct codec_fn *fn);
 
