@@ -83,10 +83,17 @@ static int write_all(int fd, const void *p, size_t n)
 
 static int frame(struct hf_displaced *d, const void *p, size_t n, uint8_t tag)
 {
+	const uint32_t zeros = n - 1;
+	const uint8_t hole[5] = { 'H', zeros, zeros >> 8, zeros >> 16, zeros >> 24 };
 	uint8_t *out = d->out;
-	uint32_t len = n + ABYTES;
+	uint32_t len;
 	int ret;
 
+	if (n > sizeof(hole) && hf_displaced_zeros(p, n)) {
+		p = hole;
+		n = sizeof(hole);
+	}
+	len = n + ABYTES;
 	if (d->broken)
 		return -EIO;
 	if (n > FRAME_MAX)
@@ -311,6 +318,22 @@ static int create(struct hf_displaced *d)
 	return begin_file(d, d->id, O_EXCL, now);
 }
 
+/* bytes of @fd that are not in holes, as what D frames they are in */
+static uint64_t data_bytes(int fd, uint64_t size)
+{
+	uint64_t sum = 0;
+	off_t at = 0, end;
+
+	while ((at = lseek(fd, at, SEEK_DATA)) >= 0) {
+		end = lseek(fd, at, SEEK_HOLE);
+		if (end < 0)
+			return size;
+		sum += (end + DATA_MAX - 1) / DATA_MAX * DATA_MAX - at / DATA_MAX * DATA_MAX;
+		at = end;
+	}
+	return errno == ENXIO && sum < size ? sum : size;
+}
+
 /* contents of @fd, as frames if @write */
 static int add_contents(struct hf_displaced *d, int fd, bool write, crypto_generichash_state *h, uint64_t *size)
 {
@@ -401,7 +424,8 @@ static int add_entry(struct hf_displaced *d, struct hf_tree *t, const char *rel,
 		ret = ret < 0 ? ret : 0;
 		goto out;
 	}
-	if (d->max && d->bytes + e.len + stx.stx_size + stx.stx_size / 1024 + 4096 > d->max) {
+	if (d->max && d->bytes + e.len + (S_ISREG(stx.stx_mode) ? data_bytes(fd, stx.stx_size) : 0) +
+	    stx.stx_size / 1024 + 4096 > d->max) {
 		d->left_out++;
 		goto out;
 	}

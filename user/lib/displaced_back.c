@@ -133,6 +133,9 @@ static int end(struct back *b)
 	const char *name;
 	int dirfd, ret;
 
+	/* where nothing was written it reads as zeros */
+	if (S_ISREG(b->a.mode) && ftruncate(b->fd, b->off))
+		return fail(b, -errno, "cannot write");
 	ret = hf_attr_apply(b->t, b->fd, !S_ISREG(b->a.mode), true, &b->a, b->rel, b->err);
 	if (ret)
 		return ret;
@@ -162,7 +165,8 @@ static int frame(void *ctx, const uint8_t *p, size_t n, uint8_t tag)
 	if (b->fd < 0)
 		return 0;	/* of an entry that nobody asked for */
 	if (p[0] == 'D') {
-		ret = hf_pwrite_full(b->fd, p + 1, n - 1, b->off);
+		if (!hf_displaced_zeros(p, n))
+			ret = hf_pwrite_full(b->fd, p + 1, n - 1, b->off);
 		b->off += n - 1;
 		return ret ? fail(b, ret, "cannot write") : 0;
 	}

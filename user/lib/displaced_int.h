@@ -10,6 +10,7 @@
  *   S  reason, resource, checkpoint, time      once, first
  *   E  rel, attributes                         begins an entry
  *   D  up to 64 KiB of its contents
+ *   H  so many zeros of its contents, 64 KiB at most
  *   Z  size of the contents                    the entry is whole
  *   F  number of entries, a zero byte (tag FINAL)   the set is whole
  *
@@ -32,8 +33,15 @@
 #define END_LEN (1 + 8 + 1 + ABYTES)	/* of an F frame: after one with Z there is no other of that length */
 #define REST ".continued"	/* the new file, until it has everything of the old one */
 
+/** hf_displaced_zeros() - whether a D frame holds nothing else */
+static inline bool hf_displaced_zeros(const uint8_t *p, size_t n)
+{
+	return n > 1 && p[0] == 'D' && !p[1] && !memcmp(p + 1, p + 2, n - 2);
+}
+
 /** hf_displaced_each_frame() - plain text of each frame of a set, in order, up to where it was cut
- *  short; nonzero from @fn stops. -EBADMSG where it is damaged or of another key */
+ *  short, H as the D that it stands for; nonzero from @fn stops. -EBADMSG where it is damaged or of
+ *  another key */
 int hf_displaced_each_frame(int dirfd, const char *id, const uint8_t key[32],
 			    int (*fn)(void *ctx, const uint8_t *p, size_t n, uint8_t tag), void *ctx);
 /** hf_displaced_head() - what an S frame says; texts malloc'ed; -EBADMSG */

@@ -133,7 +133,21 @@ int hf_displaced_each_frame(int dirfd, const char *id, const uint8_t key[32],
 	if (memcmp(hdr, MAGIC, 8) || crypto_secretstream_xchacha20poly1305_init_pull(&r.ss, hdr + 8, key))
 		goto out;
 	for (bool first = true; (ret = next_frame(&r, &n, &tag)) == 1; first = false) {
-		ret = first != (r.plain[0] == 'S') ? -EBADMSG : fn(ctx, r.plain, n, tag);
+		static const uint8_t hole[1 + DATA_MAX] = { 'D' };
+		const uint8_t *p = r.plain;
+
+		if (p[0] == 'H') {
+			struct hf_rd rd;
+
+			hf_rd_init(&rd, p + 1, n - 1);
+			n = 1 + hf_rd_u32(&rd);
+			p = hole;
+			if (rd.bad || n < 2 || n > sizeof(hole)) {
+				ret = -EBADMSG;
+				break;
+			}
+		}
+		ret = first != (p[0] == 'S') ? -EBADMSG : fn(ctx, p, n, tag);
 		if (ret || (r.plain[0] == 'F' && tag == crypto_secretstream_xchacha20poly1305_TAG_FINAL))
 			break;
 	}
