@@ -109,6 +109,7 @@ sweep verify -- pg
 sweep rollback -- pg --to 3
 sweep restore -- pg --generation 3 --to /srv/x
 sweep displaced list -- pg
+sweep displaced show -- pg 20260102T030405.678Z-0123abcd
 sweep displaced restore -- pg 20260102T030405.678Z-0123abcd f --to /tmp/x
 
 surplus init init "$disk" x --name web
@@ -149,6 +150,7 @@ surplus "history pin" history pin pg 7 x --name golden
 surplus "history unpin" history unpin pg x --name golden
 surplus diff diff pg 1 2 3
 surplus "displaced list" displaced list pg x
+surplus "displaced show" displaced show pg 20260102T030405.678Z-0123abcd x
 surplus "displaced restore" displaced restore pg 20260102T030405.678Z-0123abcd f x
 surplus version version x
 surplus help help online x
@@ -202,7 +204,7 @@ done
 bad "no verb"
 # in the design, but not there yet: unknown
 for v in "disk upgrade x" "resource rebuild pg" \
-	"move pg b" doctor "displaced show x" "backup list x" "job list" "key rotate" \
+	"move pg b" doctor "backup list x" "job list" "key rotate" \
 	"run pg -- true" report metrics; do
 	# shellcheck disable=SC2086
 	bad "not in this version: $v" $v

@@ -18,7 +18,6 @@ run 0 "offline" a offline r
 mkdir -p "$Bd" && big "$Bd/big" other
 run 0 "another node, that has another one" b online r
 cmp -s "$A/big" "$Bd/big"; ok $? "P6: it is the same, byte by byte"
-why=$(du -k "$Bd/big")
 [ "$(du -k "$Bd/big" | cut -f 1)" -lt 1024 ]; ok $? "and its hole is one"
 id=$(hf b --json displaced list r | $PY -c 'import json, sys; print(json.load(sys.stdin)["sets"][0]["id"])')
 mkdir "$tmp/b/root/back"

@@ -151,6 +151,7 @@ int cmd_verify(struct cli *c);
 int cmd_rollback(struct cli *c);
 int cmd_restore(struct cli *c);
 int cmd_displaced_list(struct cli *c);
+int cmd_displaced_show(struct cli *c);
 int cmd_displaced_restore(struct cli *c);
 int cmd_module_status(struct cli *c);
 int cmd_module_load(struct cli *c);

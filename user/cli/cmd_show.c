@@ -261,10 +261,10 @@ int cmd_displaced_restore(struct cli *c)
 	return printed(c);
 }
 
-int cmd_displaced_list(struct cli *c)
+static int show_sets(struct cli *c, const char *verb, struct json_object *args)
 {
 	struct json_object *r;
-	int ret = call(c, "displaced.list", about(c), &r);
+	int ret = call(c, verb, args, &r);
 
 	if (ret)
 		return ret;
@@ -288,4 +288,17 @@ int cmd_displaced_list(struct cli *c)
 out:
 	json_object_put(r);
 	return printed(c);
+}
+
+int cmd_displaced_list(struct cli *c)
+{
+	return show_sets(c, "displaced.list", about(c));
+}
+
+int cmd_displaced_show(struct cli *c)
+{
+	struct json_object *a = about(c);
+
+	args_str(a, "id", arg_pos(c, 1));
+	return show_sets(c, "displaced.show", a);
 }

@@ -98,6 +98,8 @@ static const struct cmd cmds[] = {
 	{ "restore", "R [--generation GENERATION] --to DIR", "put a generation into a directory, to look at", { R },
 	  { { "generation", "GENERATION", V_GEN, false }, { "to", "DIR", V_TEXT, false } }, cmd_restore },
 	{ "displaced list", "[R]", "what restores kept aside", { R_OPT }, { { 0 } }, cmd_displaced_list },
+	{ "displaced show", "R ID", "what is in a kept-aside set", { R, { "ID", V_TEXT, false, false } }, { { 0 } },
+	  cmd_displaced_show },
 	{ "displaced restore", "R ID [NAME] [--to DIR]", "bring a kept-aside set back, or one name of it",
 	  { R, { "ID", V_TEXT, false, false }, { "NAME", V_TEXT, true, false } },
 	  { { "to", "DIR", V_PATH, false } }, cmd_displaced_restore },

@@ -26,7 +26,8 @@ struct journal {
 	/* what a fenced-out owner held, for status; count 0 and no id: nothing */
 	bool has_unconfirmed;
 	uint64_t unc_generation, unc_count;
-	char unc_displaced[64];
+#define UNC_IDS 1024
+	char unc_displaced[UNC_IDS];	/* names of sets, one for each checkpoint */
 };
 
 void boot_id(char id[37]);		/* of this boot of the machine */

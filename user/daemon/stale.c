@@ -72,25 +72,45 @@ static int find_ours(void *ctx, const struct hf_gen_info *g)
 }
 
 struct holding {
+	struct resource *r;
 	struct ckpt *c;
 	struct hf_displaced *keep;
 	uint64_t count;
 	struct hf_err *err;
 };
+#define NAMED 20	/* of each checkpoint; who wants all looks into the set */
+
+static void name_it(struct holding *h, enum hf_change ch, const char *rel)
+{
+	static const char *const names[] = {
+		[HF_CH_ADDED] = "added", [HF_CH_REMOVED] = "removed", [HF_CH_CONTENT] = "contents of",
+		[HF_CH_META] = "attributes of", [HF_CH_TYPE] = "another type of",
+	};
+	char *text = hf_printable(rel, strlen(rel));
+
+	/* of a crypto checkpoint not even the names (P11) */
+	if (h->count <= NAMED && !h->c->crypto && text)
+		hf_logf(HF_LOG_WARN, "%s: never confirmed: %s %s%s%s", h->r->name, names[ch], h->c->path,
+			*text ? "/" : "", text);
+	else if (h->count == NAMED + 1 && !h->c->crypto)
+		hf_logf(HF_LOG_WARN, "%s: never confirmed: and more of %s", h->r->name, h->c->path);
+	free(text);
+}
 
 static int hold(void *ctx, enum hf_change ch, const char *rel)
 {
 	struct holding *h = ctx;
 
 	h->count++;
+	name_it(h, ch, rel);
 	/* deleted here and not confirmed: counted, there is nothing to keep */
 	return ch == HF_CH_REMOVED ? 0 : hf_displaced_add(h->keep, h->c->tree, rel, h->err);
 }
 
 static int examine_one(struct resource *r, struct ckpt *c, struct hf_log *log, uint64_t *count,
-		       char id[64], struct hf_err *err)
+		       char ids[UNC_IDS], struct hf_err *err)
 {
-	struct holding h = { .c = c, .err = err };
+	struct holding h = { .r = r, .c = c, .err = err };
 	struct treedb db;
 	uint64_t kept;
 	char this_id[64] = "";
@@ -112,12 +132,12 @@ static int examine_one(struct resource *r, struct ckpt *c, struct hf_log *log, u
 	r2 = hf_displaced_end(h.keep, !ret, this_id, &kept, ret ? NULL : err);
 	*count += h.count;
 	if (this_id[0])
-		snprintf(id, 64, "%s", this_id);
+		snprintf(ids + strlen(ids), UNC_IDS - strlen(ids), "%s%s", *ids ? " " : "", this_id);
 	return ret ? ret : r2;
 }
 
 static int examine(struct resource *r, const struct hf_resource *def, uint64_t *gen, uint64_t *count,
-		   char id[64], struct hf_err *err)
+		   char ids[UNC_IDS], struct hf_err *err)
 {
 	struct ours o = { .epoch = r->j.epoch };
 	struct hf_log *log = NULL;
@@ -155,7 +175,7 @@ static int examine(struct resource *r, const struct hf_resource *def, uint64_t *
 				continue;
 			}
 		}
-		ret = examine_one(r, c, log, count, id, err);
+		ret = examine_one(r, c, log, count, ids, err);
 		ckpt_free(own);
 	}
 	if (!ret)
@@ -170,8 +190,8 @@ void stale_examine(struct resource *r)
 	const struct hf_resource *def = resource_def(r, &pin);
 	uint64_t gen = 0, count = 0;
 	struct hf_err e = { 0 };
-	char id[64] = "";
-	int ret = def ? examine(r, def, &gen, &count, id, &e) : -ENOENT;
+	char ids[UNC_IDS] = "";
+	int ret = def ? examine(r, def, &gen, &count, ids, &e) : -ENOENT;
 
 	regs_put(pin);
 	if (ret && def && ++r->examine_tries < 60) {
@@ -188,7 +208,7 @@ void stale_examine(struct resource *r)
 		r->j.has_unconfirmed = true;
 		r->j.unc_generation = gen;
 		r->j.unc_count = count;
-		snprintf(r->j.unc_displaced, sizeof(r->j.unc_displaced), "%s", id);
+		snprintf(r->j.unc_displaced, sizeof(r->j.unc_displaced), "%s", ids);
 	}
 	pthread_mutex_unlock(&r->lock);
 	ckpts_drop_all(r);
@@ -197,6 +217,6 @@ void stale_examine(struct resource *r)
 		hf_logf(count ? HF_LOG_WARN : HF_LOG_NOTE,
 			"%s: compared with generation %llu, %llu entries of this node were never confirmed%s%s",
 			r->name, (unsigned long long)gen, (unsigned long long)count,
-			id[0] ? "; they are kept aside as " : "", id);
+			ids[0] ? "; they are kept aside as " : "", ids);
 	hf_displaced_prune(hfd.displaced_dir, hfd.conf->displaced_bytes, hfd.conf->displaced_keep_s);
 }

@@ -206,6 +206,7 @@ struct sets {
 	struct json_object *arr, *entries;
 	bool crypto;
 	struct regs *regs;
+	const char *only;	/* this set; NULL: all */
 };
 
 /* Names inside crypto checkpoints are not told; of what is not registered any more, neither. */
@@ -226,6 +227,10 @@ static int add_set(void *ctx, const char *id, uint64_t when_ns, const char *reas
 	struct json_object *o = jobj();
 	char mode[16];
 
+	if (s->only && strcmp(id, s->only)) {
+		json_object_put(o);
+		return 0;
+	}
 	if (!rel) {
 		jstr(o, "id", id);
 		jbytes(o, "resource", resource);
@@ -261,6 +266,28 @@ static int displaced_list(struct req *q, struct hf_err *err)
 	if (!ret) {
 		q->result = jobj();
 		json_object_object_add(q->result, "sets", json_object_get(s.arr));
+	}
+	json_object_put(s.arr);
+	regs_put(s.regs);
+	return ret;
+}
+
+static int displaced_show(struct req *q, struct hf_err *err)
+{
+	const char *name = jget_str(q->args, "resource");
+	struct sets s = { .arr = json_object_new_array(), .regs = regs_get(), .only = jget_str(q->args, "id") };
+	int ret = hf_name_check(name, "resource", err);
+
+	if (!ret)
+		ret = hf_displaced_list(hfd.displaced_dir, hfd.keys->local, name, add_set, &s, err);
+	/* others that are damaged are no reason */
+	if ((!ret || ret == -EBADMSG) && json_object_array_length(s.arr)) {
+		q->result = jobj();
+		json_object_object_add(q->result, "sets", json_object_get(s.arr));
+		ret = 0;
+	} else if (!ret || ret == -ENOENT) {
+		ret = hf_fail(err, HF_NOTFOUND, -ENOENT, "%s has no kept-aside set %s on this node; see holdfast displaced list %s",
+			      name, s.only, name);
 	}
 	json_object_put(s.arr);
 	regs_put(s.regs);
@@ -360,6 +387,7 @@ const struct verb verbs_store[] = {
 	{ "history.pin", 0, "resource:s! generation:u! name:s!", history_pin },
 	{ "history.unpin", 0, "resource:s! name:s!", history_unpin },
 	{ "displaced.list", V_READ, "resource:s", displaced_list },
+	{ "displaced.show", V_READ, "resource:s! id:s!", displaced_show },
 	{ "displaced.restore", 0, "resource:s! id:s! rel:s to:s", displaced_restore },
 	{ NULL, 0, NULL, NULL },
 };
