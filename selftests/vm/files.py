@@ -86,6 +86,30 @@ def left_out(tap, kernel, a):
     a.hf("offline smb")
 
 
+def while_down(tap, kernel, a, other):
+    """Other patterns are set while the owner's daemon is away: the module tells of no change, and yet
+    there is something to capture."""
+    a.run("mkdir -p ./etc/res && echo f >./etc/res/f && echo swp >./etc/res/f.swp")
+    a.register("res", "/etc/res", options="--exclude '*.swp'")
+    a.hf("online res")
+    a.sync("res")
+    gen = a.resource("res")["generation"]
+    a.down()
+    other.hf("checkpoint set res /etc/res --all")
+    since = len(a.log())
+    a.up()
+    a.wait_state("res", "online")
+    tap.ok(a.said("res: the module kept track", since), f"{kernel}: it is resumed from the dirty set", a.log()[since:])
+
+    def added():
+        now = a.resource("res")["generation"]
+        return now > gen and any((c["rel"], c["change"]) == ("f.swp", "added")
+                                 for c in a.json(f"diff res {gen} {now}")["changes"])
+    a.until(added, "what is not excluded any more is captured")
+    tap.ok(True, f"{kernel}: other patterns, while the daemon was away: the tree is looked through")
+    a.hf("offline res")
+
+
 def one(tap, kernel):
     with vm.Cluster(kernel) as machines:
         hf = cluster.Holdfast(machines, track={"source": "kernel", "require": "kernel"})
@@ -95,6 +119,7 @@ def one(tap, kernel):
         other.up()
         one_file(tap, kernel, a, other)
         left_out(tap, kernel, a)
+        while_down(tap, kernel, a, other)
         hf.stop()
         vm.verdicts(tap, machines, f"{kernel} ")
 
