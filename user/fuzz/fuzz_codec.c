@@ -62,7 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	uint8_t *raw = take_copy(&in, HF_REC_MAX, &len);
 	struct hf_rec r = { .kind = HF_REC_DELTA, .payload = raw, .len = len };
 	struct list a = { .b = HF_BUF_INIT }, b = { .b = HF_BUF_INIT };
-	struct codec_fn fn = { on_note, on_put, on_del, &a, on_when };
+	struct codec_fn fn = { .note = on_note, .put = on_put, .del = on_del, .ctx = &a, .when = on_when };
 
 	if (mode & 2) {
 		hf_buf_u32(&z, len);
