@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a user would pick instead."""
+import os
+import lab as L
+
+TAR = ('tar', '--acls', '--xattrs', '--xattrs-include=*', '--numeric-owner')
+
+
+def archives(lab, tree, peers=True):
+    """@tree in each peer's own form, beside it; paths by peer, those that are not here left out."""
+    have = {'tar': lab.path('peer.tar')}
+    L.run(*TAR, '-cf', have['tar'], '-C', tree, '.')
+    for p in ('casync', 'restic', 'borg'):
+        if not peers or not L.have(p):
+            continue
+        have[p] = lab.path(p)
+        os.makedirs(have[p])
+        env = environment(have[p])
+        if p == 'casync':
+            L.run('casync', 'make', '--with=best', '--store=' + have[p] + '/store', have[p] + '/t.caidx', tree, env=env)
+        elif p == 'restic':
+            L.run('restic', 'init', '-q', env=env)
+            L.run('restic', 'backup', '-q', '.', cwd=tree, env=env)
+        else:
+            L.run('borg', 'init', '-e', 'repokey', env=env)
+            L.run('borg', 'create', '::t', '.', cwd=tree, env=env)
+    return have
+
+
+def environment(where):
+    return dict(os.environ, HOME=where, RESTIC_REPOSITORY=where + '/repo', RESTIC_PASSWORD='bench',
+                BORG_REPO=where + '/repo', BORG_PASSPHRASE='bench', BORG_BASE_DIR=where)
+
+
+def restorers(have, tree):
+    """How each puts it into a directory."""
+    all_of = {
+        'tar': lambda d: L.run(*TAR, '-xpf', have['tar'], '-C', d),
+        'cp': lambda d: L.run('cp', '-a', tree + '/.', d),
+        'rsync': lambda d: L.run('rsync', '-aHAXS', tree + '/', d + '/'),
+        'casync': lambda d: L.run('casync', 'extract', '--with=best', '--store=' + have['casync'] + '/store',
+                                  have['casync'] + '/t.caidx', d, env=environment(have['casync'])),
+        'restic': lambda d: L.run('restic', 'restore', '-q', 'latest', '--target', d, env=environment(have['restic'])),
+        'borg': lambda d: L.run('borg', 'extract', '--numeric-ids', '::t', cwd=d, env=environment(have['borg'])),
+    }
+    return {k: f for k, f in all_of.items() if k in have or k in ('cp', 'rsync')}

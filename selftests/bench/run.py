@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Speed and memory, against what bounds or rivals them in the same run:
+Documentation/performance.md says how, and what came out.
+
+  PARTS='restore takeover'  only these (--list names them)
+  GOALS=1     exit 1 where a goal is missed
+  ROUNDS=5    of each part; LIMIT=120 seconds for one part's rounds
+  PEERS=0     without casync, restic and borg
+  OUT=DIR     also results.json, tables.md and plots (SVG) there; parts that were not run stay
+  KEEP=1      keep the work directory
+"""
+import datetime
+import json
+import os
+import sys
+import time
+import lab as L
+import part_register
+import part_restore
+import plot
+
+PARTS = {
+    'restore': part_restore.empty,
+    'differs': part_restore.differs,
+    'takeover': part_restore.takeover,
+    'register': part_register.register,
+}
+
+
+class Options:
+    rounds = int(os.environ.get('ROUNDS', 5))
+    limit = float(os.environ.get('LIMIT', 120))
+    peers = os.environ.get('PEERS', '1') != '0'
+    register_mean = int(os.environ.get('REGISTER_MEAN', 2048))
+    seed = int(os.environ.get('SEED', 1))
+
+
+class Out:
+    """What a part has to say."""
+
+    def __init__(self, name, title):
+        self.r = {'name': name, 'title': title, 'tables': [], 'goals': [], 'plots': [],
+                  'when': datetime.datetime.now().strftime('%Y-%m-%d %H:%M')}
+        self.load = [os.getloadavg()[0]]
+
+    def rounds(self, opt, times=1):
+        """1, 2, …: at least three, then until there are enough or the time is over."""
+        end = time.monotonic() + opt.limit
+        for i in range(1, opt.rounds * times + 1):
+            if i > 3 and time.monotonic() > end:
+                print(f'({self.r["name"]}: {i - 1} rounds of {opt.rounds * times} in {opt.limit:.0f} s)')
+                return
+            yield i
+
+    def table(self, caption, columns, rows):
+        self.r['tables'].append({'caption': caption, 'columns': columns, 'rows': rows})
+
+    def bars(self, name, title, values):
+        self.r['plots'].append({'name': name, 'title': title, 'bars': values})
+
+    def lines(self, name, title, xs, series):
+        self.r['plots'].append({'name': name, 'title': title, 'x': xs, 'lines': series})
+
+    def goal(self, text, value, op, limit):
+        met = {'<': value < limit, '<=': value <= limit, '>=': value >= limit}[op]
+        self.r['goals'].append({'text': text, 'value': value, 'op': op, 'limit': limit, 'met': met})
+
+    def done(self):
+        L.note('')
+        self.load.append(os.getloadavg()[0])
+        self.r['load'] = self.load
+        return self.r
+
+
+def cell(v):
+    if isinstance(v, float):
+        return f'{v:.2f}' if abs(v) < 100 else f'{v:.0f}'
+    return str(v)
+
+
+def tables(r):
+    for t in r['tables']:
+        cells = [[cell(v) for v in row] for row in t['rows']]
+        wide = max([len(t['caption'])] + [len(row[0]) for row in cells])
+        print(t['caption'].ljust(wide) + ''.join(c.rjust(14) for c in t['columns']))
+        for row in cells:
+            print(row[0].ljust(wide) + ''.join(c.rjust(14) for c in row[1:]))
+        print()
+
+
+def goals(r):
+    for g in r['goals']:
+        print(f"  {g['text'] + ' (' + cell(float(g['value'])) + ', ' + g['op'] + ' ' + str(g['limit']) + ')':<80}"
+              f" {'met' if g['met'] else 'MISSED'}")
+
+
+def main():
+    if '--list' in sys.argv[1:]:
+        for name, part in PARTS.items():
+            print(f'{name:10} {part.__doc__}')
+        return 0
+    want = os.environ.get('PARTS', '').split() or list(PARTS)
+    if set(want) - set(PARTS):
+        sys.exit(f"bench: there is no part {' '.join(set(want) - set(PARTS))}; there are: {' '.join(PARTS)}")
+    if os.geteuid():
+        sys.exit('bench: run it as root')
+    for p in ('rsync', 'mkfs.ext4', 'losetup', 'tar', 'zstd'):
+        if not L.have(p):
+            sys.exit(f'bench: {p} is missing; scripts/deps.sh bench installs it')
+    for p in ('holdfastd', 'holdfast', 'selftests/bench/bench_create'):
+        if not os.access(f'{L.BUILD}/{p}', os.X_OK):
+            sys.exit(f'bench: there is no {L.BUILD}/{p}; make bench builds it')
+    out_dir, results, failed = os.environ.get('OUT'), [], []
+    for name in want:
+        out = Out(name, PARTS[name].__doc__)
+        lab = L.Lab(bool(os.environ.get('KEEP')))
+        try:
+            PARTS[name](lab, out, Options)
+        except L.Failed as e:
+            L.note('')
+            print(f'bench: {name} failed: {e}', file=sys.stderr)
+            failed.append(name)
+            continue
+        finally:
+            lab.close()
+        r = out.done()
+        print(f"== {name}: {r['title']}; {r['when']}, load {r['load'][0]:.1f} before, {r['load'][1]:.1f} after")
+        tables(r)
+        results.append(r)
+        if out_dir:
+            plot.keep(out_dir, r)
+    print('goals')
+    for r in results:
+        goals(r)
+    for name in failed:
+        print(f'  {name}: failed, nothing was measured')
+    missed = sum(not g['met'] for r in results for g in r['goals'])
+    if out_dir:
+        with open(out_dir + '/last.json', 'w', encoding='ascii') as f:
+            json.dump(results, f, indent=1)
+    return 1 if failed or (missed and os.environ.get('GOALS')) else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
