@@ -67,6 +67,7 @@ struct job {
 	struct json_object *changes;	/* dry run */
 	uint64_t ms_claim, ms_track, ms_restore, ms_total;
 	uint64_t warm_gen, claim_bytes;	/* it went on from there; what the claim read */
+	uint64_t claim_read_ns, restore_read_ns;	/* of it waiting for the store */
 	char note[256];
 };
 

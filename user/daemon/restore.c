@@ -133,6 +133,10 @@ static int restore_one(struct resource *r, struct ckpt *c, struct hf_log *from, 
 	j->restored.removed += st.removed;
 	j->restored.displaced += st.displaced;
 	j->restored.bytes += st.bytes;
+	j->restored.ns_compare += st.ns_compare;
+	j->restored.ns_keep += st.ns_keep;
+	j->restored.ns_write += st.ns_write;
+	j->restored.ns_sync += st.ns_sync;
 	return ret;
 }
 

@@ -124,12 +124,13 @@ static int claim(struct resource *r, const struct hf_resource *def, struct job *
 	uint64_t until = j->deadline_ms ? j->deadline_ms : hf_now_ms() + 30000;
 	unsigned flags = j->fenced ? HF_CLAIM_FENCED : 0, pause = 10;
 	struct hf_log *log = mode == TAKE_OVER ? follow_take(r) : NULL;
-	uint64_t calls, before;
+	uint64_t calls, before, waited;
 	struct hf_log_stat st;
 	int ret;
 
 	j->warm_gen = log ? hf_log_gen(log) : 0;
 	hf_store_reads(&calls, &before);
+	waited = hf_store_read_ns();
 
 	atomic_store(&r->busy, hf_now_ms());
 	ret = hfd.store->ops->stat(hfd.store, &def->id, &st, err);
@@ -152,6 +153,7 @@ static int claim(struct resource *r, const struct hf_resource *def, struct job *
 	atomic_store(&r->busy, 0);
 	hf_store_reads(&calls, &j->claim_bytes);
 	j->claim_bytes -= before;
+	j->claim_read_ns = hf_store_read_ns() - waited;
 	if (ret)
 		follow_give(r, log);
 	else
@@ -334,7 +336,9 @@ static int take(struct resource *r, const struct hf_resource *def, struct job *j
 		if (ret)
 			return ret;
 		*restoring = true;
+		j->restore_read_ns = hf_store_read_ns();
 		ret = restore_all(r, from ? from : r->log, j, err);
+		j->restore_read_ns = hf_store_read_ns() - j->restore_read_ns;
 		hf_log_cool(r->log);
 		j->ms_restore = hf_now_ms() - t;
 		hf_log_close(from);

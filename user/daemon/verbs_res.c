@@ -27,6 +27,14 @@ static void put_ms(struct json_object *o, const struct job *j)
 	ju64(t, "total", j->ms_total);
 	json_object_object_add(o, "ms", t);
 	t = jobj();
+	ju64(t, "claim_read", j->claim_read_ns / 1000);
+	ju64(t, "restore_read", j->restore_read_ns / 1000);
+	ju64(t, "compare", j->restored.ns_compare / 1000);
+	ju64(t, "keep", j->restored.ns_keep / 1000);
+	ju64(t, "write", j->restored.ns_write / 1000);
+	ju64(t, "sync", j->restored.ns_sync / 1000);
+	json_object_object_add(o, "us", t);
+	t = jobj();
 	ju64(t, "warm", j->warm_gen);
 	ju64(t, "read", j->claim_bytes);
 	json_object_object_add(o, "claim", t);

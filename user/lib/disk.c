@@ -17,13 +17,15 @@ void *dio_alloc(size_t n)
 	return p;
 }
 
-static _Thread_local struct { uint64_t calls, bytes; } reads;
+static _Thread_local struct { uint64_t calls, bytes, ns; } reads;
 
 void hf_store_reads(uint64_t *calls, uint64_t *bytes)
 {
 	*calls = reads.calls;
 	*bytes = reads.bytes;
 }
+
+uint64_t hf_store_read_ns(void) { return reads.ns; }
 
 /* by another thread, for this one */
 void disk_counted(uint64_t bytes)
@@ -34,11 +36,15 @@ void disk_counted(uint64_t bytes)
 
 int disk_read(struct disk *d, void *p, size_t n, uint64_t off)
 {
+	uint64_t t = hf_now_ns();
 	int ret = hf_seam("disk.read");
 
 	reads.calls++;
 	reads.bytes += n;
-	return ret ? ret : d->io->read(d, p, n, off);
+	if (!ret)
+		ret = d->io->read(d, p, n, off);
+	reads.ns += hf_now_ns() - t;
+	return ret;
 }
 
 int disk_write(struct disk *d, const void *p, size_t n, uint64_t off)

@@ -442,12 +442,20 @@ static int execute(struct restore *r)
 	return ret;
 }
 
+static uint64_t since(uint64_t *clock)
+{
+	uint64_t from = *clock;
+
+	*clock = hf_now_ns();
+	return *clock - from;
+}
+
 int hf_restore(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_restore_opts *o,
 	       struct hf_restore_stat *st, struct hf_err *err)
 {
 	struct restore r = { .t = t, .db = db, .o = o, .st = st, .err = err };
 	struct hf_err own = { 0 };
-	uint64_t before;
+	uint64_t before, clock = hf_now_ns();
 	int ret;
 
 	if (!err)
@@ -465,13 +473,17 @@ int hf_restore(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_r
 		ret = hf_merge(t, db, "", true, plan_pair, &r, r.err);
 	if (!ret)
 		ret = plan_links(&r);
+	st->ns_compare += since(&clock);
 	if (!ret)
 		ret = keep_all(&r);
+	st->ns_keep += since(&clock);
 	if (!ret && (r.items.n || r.changed))
 		ret = execute(&r);
+	st->ns_write += since(&clock);
 	if (!ret && (r.items.n || r.changed || r.unsure) && syncfs(t->root))
 		ret = hf_fail(r.err, HF_OK, -errno, "%s: what was restored cannot be made durable: %s",
 			      t->path, strerror(errno));
+	st->ns_sync += since(&clock);
 	if (!ret) {
 		hf_dircur_reset(&r.cur);
 		note_marks(&r, &r.items);

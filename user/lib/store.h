@@ -216,6 +216,8 @@ int hf_store_open(const char *url, const struct hf_store_params *p, struct hf_st
 
 /** hf_store_reads() - what the calling thread has read from stores up to now */
 void hf_store_reads(uint64_t *calls, uint64_t *bytes);
+/** hf_store_read_ns() - how long it waited for those that it made itself */
+uint64_t hf_store_read_ns(void);
 
 int hf_identity_load(const char *state_dir, struct hf_identity *id, struct hf_err *err);
 int hf_identity_save(const char *state_dir, const struct hf_identity *id, struct hf_err *err);

@@ -204,7 +204,10 @@ int hf_compare(struct hf_tree *t, const struct hf_tree_db *db,
 	       int (*fn)(void *ctx, enum hf_change ch, const char *rel), void *ctx, struct hf_err *err);
 
 struct hf_displaced;
-struct hf_restore_stat { uint64_t looked, written, meta, removed, displaced, bytes; };
+struct hf_restore_stat {
+	uint64_t looked, written, meta, removed, displaced, bytes;
+	uint64_t ns_compare, ns_keep, ns_write, ns_sync;	/* where the time went */
+};
 struct hf_restore_opts {
 	struct hf_displaced *keep;	/* where overwritten state goes; NULL: nowhere */
 	/* does the local entry look as it did when it last equalled a generation? Then it is
