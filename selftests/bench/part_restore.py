@@ -22,13 +22,16 @@ def hand_over(owner, to, name, warm=True):
 
 
 def split(answer, wall):
-    """Where the time of a takeover went, in ms: what the daemon says, and the rest."""
-    ms = answer.get('ms', {})
-    parts = {k: v for k, v in ms.items() if k != 'total'}
-    inner = sum(parts.get(k, 0) for k in ('claim', 'track', 'restore'))
-    parts['journal and confirm'] = ms.get('total', 0) - inner
-    parts['command and answer'] = wall - ms.get('total', 0)
-    return parts
+    """Where the time of a takeover went, in ms: what the daemon says, and the rest. What is
+    indented is part of what stands above it."""
+    ms, us = answer['ms'], {k: v / 1000 for k, v in answer['us'].items()}
+    restored = sum(us[k] for k in ('compare', 'keep', 'write', 'sync'))
+    return {'claim': ms['claim'], '  reading the log': us['claim_read'], 'track': ms['track'],
+            'compare': us['compare'], 'keep aside': us['keep'], 'write': us['write'],
+            '  reading contents (all of the restore)': us['restore_read'], 'sync': us['sync'],
+            'marks, kept-aside copies': max(0.0, ms['restore'] - restored),
+            'journal, confirm': ms['total'] - ms['claim'] - ms['track'] - ms['restore'],
+            'command and answer': wall - ms['total']}
 
 
 def empty(lab, out, opt):
@@ -213,6 +216,7 @@ def takeover(lab, out, opt):
                ['getdents and statx of all', floor, min(scans), 1]])
     where(out, parts)
     out.bars('takeover', f'takeover by a standby, nothing differs, ms (median of {len(took)})',
-             dict(L.middle_of(parts['takeover, standby']), **{'whole command': us, 'getdents and statx': floor}))
+              {'whole command': us, 'getdents and statx': floor,
+              **{k.strip(): v for k, v in L.middle_of(parts['takeover, standby']).items() if not k.startswith(' ')}})
     out.goal('warm takeover, nothing differs: of one getdents and statx', us / floor, '<=', 1.5)
     lab.end_cluster([a, b])
