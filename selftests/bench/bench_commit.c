@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * bench_commit SOCKET RESOURCE TREE FLOORDIR FLOORDISK COUNT SEED [rename]
+ * bench_commit SOCKET RESOURCE TREE FLOORDIR FLOORDISK COUNT SEED [rename] [mirror FROM TO]
  *
  * From the close of a changed file to the `commit` event that the daemon sends
  * as soon as it has confirmed that change, COUNT times, 50 ms apart; and between them, so
  * that both meet the same machine, the floor: what the same promise costs when
  * nothing but its parts is done, one after the other in one process.
  *
+ * With mirror the same change is made in FROM, a copy of TREE, too, which somebody mirrors to
+ * TO: from the close until TO has it.
+ *
  * FLOORDISK must lie on the same device as the quorum disk, and is overwritten.
- * Prints NAME P50 P95 (microseconds) a line.
+ * Prints NAME and all it took, in microseconds, a line.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -21,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/fanotify.h>
+#include <sys/inotify.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -284,6 +288,50 @@ static uint64_t change_by_rename(const char *path, const char *change)
 	return t;
 }
 
+/* --- a mirror --------------------------------------------------------------- */
+
+static int mirror_open(const char *to)
+{
+	int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	struct dirent *d;
+	DIR *s = opendir(to);
+
+	if (fd < 0 || !s)
+		die("%s", to);
+	while ((d = readdir(s))) {
+		char path[4096];
+
+		snprintf(path, sizeof(path), "%s/%s", to, d->d_name);
+		if (d->d_name[0] != '.' && inotify_add_watch(fd, path, IN_MODIFY | IN_CLOSE_WRITE | IN_MOVED_TO) < 0)
+			die("%s", path);
+	}
+	closedir(s);
+	return fd;
+}
+
+/* when @path had @change, 0 if not in time */
+static uint64_t mirror_wait(int fd, const char *path, const char *change, int timeout_ms)
+{
+	uint64_t end = now_ns() + (uint64_t)timeout_ms * 1000000u;
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	while (now_ns() < end) {
+		char ev[65536], is[CHANGE];
+		int f = open(path, O_RDONLY | O_CLOEXEC);
+		ssize_t n = f < 0 ? -1 : read(f, is, CHANGE);
+		uint64_t t = now_ns();
+
+		if (f >= 0)
+			close(f);
+		if (n == CHANGE && !memcmp(is, change, CHANGE))
+			return t;
+		poll(&p, 1, timeout_ms);
+		while (read(fd, ev, sizeof(ev)) > 0)
+			;
+	}
+	return 0;
+}
+
 /* --- figures --------------------------------------------------------------- */
 
 static int by_value(const void *a, const void *b)
@@ -296,26 +344,32 @@ static int by_value(const void *a, const void *b)
 static void report(const char *name, uint64_t *v, unsigned n)
 {
 	qsort(v, n, sizeof(*v), by_value);
-	printf("%s %llu %llu\n", name, (unsigned long long)v[n / 2] / 1000,
-	       (unsigned long long)v[n * 95 / 100] / 1000);
+	printf("%s", name);
+	for (unsigned i = 0; i < n; i++)
+		printf(" %llu", (unsigned long long)v[i] / 1000);
+	printf("\n");
 }
 
 int main(int argc, char **argv)
 {
 	static const char *const part_name[PARTS] = { "event", "range", "write", "read" };
-	uint64_t *commit, *base, *part[PARTS], one[PARTS];
+	uint64_t *commit, *base, *mirror, *part[PARTS], one[PARTS];
+	const char *from = NULL, *to = NULL;
 	static struct watch w;
 	static struct floor f;
 	unsigned count, i, k, done = 0;
-	int renames;
+	int renames, watched = -1;
 
-	if (argc < 8 || argc > 9) {
-		fprintf(stderr, "usage: bench_commit SOCKET RESOURCE TREE FLOORDIR FLOORDISK COUNT SEED [rename]\n");
+	renames = argc > 8 && !strcmp(argv[8], "rename");
+	if (argc == 11 + renames && !strcmp(argv[8 + renames], "mirror")) {
+		from = argv[9 + renames];
+		to = argv[10 + renames];
+	} else if (argc != 8 + renames) {
+		fprintf(stderr, "usage: bench_commit SOCKET RESOURCE TREE FLOORDIR FLOORDISK COUNT SEED [rename] [mirror FROM TO]\n");
 		return 2;
 	}
 	count = (unsigned)strtoul(argv[6], NULL, 10);
 	rng = 0x9e3779b97f4a7c15ull ^ (strtoull(argv[7], NULL, 10) << 20);
-	renames = argc == 9 && !strcmp(argv[8], "rename");
 	collect(argv[3]);
 	if (!nfiles || !count) {
 		errno = 0;
@@ -324,12 +378,15 @@ int main(int argc, char **argv)
 	qsort(files, nfiles, sizeof(*files), by_name);
 	commit = calloc(count, sizeof(*commit));
 	base = calloc(count, sizeof(*base));
+	mirror = calloc(count, sizeof(*mirror));
 	for (k = 0; k < PARTS; k++)
 		part[k] = calloc(count, sizeof(**part));
-	if (!commit || !base || !part[PARTS - 1])
+	if (!commit || !base || !mirror || !part[PARTS - 1])
 		die("memory");
 	watch_open(&w, argv[1], argv[2]);
 	floor_open(&f, argv[4], argv[5]);
+	if (from)
+		watched = mirror_open(to);
 	usleep(200000);
 
 	for (i = 0; i < count; i++) {
@@ -354,11 +411,27 @@ int main(int argc, char **argv)
 		base[done] = floor_once(&f, change, one);
 		for (k = 0; k < PARTS; k++)
 			part[k][done] = one[k];
-		done++;
 		usleep(GAP_US);
+		if (from) {
+			char there[4096], copy[4096];
+
+			snprintf(there, sizeof(there), "%s%s", from, path + strlen(argv[3]));
+			snprintf(copy, sizeof(copy), "%s%s", to, path + strlen(argv[3]));
+			t0 = renames ? change_by_rename(there, change) : change_in_place(there, change);
+			t1 = mirror_wait(watched, copy, change, 5000);
+			if (!t1) {
+				errno = ETIMEDOUT;
+				die("change %u of %s was not mirrored within 5 s", i, there);
+			}
+			mirror[done] = t1 - t0;
+			usleep(GAP_US);
+		}
+		done++;
 	}
 	report("confirmed", commit, done);
 	report("floor", base, done);
+	if (from)
+		report("mirror", mirror, done);
 	for (k = 0; k < PARTS; k++)
 		report(part_name[k], part[k], done);
 	return 0;

@@ -5,7 +5,7 @@ Documentation/performance.md says how, and what came out.
 
   PARTS='restore takeover'  only these (--list names them)
   GOALS=1     exit 1 where a goal is missed
-  ROUNDS=5    of each part; LIMIT=120 seconds for one part's rounds
+  ROUNDS=5    of each part; LIMIT=120 seconds for one part's rounds; COUNT=200 changes; SEED=1
   PEERS=0     without casync, restic and borg
   OUT=DIR     also results.json, tables.md and plots (SVG) there; parts that were not run stay
   KEEP=1      keep the work directory
@@ -16,21 +16,27 @@ import os
 import sys
 import time
 import lab as L
+import part_commit
 import part_register
 import part_restore
 import plot
 
 PARTS = {
+    'commit': part_commit.spaced,
+    'burst': part_commit.burst,
     'restore': part_restore.empty,
     'differs': part_restore.differs,
     'takeover': part_restore.takeover,
+    'growth': part_commit.growth,
     'register': part_register.register,
+    'idle': part_commit.idle,
 }
 
 
 class Options:
     rounds = int(os.environ.get('ROUNDS', 5))
     limit = float(os.environ.get('LIMIT', 120))
+    count = int(os.environ.get('COUNT', 200))
     peers = os.environ.get('PEERS', '1') != '0'
     register_mean = int(os.environ.get('REGISTER_MEAN', 2048))
     seed = int(os.environ.get('SEED', 1))
