@@ -222,10 +222,10 @@ demo-local:  ## the same between daemons on this machine, without the module
 
 .PHONY: bench bench-store bench-kernel bench-programs
 bench-programs: all $(BENCH_BIN)
-bench:  ## measure commit, restore and memory; GOALS=1 fails where a goal is missed
+bench:  ## measure against what rivals it; PARTS='commit restore' only these; GOALS=1 fails where a goal is missed
 	@[ "$(DEPS)" = 0 ] || scripts/deps.sh build bench
 	$(SUBMAKE) bench-programs
-	selftests/bench/run.sh
+	selftests/bench/run.py
 
 bench-store:  ## measure the quorum disk against the bare device; GOALS=1 as above
 	@[ "$(DEPS)" = 0 ] || scripts/deps.sh build bench

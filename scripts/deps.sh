@@ -19,7 +19,7 @@ packages() {
 	cluster)
 		echo mmdebstrap mount ca-certificates iproute2 util-linux procps python3 ;;
 	bench)
-		echo perl rsync procps e2fsprogs mount ;;
+		echo python3 rsync tar zstd e2fsprogs mount lsyncd casync restic borgbackup ;;
 	demo)
 		echo perl rsync git ed acl attr procps mount postgresql-common postgresql-15 ;;
 	vm)

@@ -29,6 +29,10 @@ def lsyncd(lab, mode, src, dst):
     return p
 
 
+def order(got):
+    return [(k, got[k]) for k in NAMES if k in got]
+
+
 def spaced(lab, out, opt):
     """close to confirmed, changes 25 ms and more apart"""
     a, = lab.cluster('c', ('a',), mib=256)
@@ -54,7 +58,7 @@ def spaced(lab, out, opt):
             name, *v = line.split()
             got[name] = [int(x) / 1000 for x in v]
         out.table(f'{opt.count} changes among 1,000 files, {kind}, ms', ['p50', 'p95', 'p99'],
-                  [[NAMES[k]] + [L.percentile(v, p) for p in (50, 95, 99)] for k, v in got.items()])
+                  [[NAMES[k]] + [L.percentile(v, p) for p in (50, 95, 99)] for k, v in order(got)])
         p50 = {k: L.percentile(v, 50) for k, v in got.items()}
         out.bars('commit-' + (how[0] if how else 'in-place'), f'close to confirmed, {kind}, ms (p50 of {opt.count})',
                  {NAMES[k].strip(): v for k, v in p50.items()})
@@ -163,7 +167,10 @@ def burst(lab, out, opt):
             if after != now['generation']:
                 raise L.Failed(f'{what}: sync found more: generation {after} after {now["generation"]}')
             fuzzy += sum(not g['consistent'] for g in a.json('history', name)['generations'] if g['generation'] > gen)
-            left = a.hf('diff', name).strip() or L.differences(model, d)
+            left = a.hf('diff', name).strip()
+            if not left and rnd == 1:
+                a.hf('restore', name, '--generation', after, '--to', f'{src}/restored{n}')
+                left = L.differences(d, f'{src}/restored{n}/t{n}')
             if left:
                 raise L.Failed(f'{what}: lost something: {left}')
             a.hf('offline', name)

@@ -7,11 +7,10 @@ Documentation/performance.md says how, and what came out.
   GOALS=1     exit 1 where a goal is missed
   ROUNDS=5    of each part; LIMIT=120 seconds for one part's rounds; COUNT=200 changes; SEED=1
   PEERS=0     without casync, restic and borg
-  OUT=DIR     also results.json, tables.md and plots (SVG) there; parts that were not run stay
+  PAGE=FILE   put tables and plots (SVG) of these parts into FILE, beside the others (Documentation/performance.md)
   KEEP=1      keep the work directory
 """
 import datetime
-import json
 import os
 import sys
 import time
@@ -51,10 +50,10 @@ class Out:
         self.load = [os.getloadavg()[0]]
 
     def rounds(self, opt, times=1):
-        """1, 2, …: at least three, then until there are enough or the time is over."""
+        """1, 2, …: at least two, then until there are enough or the time is over."""
         end = time.monotonic() + opt.limit
         for i in range(1, opt.rounds * times + 1):
-            if i > 3 and time.monotonic() > end:
+            if i > 2 and time.monotonic() > end:
                 print(f'({self.r["name"]}: {i - 1} rounds of {opt.rounds * times} in {opt.limit:.0f} s)')
                 return
             yield i
@@ -86,19 +85,20 @@ def cell(v):
 
 
 def tables(r):
+    lines = []
     for t in r['tables']:
         cells = [[cell(v) for v in row] for row in t['rows']]
         wide = max([len(t['caption'])] + [len(row[0]) for row in cells])
-        print(t['caption'].ljust(wide) + ''.join(c.rjust(14) for c in t['columns']))
-        for row in cells:
-            print(row[0].ljust(wide) + ''.join(c.rjust(14) for c in row[1:]))
-        print()
+        for row in [[t['caption']] + t['columns']] + cells:
+            lines.append((row[0].ljust(wide) + ''.join(c.rjust(12) for c in row[1:])).rstrip())
+        lines.append('')
+    return lines
 
 
 def goals(r):
-    for g in r['goals']:
-        print(f"  {g['text'] + ' (' + cell(float(g['value'])) + ', ' + g['op'] + ' ' + str(g['limit']) + ')':<80}"
-              f" {'met' if g['met'] else 'MISSED'}")
+    return [
+        f"  {g['text'] + ' (' + cell(float(g['value'])) + ', ' + g['op'] + ' ' + str(g['limit']) + ')':<80}"
+        f" {'met' if g['met'] else 'MISSED'}" for g in r['goals']]
 
 
 def main():
@@ -117,7 +117,7 @@ def main():
     for p in ('holdfastd', 'holdfast', 'selftests/bench/bench_create'):
         if not os.access(f'{L.BUILD}/{p}', os.X_OK):
             sys.exit(f'bench: there is no {L.BUILD}/{p}; make bench builds it')
-    out_dir, results, failed = os.environ.get('OUT'), [], []
+    page, results, failed = os.environ.get('PAGE'), [], []
     for name in want:
         out = Out(name, PARTS[name].__doc__)
         lab = L.Lab(bool(os.environ.get('KEEP')))
@@ -131,20 +131,17 @@ def main():
         finally:
             lab.close()
         r = out.done()
-        print(f"== {name}: {r['title']}; {r['when']}, load {r['load'][0]:.1f} before, {r['load'][1]:.1f} after")
-        tables(r)
+        said = [f"{name}, {r['when']}, load {r['load'][0]:.1f} before, {r['load'][1]:.1f} after", ''] + tables(r)
+        print('\n'.join(said), flush=True)
         results.append(r)
-        if out_dir:
-            plot.keep(out_dir, r)
+        if page:
+            plot.keep(page, name, r['title'], '\n'.join(said + goals(r)), r['plots'])
     print('goals')
     for r in results:
-        goals(r)
+        print('\n'.join(goals(r)))
     for name in failed:
         print(f'  {name}: failed, nothing was measured')
     missed = sum(not g['met'] for r in results for g in r['goals'])
-    if out_dir:
-        with open(out_dir + '/last.json', 'w', encoding='ascii') as f:
-            json.dump(results, f, indent=1)
     return 1 if failed or (missed and os.environ.get('GOALS')) else 0
 
 
