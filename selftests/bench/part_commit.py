@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """From a change until it is confirmed: alone, in a burst, and in trees of several sizes."""
 import os
+import random
 import socket
 import threading
 import time
@@ -107,7 +108,7 @@ class Commits(threading.Thread):
 def burst(lab, out, opt):
     """a burst of 10,000 creations in 1,000 directories"""
     lab.fs('src', 1024)
-    model = lab.path('model')
+    model = lab.fs('model', 256) + '/t'      # not on the filesystem of the quorum disk: to remove it takes long there
     size = lab.tree(model, 10000, per=10)
     a, = lab.cluster('b', ('a', lab.path('src') + '/a'), mib=1024, areas=2)
     names = ['Holdfast, nobody asks', 'Holdfast, sync --quick', 'cp -a', 'cp -a, sync -f']
@@ -227,10 +228,11 @@ def growth(lab, out, opt):
     for rnd in out.rounds(opt, 5):
         for s in L.shuffled(sizes, rnd):
             L.note(f'growth, round {rnd}: {s}')
+            some = random.Random(rnd).sample(files[s], 10)
             time.sleep(0.2)
             c, w = a.cpu_ms(), written(a)
             t = time.perf_counter_ns()
-            for f in L.shuffled(files[s], rnd)[:10] if s < 100000 else files[s][rnd * 1000:rnd * 1000 + 10]:
+            for f in some:
                 with open(f, 'r+b', buffering=0) as o:
                     o.write(b'# changed in round %d\n' % rnd)
             a.hf('sync', '--quick', f's{s}')

@@ -86,7 +86,8 @@ def empty(lab, out, opt):
 
     mid = {n: L.middle(v) for n, v in ms.items()}
     us = mid['Holdfast, standby']
-    out.table(f'10,000 names, {size // 1000000} MB, into an empty directory, durable', ['ms', 'least', 'to the floor', 'not exact'],
+    out.table(f'10,000 names, {size // 1000000} MB, into an empty directory, durable',
+              ['ms', 'least', 'to the floor', 'not exact'],
               [[n, mid[n], min(ms[n]), mid[n] / mid['floor'], 'yes' if differ.get(n) else ''] for n in names])
     where(out, parts)
     out.bars('restore', f'10,000 files into an empty directory, durable, ms (median of {len(ms["floor"])})', mid)

@@ -8,12 +8,13 @@ TAR = ('tar', '--acls', '--xattrs', '--xattrs-include=*', '--numeric-owner')
 
 def archives(lab, tree, peers=True):
     """@tree in each peer's own form, beside it; paths by peer, those that are not here left out."""
-    have = {'tar': lab.path('peer.tar')}
+    room = lab.fs('peers', 512)
+    have = {'tar': room + '/tar'}
     L.run(*TAR, '-cf', have['tar'], '-C', tree, '.')
     for p in ('casync', 'restic', 'borg'):
         if not peers or not L.have(p):
             continue
-        have[p] = lab.path(p)
+        have[p] = f'{room}/{p}'
         os.makedirs(have[p])
         env = environment(have[p])
         if p == 'casync':

@@ -90,7 +90,7 @@ def tables(r):
         cells = [[cell(v) for v in row] for row in t['rows']]
         wide = max([len(t['caption'])] + [len(row[0]) for row in cells])
         for row in [[t['caption']] + t['columns']] + cells:
-            lines.append((row[0].ljust(wide) + ''.join(c.rjust(12) for c in row[1:])).rstrip())
+            lines.append((row[0].ljust(wide) + ''.join(c.rjust(max(11, len(n) + 2)) for c, n in zip(row[1:], t['columns']))).rstrip())
         lines.append('')
     return lines
 
