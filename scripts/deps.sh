@@ -19,7 +19,7 @@ packages() {
 	cluster)
 		echo mmdebstrap mount ca-certificates iproute2 util-linux procps python3 ;;
 	bench)
-		echo python3 rsync tar zstd e2fsprogs mount lsyncd casync restic borgbackup ;;
+		echo python3 rsync tar zstd e2fsprogs mount lsyncd casync restic borgbackup csync2 ;;
 	demo)
 		echo perl rsync git ed acl attr procps mount postgresql-common postgresql-15 ;;
 	vm)

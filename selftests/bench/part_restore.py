@@ -2,7 +2,7 @@
 """Ten thousand files put into an empty directory, durably; and the one percent that differs."""
 import os
 import lab as L
-from peers import archives, restorers
+from peers import Csync2, archives, restorers
 
 
 def seed(a, name, path='/t'):
@@ -140,6 +140,14 @@ def differs(lab, out, opt):
     other.hf('online', 'd')
     owner, other = a, b
     names = ['Holdfast, standby', 'rsync -aHAXS --delete', 'floor']
+    csync2 = None
+    if opt.peers and L.have('csync2'):
+        L.note('differs: csync2 takes up its trees')
+        for d in (src, dst):
+            L.run('cp', '-a', src + '/t', d + '/csync2')
+        csync2 = Csync2(lab, src + '/csync2', dst + '/csync2')
+        csync2.update()
+        names.append('csync2 -xr')
     ms, parts = {n: [] for n in names}, {}
 
     for rnd in out.rounds(opt):
@@ -152,6 +160,9 @@ def differs(lab, out, opt):
                 took, answer = other.timed('online', 'd')
                 for k, v in split(answer, took).items():
                     parts.setdefault(what, {}).setdefault(k, []).append(v)
+            elif what == 'csync2 -xr':
+                L.run('rsync', '-aHAXS', '--delete', owner.root + '/t/', src + '/csync2/')
+                took = L.timed(csync2.update)[0]
             elif what == 'floor':
                 took = int(L.run(L.BIN + 'bench_scan', other.root + '/t').split()[1]) / 1000
             else:
@@ -164,6 +175,8 @@ def differs(lab, out, opt):
         owner, other = other, owner
 
     mid = {n: L.middle(v) for n, v in ms.items()}
+    if csync2:
+        lab.end(csync2.server)
     mid['getdents and statx of all'] = mid.pop('floor')
     ms['getdents and statx of all'] = ms.pop('floor')
     us, rsync = mid['Holdfast, standby'], mid['rsync -aHAXS --delete']

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a user would pick instead."""
 import os
+import socket
+import time
 import lab as L
 
 TAR = ('tar', '--acls', '--xattrs', '--xattrs-include=*', '--numeric-owner')
@@ -45,3 +47,29 @@ def restorers(have, tree):
         'borg': lambda d: L.run('borg', 'extract', '--numeric-ids', '::t', cwd=d, env=environment(have['borg'])),
     }
     return {k: f for k, f in all_of.items() if k in have or k in ('cp', 'rsync')}
+
+
+class Csync2:
+    """Two of its hosts here, one for each tree: an own directory instead of /etc, addresses for names."""
+
+    def __init__(self, lab, a, b):
+        self.dir, self.b = lab.path('csync2'), b
+        for d in ('conf', 'a', 'b'):
+            os.makedirs(f'{self.dir}/{d}')
+        L.run('csync2', '-k', self.dir + '/conf/key')
+        with open(self.dir + '/conf/csync2.cfg', 'w', encoding='ascii') as f:
+            f.write(f'nossl * *;\ngroup t {{\n host 127.0.0.1;\n host 127.0.0.2;\n key {self.dir}/conf/key;\n'
+                    f' include %t%;\n auto first;\n}}\n'
+                    f'prefix t {{\n on 127.0.0.1: {a};\n on 127.0.0.2: {b};\n}}\n')
+        self.env = dict(os.environ, CSYNC2_SYSTEM_DIR=self.dir + '/conf')
+        with socket.socket() as s:
+            s.bind(('127.0.0.2', 0))
+            self.port = s.getsockname()[1]
+        with open(self.dir + '/log', 'ab') as log:
+            self.server = lab.spawn('csync2', '-ii', '-N', '127.0.0.2', '-D', self.dir + '/b', '-p', self.port,
+                                    env=self.env, stdout=log, stderr=log)
+        time.sleep(0.5)
+
+    def update(self):
+        L.run('timeout', 120, 'csync2', '-xr', '-N', '127.0.0.1', '-D', self.dir + '/a', '-p', self.port, env=self.env)
+        L.run('sync', '-f', self.b)
