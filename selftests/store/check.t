@@ -170,9 +170,22 @@ both info 8 "a disk that was cut off" bad
 "$HF" -c conf disk info bad --json >out 2>/dev/null
 ask 'o["size"] == 24 << 20 and o["authenticated"]' "and tells its superblock"
 
-# --- on a terminal
+# --- on a terminal, of a disk that takes its time
 if command -v script >/dev/null; then
-	script -qec "'$HF' -c conf disk check disk" /dev/null >console 2>&1 </dev/null
+	cat >slow.c <<-'C'
+	#include <dlfcn.h>
+	#include <unistd.h>
+	ssize_t pread64(int fd, void *p, size_t n, off64_t o)
+	{
+		ssize_t (*f)(int, void *, size_t, off64_t) = dlsym(RTLD_NEXT, "pread64");
+
+		usleep(20000);
+		return f(fd, p, n, o);
+	}
+	C
+	${CC:-cc} -D_GNU_SOURCE -D_LARGEFILE64_SOURCE -shared -fPIC -o slow.so slow.c -ldl
+	LD_PRELOAD=$tmp/slow.so ASAN_OPTIONS=verify_asan_link_order=0 TERM=linux \
+		script -qec "'$HF' -c conf disk check disk" /dev/null >console 2>&1 </dev/null
 	is $? 0 "on a terminal"
 	grep -q 'all that is in use' console
 	ok $? "with the same words"
