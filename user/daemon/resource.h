@@ -229,6 +229,8 @@ int job_rollback(struct resource *r, struct job *j);
 void step_down(struct resource *r, const char *why);
 void stale_examine(struct resource *r);
 /* reload.c */
+/* a term that cannot go on: nothing is tracked or captured any more; what is confirmed stands */
+void give_up(struct resource *r, bool release);
 /* @all: why checkpoints were refused too, which those who asked may still want to read */
 void forget_unregistered(struct resource *r, const struct hf_resource *def, bool all);
 void note_mounts(struct resource *r);

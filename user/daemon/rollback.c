@@ -62,8 +62,8 @@ static int commit_before(struct resource *r, struct job *j)
 	return ret;
 }
 
-/* Half of it is there: what was before comes back, or the resource is failed. */
-static void take_back(struct resource *r, struct job *j)
+/* Half of it is there: what was before comes back, or the term ends: such a mixture is never captured. */
+static bool take_back(struct resource *r, struct job *j)
 {
 	struct job *back = job_new(NULL);
 	struct hf_err e = { 0 };
@@ -75,9 +75,16 @@ static void take_back(struct resource *r, struct job *j)
 	}
 	job_put(back);
 	if (!ret)
-		return;
+		return true;
 	hf_logf(HF_LOG_ERR, "%s: a rollback failed half-way, and so did going back: %s", r->name, e.msg);
+	pthread_mutex_lock(&r->lock);
+	r->live = false;
+	pthread_mutex_unlock(&r->lock);
+	give_up(r, true);
+	resource_journal(r, JR_NONE, 0, 0);
+	resource_refresh(r);
 	resource_set_state(r, RS_FAILED, j->err.msg);
+	return false;
 }
 
 static int roll_back(struct resource *r, struct job *j, struct hf_log *from)
@@ -85,6 +92,7 @@ static int roll_back(struct resource *r, struct job *j, struct hf_log *from)
 	struct rep a = { .scan = true, .full = true, .confirm = true, .strict = true, .allow_delete = true,
 			 .patience_ms = 2000 };
 	char note[64];
+	bool goes_on = true;
 	int ret;
 
 	/* what a restore writes is in no dirty set */
@@ -101,7 +109,7 @@ static int roll_back(struct resource *r, struct job *j, struct hf_log *from)
 	if (!ret)
 		ret = hf_seam("rollback.restored");
 	if (ret) {
-		take_back(r, j);
+		goes_on = take_back(r, j);
 	} else {
 		snprintf(note, sizeof(note), "rollback to %llu", (unsigned long long)j->to_gen);
 		a.note = note;
@@ -111,7 +119,7 @@ static int roll_back(struct resource *r, struct job *j, struct hf_log *from)
 		if (ret == -EAGAIN && j->err.exit == HF_FAILED)
 			ret = 0;
 	}
-	if (ret != -ESTALE)
+	if (goes_on && ret != -ESTALE)
 		resource_journal(r, JR_ONLINE, r->epoch, r->confirmed);
 	j->gen = r->confirmed;
 	j->committed = a.committed;

@@ -372,19 +372,12 @@ static int take(struct resource *r, const struct hf_resource *def, struct job *j
 	return 0;
 }
 
-static void undo(struct resource *r, struct job *j, enum mode mode, int ret, bool restoring,
-		 const char *why)
+void give_up(struct resource *r, bool release)
 {
-	if (ret == -ESTALE && mode == RESUME) {
-		step_down(r, why);
-		return;
-	}
-	for (unsigned i = r->ncp; i-- > 0;)
-		ckpt_unmake(r->cp[i]);
-	ckpts_drop_all(r);
-	if (r->log && mode == TAKE_OVER && ret != -ESTALE) {
-		struct hf_err e = { 0 };
+	struct hf_err e = { 0 };
 
+	ckpts_drop_all(r);
+	if (r->log && release) {
 		/* so that another node may try; nothing of ours is half in it */
 		hf_log_abort(r->log);
 		atomic_store(&r->busy, hf_now_ms());
@@ -394,6 +387,18 @@ static void undo(struct resource *r, struct job *j, enum mode mode, int ret, boo
 	}
 	hf_log_close(r->log);
 	r->log = NULL;
+}
+
+static void undo(struct resource *r, struct job *j, enum mode mode, int ret, bool restoring,
+		 const char *why)
+{
+	if (ret == -ESTALE && mode == RESUME) {
+		step_down(r, why);
+		return;
+	}
+	for (unsigned i = r->ncp; i-- > 0;)
+		ckpt_unmake(r->cp[i]);
+	give_up(r, mode == TAKE_OVER && ret != -ESTALE);
 	if (mode == TAKE_OVER)
 		resource_journal(r, JR_NONE, 0, 0);
 	resource_refresh(r);
