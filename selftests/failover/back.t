@@ -164,4 +164,13 @@ down b; up b
 run 0 "online" b online r
 d=$(rsync -aHAXc --delete --dry-run -i "$tmp/t5/" "$Br/t/" 2>&1); is "$d" "" "P5: what was before the rollback is restored"
 is "$(field b r generation)" "$G6" "as the generation that it was"
+
+# a directory for a restore: in no tree that is online, and nothing in it is lost
+run 5 "restore into a tree that is online here" b restore r --to "$Br/t/d/inside"
+says err "srv/t of r, which is online" "is refused, and says whose"
+[ ! -e "$Br/t/d/inside" ]; ok $? "before anything is made"
+mkdir -p "$tmp/fs/srv/t/lost+found"; echo found >"$tmp/fs/srv/t/lost+found/x"
+run 4 "nor over what fsck found" b restore r --to "$tmp/fs"
+is "$(cat "$tmp/fs/srv/t/lost+found/x")" found "that is left alone"
+rm "$tmp/fs/srv/t/lost+found/x"; run 0 "an empty one is none" b restore r --to "$tmp/fs"
 plan

@@ -96,7 +96,8 @@ static int inside(struct place *p, uint64_t mnt_id, const char *dir, const char 
 	return ret;
 }
 
-static struct place *place_of(struct ckpt *c, const char *resource)
+/* of directory @fd, or of @name in it */
+static struct place *place_at(int fd, const char *name, const char *shown, const char *resource)
 {
 	struct place *p = hf_alloc(sizeof(*p));
 	char link[64], dir[4097];
@@ -106,12 +107,11 @@ static struct place *place_of(struct ckpt *c, const char *resource)
 	if (!p)
 		return NULL;
 	snprintf(p->resource, sizeof(p->resource), "%s", resource);
-	p->shown = strdup(c->path);
-	p->file = hf_tree_name(c->tree) != NULL;
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", hf_tree_fd(c->tree));
+	p->shown = strdup(shown);
+	p->file = name != NULL;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	n = readlink(link, dir, sizeof(dir) - 1);
-	if (!p->shown || n <= 0 || statx(hf_tree_fd(c->tree), "", AT_EMPTY_PATH,
-					 STATX_INO | STATX_MNT_ID, &sx)) {
+	if (!p->shown || n <= 0 || statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_MNT_ID, &sx)) {
 		free(p->shown);
 		free(p);
 		return NULL;
@@ -119,10 +119,10 @@ static struct place *place_of(struct ckpt *c, const char *resource)
 	dir[n] = '\0';
 	p->dev = (uint64_t)sx.stx_dev_major << 32 | sx.stx_dev_minor;
 	p->ino = sx.stx_ino;
-	if (inside(p, sx.stx_mnt_id, dir, hf_tree_name(c->tree))) {
+	if (inside(p, sx.stx_mnt_id, dir, name)) {
 		/* not in our namespace's table: the name it has here must do */
 		snprintf(p->fsdev, sizeof(p->fsdev), "%u:%u", sx.stx_dev_major, sx.stx_dev_minor);
-		p->path = hf_strf("%s%s%s", dir, p->file ? "/" : "", p->file ? hf_tree_name(c->tree) : "");
+		p->path = hf_strf("%s%s%s", dir, p->file ? "/" : "", p->file ? name : "");
 	}
 	return p;
 }
@@ -136,9 +136,16 @@ static bool overlap(const struct place *a, const struct place *b)
 	return below(a->path, b->path) || below(b->path, a->path);
 }
 
+static void place_free(struct place *p)
+{
+	free(p->shown);
+	free(p->path);
+	free(p);
+}
+
 int place_reserve(struct ckpt *c, const char *resource, struct hf_err *err)
 {
-	struct place *p = place_of(c, resource);
+	struct place *p = place_at(hf_tree_fd(c->tree), hf_tree_name(c->tree), c->path, resource);
 	int ret = 0;
 
 	if (!p)
@@ -160,11 +167,26 @@ int place_reserve(struct ckpt *c, const char *resource, struct hf_err *err)
 		c->place = p;
 	}
 	pthread_mutex_unlock(&places_lock);
-	if (ret) {
-		free(p->shown);
-		free(p->path);
-		free(p);
-	}
+	if (ret)
+		place_free(p);
+	return ret;
+}
+
+int place_outside(int fd, const char *shown, struct hf_err *err)
+{
+	struct place *p = place_at(fd, NULL, shown, "");
+	int ret = 0;
+
+	if (!p)
+		return hf_fail(err, HF_FAILED, -ENOMEM, "cannot find out where %s lies", shown);
+	pthread_mutex_lock(&places_lock);
+	for (struct place *o = places; o && !ret; o = o->next)
+		if (!o->file && ((o->dev == p->dev && o->ino == p->ino) ||
+				 (o->path && p->path && !strcmp(o->fsdev, p->fsdev) && below(o->path, p->path))))
+			ret = hf_fail(err, HF_REFUSED, -EBUSY, "%s lies in %s of %s, which is online on this node; "
+				      "name a directory outside of it", shown, o->shown, o->resource);
+	pthread_mutex_unlock(&places_lock);
+	place_free(p);
 	return ret;
 }
 
@@ -180,7 +202,5 @@ void place_release(struct place *p)
 	if (*pp)
 		*pp = p->next;
 	pthread_mutex_unlock(&places_lock);
-	free(p->shown);
-	free(p->path);
-	free(p);
+	place_free(p);
 }

@@ -198,6 +198,8 @@ bool patterns_are(struct hf_log *log, const struct hf_checkpoint *cp);	/* its ne
 /* overlap.c */
 int place_reserve(struct ckpt *c, const char *resource, struct hf_err *err);
 void place_release(struct place *p);
+/* whether nothing at or below directory @fd is in a tree that is online here; else HF_REFUSED */
+int place_outside(int fd, const char *shown, struct hf_err *err);
 
 /* takeover.c */
 int job_online(struct resource *r, struct job *j);
@@ -227,10 +229,10 @@ int online_dry_run(struct resource *r, struct job *j, struct hf_err *err);
 int job_rollback(struct resource *r, struct job *j);
 /* stale.c */
 void step_down(struct resource *r, const char *why);
-void stale_examine(struct resource *r);
-/* reload.c */
 /* a term that cannot go on: nothing is tracked or captured any more; what is confirmed stands */
 void give_up(struct resource *r, bool release);
+void stale_examine(struct resource *r);
+/* reload.c */
 /* @all: why checkpoints were refused too, which those who asked may still want to read */
 void forget_unregistered(struct resource *r, const struct hf_resource *def, bool all);
 void note_mounts(struct resource *r);

@@ -3,6 +3,7 @@
 #include "resource.h"
 #include "treedb.h"
 #include "verbs.h"
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -67,12 +68,32 @@ static int taken(const struct ckpt *c, struct hf_err *err)
 		       c->root, c->local);
 }
 
+/* What is made there would be a change to a resource: looked at before anything is made. */
+static int outside(const char *dir, struct hf_err *err)
+{
+	char *up = strdup(dir), *slash;
+	int fd = -1, ret;
+
+	while (up && (fd = open(*up ? up : "/", O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0 && errno == ENOENT &&
+	       (slash = strrchr(up, '/')))
+		*slash = '\0';
+	if (fd < 0)
+		ret = hf_fail(err, HF_FAILED, up ? -errno : -ENOMEM, "%s: %s", up ? up : dir, strerror(up ? errno : ENOMEM));
+	else
+		ret = place_outside(fd, dir, err);
+	if (fd >= 0)
+		close(fd);
+	free(up);
+	return ret;
+}
+
 static int one(struct into *i, const struct hf_checkpoint *cp, struct hf_err *err)
 {
 	struct hf_restore_opts o = { .progress = progress, .ctx = i };
 	struct hf_restore_stat st = { 0 };
 	struct hf_err e = { 0 };
 	struct ckpt *c = NULL;
+	struct hf_tree_stat had = { 0 };
 	struct treedb db;
 	struct stat sb;
 	int ret;
@@ -96,14 +117,20 @@ static int one(struct into *i, const struct hf_checkpoint *cp, struct hf_err *er
 		ret = ckpt_make_parents(c, err);
 	if (!ret)
 		ret = ckpt_open(c, i->def, true, err);
-	if (!ret && !ckpt_empty(c))
+	/* a new filesystem's own directory is none, unless there is something in it */
+	if (!ret && !c->file)
+		ret = hf_tree_measure(c->tree, 0, &had, err);
+	if (!ret && (!ckpt_empty(c) || had.files || had.others))
 		ret = taken(c, err);
+	if (!ret)
+		ret = place_outside(hf_tree_fd(c->tree), i->dir, err);
 	if (!ret) {
 		treedb_init(&db, i->log, hfd.keys, c->id, NULL);
 		ret = hf_restore(c->tree, &db.db, &o, &st, &e);
 		if (ret)
-			hf_fail(err, db.ret ? db.err.exit : e.exit, ret, "%s: restore of %s into %s failed: %s", i->def->name,
-				cp->path, i->dir, e.msg[0] ? e.msg : db.ret ? db.err.msg : strerror(-ret));
+			hf_fail(err, db.ret ? db.err.exit : e.exit, ret,
+				"%s: restore of %s into %s failed, and what is there is not all of it: %s", i->def->name, cp->path, i->dir,
+				e.msg[0] ? e.msg : db.ret ? db.err.msg : strerror(-ret));
 		treedb_exit(&db);
 	}
 	i->st.looked += st.looked;
@@ -142,6 +169,8 @@ static int restore(struct req *q, struct hf_err *err)
 		ret = hf_fail(err, HF_USAGE, -EINVAL, "restore: 'to' must be an absolute path, of at most 4000 bytes");
 	else if (jhas(q->args, "generation") && !gen)
 		ret = hf_fail(err, HF_USAGE, -EINVAL, "generations begin at 1; see `holdfast history %s`", r->name);
+	if (!ret)
+		ret = outside(i.dir, err);
 	if (!ret)
 		ret = read_generation(&i, gen, err);
 	for (unsigned k = 0; !ret && k < i.def->ncp; k++)
