@@ -326,9 +326,72 @@ static void crypto_names(void)
 	mem_free(&m);
 }
 
+static unsigned stayed;
+static void stays(void *ctx, const char *rel)
+{
+	stayed += !strcmp(rel, "gone");
+}
+
+/* names that begin like ours, and are not: left alone, and so said before anything is changed */
+static void reserved(void)
+{
+	struct hf_restore_opts o = { .stays = stays };
+	struct hf_restore_stat rst = { 0 };
+	struct hf_tree *src, *dst;
+	struct hf_err err = { 0 };
+	struct memdb m;
+
+	mem_init(&m);
+	sh("mkdir -p vsrc vdst/gone vdst/kind; echo new >vsrc/f; echo old >vdst/f; echo notes >vdst/gone/.holdfast-notes; echo y >vdst/gone/y");
+	src = opent("vsrc", 0, false);
+	scan(src, &m, false);
+	dst = opent("vdst", 0, false);
+	is(hf_restore(dst, &m.db, &o, &rst, &err), 0, "a directory that is to go holds a name that is ours by its beginning");
+	ok(!sh("[ $(cat vdst/gone/.holdfast-notes) = notes ] && [ ! -e vdst/gone/y ]"), "that stays");
+	is(stayed, 1, "and the directory is told");
+	is(differences(dst, &m), 0, "as no difference");
+	sh("echo kind >vsrc/kind; mkdir vdst/kind; echo notes >vdst/kind/.holdfast-notes; echo old >vdst/f");
+	scan(src, &m, false);
+	is(restore(dst, &m, &rst, &err), -EBUSY, "one that is to become a file");
+	ok(!strcmp(shout("cat vdst/f"), "old\n"), "is refused before anything is changed: %s", err.msg);
+	hf_tree_close(dst);
+	hf_tree_close(src);
+	mem_free(&m);
+}
+
+/* a pattern of directories only, and a file of that name in the generation */
+static void excluded_dir(void)
+{
+	static const char *const v[] = { "cache/", "*.d", "!*.d/" };
+	struct hf_restore_stat rst;
+	struct hf_tree *src, *dst;
+	struct hf_err err = { 0 };
+	struct memdb m;
+
+	mem_init(&m);
+	sh("mkdir -p xsrc xdst/cache; echo new >xsrc/a; echo file >xsrc/cache; echo old >xdst/a; echo kept >xdst/cache/k");
+	src = opent("xsrc", 0, false);
+	scan(src, &m, false);
+	is(hf_tree_open("/", path_of("xdst"), 0, false, v, 3, &dst, &err), 0, "open");
+	is(restore(dst, &m, &rst, &err), -EBUSY, "a file where an excluded directory is");
+	ok(strstr(err.msg, "/xdst/cache") && !strcmp(shout("cat xdst/a xdst/cache/k"), "old\nkept\n"), "is refused before anything is changed: %s", err.msg);
+	sh("mv xdst/cache aside; mkdir xsrc/conf.d; echo excluded >xdst/conf.d");
+	scan(src, &m, false);
+	is(restore(dst, &m, &rst, &err), -EBUSY, "a directory where an excluded file is");
+	ok(strstr(err.msg, "/xdst/conf.d") && !strcmp(shout("cat xdst/a xdst/conf.d"), "old\nexcluded\n"), "is refused too: %s", err.msg);
+	sh("mv xdst/conf.d aside2");
+	is(restore(dst, &m, &rst, NULL), 0, "then it works");
+	is(differences(dst, &m), 0, "exactly");
+	hf_tree_close(dst);
+	hf_tree_close(src);
+	mem_free(&m);
+}
+
 int main(void)
 {
 	scratch_begin();
+	reserved();
+	excluded_dir();
 	crypto_names();
 	attack();
 	owners();

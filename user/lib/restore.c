@@ -57,6 +57,30 @@ static int step(struct restore *r)
 
 /* the plan */
 
+static int in_the_way(struct restore *r, const char *rel, const char *why)
+{
+	char *text = hf_tree_text(r->t, rel);
+
+	hf_fail(r->err, HF_REFUSED, -EBUSY, "%.700s is to become something else than it is, but %s; move that away",
+		text ? text : "?", why);
+	free(text);
+	return -EBUSY;
+}
+
+/* patterns may leave alone what is here, and not what the generation has under that name */
+static int plan_hidden(struct restore *r, const char *rel)
+{
+	unsigned out = hf_tree_out(r->t, rel);
+	const char *name;
+	struct statx stx;
+	int dirfd = out ? hf_dircur_parent(&r->cur, rel, &name) : -ENOENT;
+
+	if (dirfd < 0 || hf_tree_statx(dirfd, name, &stx) ||
+	    !(out & (S_ISDIR(stx.stx_mode) ? HF_OUT_DIR : HF_OUT_FILE)))
+		return 0;
+	return in_the_way(r, rel, "is excluded");
+}
+
 static int plan_known(struct restore *r, const struct hf_pair *p, struct hf_attr *want)
 {
 	struct hf_pair now = *p;
@@ -72,6 +96,8 @@ static int plan_known(struct restore *r, const struct hf_pair *p, struct hf_attr
 		return ret;
 	if (want_dir && !add(&r->dirs, p->rel, OP_NONE, NULL))
 		return -ENOMEM;
+	if (!p->name && (ret = plan_hidden(r, p->rel)))
+		return ret;
 	ret = -ENOENT;
 	if (p->name) {
 		stx = *p->stx;
@@ -111,15 +137,8 @@ static int plan_known(struct restore *r, const struct hf_pair *p, struct hf_attr
 	}
 	if (d.type && local_dir) {
 		ret = hf_tree_holds(r->t, p->rel);
-		if (ret > 0) {
-			char *text = hf_tree_text(r->t, p->rel);
-
-			hf_fail(r->err, HF_REFUSED, -EBUSY, "%.700s is to become something else than a directory, "
-				"but holds an excluded name, a mount point or a socket; move that away",
-				text ? text : "?");
-			free(text);
-			return -EBUSY;
-		}
+		if (ret > 0)
+			return in_the_way(r, p->rel, "holds an excluded name, a mount point or a socket");
 		if (ret < 0)
 			return hf_rst_fail(r, ret, "cannot read", p->rel);
 		it = add(&r->items, p->rel, OP_LATE, &stx);

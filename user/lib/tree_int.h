@@ -128,6 +128,7 @@ struct hf_walk {
 	struct hf_walk_level *lv;
 	unsigned depth, lvcap;
 	bool started, descend, leftovers;
+	bool reserved;			/* names that are ours by their beginning, but no leftovers, too */
 	char *rel;			/* the entry */
 	size_t len, cap;
 	const char *name;		/* its last component; of the root "" */

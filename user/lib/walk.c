@@ -259,7 +259,7 @@ int hf_walk_next(struct hf_walk *w)
 		const char *name = lv->name[lv->i++];
 		bool tmp = !strncmp(name, HF_TMP_PREFIX, sizeof(HF_TMP_PREFIX) - 1);
 
-		if (tmp && !(w->leftovers && hf_tmp_name(w->t, name)))
+		if (tmp && !(hf_tmp_name(w->t, name) ? w->leftovers : w->reserved))
 			continue;
 		ret = set_rel(w, lv->rel_len, name);
 		if (ret)
@@ -300,6 +300,7 @@ int hf_tree_holds(struct hf_tree *t, const char *rel)
 
 	t->exclude = t->exclude_too = NULL;
 	ret = hf_walk_init(&w, t, rel, false);
+	w.reserved = true;
 	while (!ret && (ret = hf_walk_next(&w)) == 1) {
 		ret = 0;
 		t->exclude = exclude;
