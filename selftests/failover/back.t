@@ -173,4 +173,13 @@ mkdir -p "$tmp/fs/srv/t/lost+found"; echo found >"$tmp/fs/srv/t/lost+found/x"
 run 4 "nor over what fsck found" b restore r --to "$tmp/fs"
 is "$(cat "$tmp/fs/srv/t/lost+found/x")" found "that is left alone"
 rm "$tmp/fs/srv/t/lost+found/x"; run 0 "an empty one is none" b restore r --to "$tmp/fs"
+
+# a dry run refuses what a rollback or a takeover would
+mkdir "$Br/t/kind"; echo x >"$Br/t/kind/y"; hf b sync r >/dev/null
+rm -r "$Br/t/kind"; echo file >"$Br/t/kind"; hf b sync r >/dev/null; G7=$(field b r generation)
+rm "$Br/t/kind"; mkdir "$Br/t/kind"; echo log >"$Br/t/kind/a.log"; hf b sync r >/dev/null
+run 5 "a directory that holds an excluded name is to become a file: refused" b rollback r --to "$G7" --dry-run
+says err 'srv/t/kind' "with its name"
+run 5 "so it is by the rollback" b rollback r --to "$G7"
+is "$(field b r state) $(cat "$Br/t/kind/a.log")" "online log" "which changes nothing"
 plan

@@ -387,11 +387,45 @@ static void excluded_dir(void)
 	mem_free(&m);
 }
 
+/* what a restore would refuse is found without one */
+static void only_look(void)
+{
+	struct hf_restore_opts o = { .only_look = true };
+	struct hf_restore_stat rst = { 0 };
+	struct hf_tree *src, *dst;
+	struct hf_err err = { 0 };
+	struct memdb m;
+	char *before;
+
+	mem_init(&m);
+	sh("mkdir -p wsrc wdst/x wdst/extra; echo new >wsrc/f; echo 1 >wsrc/x; echo old >wdst/f; echo y >wdst/x/y; mknod wdst/.holdfast-left2345 p");
+	src = opent("wsrc", 0, false);
+	scan(src, &m, false);
+	dst = opent("wdst", 0, false);
+	before = strdup(shout("find wdst -printf '%%P %%i %%T@ %%C@ %%m\n' | sort"));
+	is(hf_restore(dst, &m.db, &o, &rst, &err), 0, "a look at what would be restored");
+	set_owner(&m, "f", 4711, "no-such-user-hf");
+	ok(hf_restore(dst, &m.db, &o, &rst, &err) == -ENOENT && strstr(err.msg, "no-such-user-hf"), "finds a user who is missing: %s", err.msg);
+	set_owner(&m, "f", 0, "root");
+	sh("mount -t tmpfs none wdst/extra && mkdir wdst/x/m && mount -t tmpfs none wdst/x/m");
+	ok(hf_restore(dst, &m.db, &o, &rst, &err) == -EBUSY && strstr(err.msg, "/wdst/x"), "and what is in the way: %s", err.msg);
+	sh("umount wdst/extra wdst/x/m && rmdir wdst/x/m && touch -d @1 wdst/x; true");
+	ok(!strcmp(shout("cat wdst/f wdst/x/y"), "old\ny\n") && strstr(before, ".holdfast-left2345") && !access(path_of("wdst/.holdfast-left2345"), F_OK),
+	   "nothing is changed");
+	is(restore(dst, &m, &rst, NULL), 0, "by a restore it is");
+	is(differences(dst, &m), 0, "exactly");
+	free(before);
+	hf_tree_close(dst);
+	hf_tree_close(src);
+	mem_free(&m);
+}
+
 int main(void)
 {
 	scratch_begin();
 	reserved();
 	excluded_dir();
+	only_look();
 	crypto_names();
 	attack();
 	owners();

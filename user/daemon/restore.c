@@ -212,7 +212,9 @@ static int look_one(struct resource *r, const struct hf_resource *def, struct jo
 static int compare_one(struct resource *r, struct job *j, struct ckpt *c, struct hf_log *from,
 		       struct hf_err *err)
 {
+	const struct hf_restore_opts look = { .only_look = true };
 	struct listing l = { .arr = j->changes, .c = c };
+	struct hf_restore_stat st = { 0 };
 	struct treedb db;
 	int ret;
 
@@ -223,8 +225,13 @@ static int compare_one(struct resource *r, struct job *j, struct ckpt *c, struct
 		ret = hf_compare(c->tree, &db.db, list_change, &l, err);
 	else if (!ret)
 		ret = db.db.each(&db, "", list_missing, &l);
+	ret = ret == 1 ? 0 : ret;
+	/* what would stop it, a user who is missing here, say, is no difference */
+	db.tick = NULL;
+	if (!ret && c->tree)
+		ret = hf_restore(c->tree, &db.db, &look, &st, err);
 	treedb_exit(&db);
-	return ret == 1 ? 0 : ret;
+	return ret;
 }
 
 int restore_would(struct resource *r, struct hf_log *from, struct job *j, struct hf_err *err)

@@ -493,13 +493,14 @@ int hf_restore(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_r
 	if (!ret)
 		ret = plan_links(&r);
 	st->ns_compare += since(&clock);
-	if (!ret)
+	if (!ret && go)
 		ret = keep_all(&r);
 	st->ns_keep += since(&clock);
-	if (!ret && (r.items.n || r.changed))
+	if (!ret && go && (r.items.n || r.changed))
 		ret = execute(&r);
 	st->ns_write += since(&clock);
-	if (!ret && (r.items.n || r.changed || r.unsure) && syncfs(t->root))
+	bool go = !o || !o->only_look;
+	if (!ret && go && (r.items.n || r.changed || r.unsure) && syncfs(t->root))
 		ret = hf_fail(r.err, HF_OK, -errno, "%s: what was restored cannot be made durable: %s",
 			      t->path, strerror(errno));
 	st->ns_sync += since(&clock);

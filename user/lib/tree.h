@@ -215,6 +215,8 @@ struct hf_restore_opts {
 	bool (*settled)(void *ctx, const char *rel, const struct hf_mark *now);
 	/* a directory that the generation does not have stays, for what is left alone in it; may be NULL */
 	void (*stays)(void *ctx, const char *rel);
+	/* nothing is changed; what would stop a restore before its first change is an error all the same */
+	bool only_look;
 	/* called now and then, for progress; non-zero stops with -ECANCELED */
 	int (*progress)(void *ctx, uint64_t done, uint64_t total);
 	void *ctx;
