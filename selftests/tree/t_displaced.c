@@ -2,7 +2,9 @@
 /* P7: what a restore overwrites is kept aside: whole, dated, encrypted, bounded. */
 #include "tree_test.h"
 #include <pthread.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 static uint8_t key[32] = { 1, 2, 3 };
 
@@ -246,6 +248,50 @@ static void late(void)
 	mem_free(&m);
 }
 
+/* while the new contents are written somebody writes the old file, or makes one: kept aside as well */
+static void while_written(bool there)
+{
+	struct hf_restore_opts o = { 0 };
+	struct hf_restore_stat rst = { 0 };
+	struct hf_tree *src, *dst;
+	struct hf_err err = { 0 };
+	static struct text text;
+	struct memdb m;
+	char id[64];
+	int status;
+	uint64_t n;
+	pid_t pid;
+
+	mem_init(&m);
+	sh("rm -rf state wwsrc ww; mkdir wwsrc ww; echo new >wwsrc/f; %s", there ? "echo early >ww/f" : "true");
+	src = opent("wwsrc", 0, false);
+	scan(src, &m, false);
+	dst = opent("ww", 0, false);
+	pid = fork();
+	if (!pid) {
+		o.keep = begin("ww");
+		hf_seam_init("restore.rename:1:stop");
+		status = hf_restore(dst, &m.db, &o, &rst, &err);
+		hf_displaced_end(o.keep, true, id, &n, &err);
+		_exit(status ? 1 : 0);
+	}
+	ok(waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status), "just before the new file takes its place");
+	sh("echo late-word >ww/f");
+	kill(pid, SIGCONT);
+	waitpid(pid, &status, 0);
+	ok(WIFEXITED(status) && !WEXITSTATUS(status), "the restore ends");
+	is(differences(dst, &m), 0, "exactly");
+	struct seen s = list("ww", 0, key);
+
+	is(s.sizes, there ? 6 + 10 : 10, "P7: what was written is kept aside");
+	text.n = 0;
+	if (!there)
+		ok(!hf_displaced_read(path_of("state"), key, "ww", s.id, "f", to_text, &text, &err) && !memcmp(text.p, "late-word", 9), "whole");
+	hf_tree_close(src);
+	hf_tree_close(dst);
+	mem_free(&m);
+}
+
 /* P7: a restore that is tried again goes on with the set of the one before */
 static void tried_again(void)
 {
@@ -409,6 +455,8 @@ int main(void)
 	pruning();
 	late();
 	tried_again();
+	while_written(true);
+	while_written(false);
 	no_room();
 	brought_back();
 	return scratch_end();

@@ -183,6 +183,27 @@ static void outside(void)
 	ok(!differs("src", "dst"), "exactly");
 }
 
+static int replace_one(void *ctx, uint64_t done, uint64_t total)
+{
+	if (!done)
+		sh("rm dst/a; echo own >dst/a");
+	return 0;
+}
+
+/* one name of a file whose attributes are to be set is replaced meanwhile: the others are not forgotten */
+static void replaced_meanwhile(void)
+{
+	struct hf_restore_opts o = { .progress = replace_one };
+	struct hf_restore_stat rst = { 0 };
+	struct hf_err err = { 0 };
+	int ret;
+
+	sh("cd dst; chmod 611 a");
+	ret = hf_restore(dst, &m.db, &o, &rst, &err);
+	ok(ret || !differences(dst, &m), "P5: a restore that is disturbed is exact, or says that it is not: %d %s", ret, err.msg);
+	brought("in peace");
+}
+
 int main(void)
 {
 	scratch_begin();
@@ -209,6 +230,7 @@ int main(void)
 	is(m.puts, 0, "a scan of what was restored puts nothing");
 	by_events();
 	locally_wrong();
+	replaced_meanwhile();
 	outside();
 	hf_tree_close(src);
 	hf_tree_close(dst);

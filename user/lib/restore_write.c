@@ -283,9 +283,16 @@ static int write_new(struct restore *r, struct item *it, int dirfd, const char *
 	if (ret)
 		goto err_unlink;
 	ret = hf_seam("restore.rename");
-	if (!ret && renameat(dirfd, tmp, dirfd, name))
-		ret = -errno;
 	if (ret) {
+		hf_rst_fail_at(r, ret, "cannot replace", dirfd, name, it->rel);
+		goto err_unlink;
+	}
+	/* only now: contents take their time, in which somebody else may write too */
+	ret = hf_rst_keep_late(r, it, dirfd, name);
+	if (ret)
+		goto err_unlink;
+	if (renameat(dirfd, tmp, dirfd, name)) {
+		ret = -errno;
 		hf_rst_fail_at(r, ret, "cannot replace", dirfd, name, it->rel);
 		goto err_unlink;
 	}
@@ -447,11 +454,11 @@ int hf_rst_write(struct restore *r, struct item *it)
 			if (ret)
 				return ret;
 			ret = it->op == OP_META ? set_meta(r, it, dirfd, name, &want) : 1;
-			if (ret == 1) {
-				ret = hf_rst_keep_late(r, it, dirfd, name);
-				if (!ret)
-					ret = write_new(r, it, dirfd, name, &want);
-			}
+			/* its other names are right only if it is */
+			if (ret == 1 && it->names > 1)
+				ret = hf_rst_fail(r, -EBUSY, "somebody changed", it->rel);
+			else if (ret == 1)
+				ret = write_new(r, it, dirfd, name, &want);
 			hf_attr_free(&want);
 		}
 		if (ret != -ENOENT)
