@@ -401,6 +401,37 @@ static void no_room(void)
 	mem_free(&m);
 }
 
+/* copies on the disk of the tree take none of the room that the restore needs */
+static void one_disk(void)
+{
+	struct hf_restore_opts o = { 0 };
+	struct hf_restore_stat rst = { 0 };
+	struct hf_tree *src, *dst;
+	struct hf_err err = { 0 };
+	struct memdb m;
+	char id[64];
+	uint64_t n;
+	int why;
+
+	mem_init(&m);
+	sh("rm -rf state; mkdir osrc disk; mount -t tmpfs -o size=16m none disk; mkdir disk/state disk/t; ln -s disk/state state;"
+	   "head -c 6000000 /dev/urandom >osrc/new; echo good >osrc/small; head -c 7000000 /dev/urandom >disk/t/junk; echo local >disk/t/small");
+	src = opent("osrc", 0, false);
+	scan(src, &m, false);
+	dst = opent("disk/t", 0, false);
+	o.keep = begin("one");
+	ok(!hf_restore(dst, &m.db, &o, &rst, &err), "P7: a restore that fits does fit with copies: %s", err.msg);
+	is(differences(dst, &m), 0, "exactly");
+	is(hf_displaced_left_out(o.keep, &why), 1, "one was left out");
+	is(why, 0, "for want of room");
+	hf_displaced_end(o.keep, true, id, &n, &err);
+	is(n, 1, "the other is kept");
+	hf_tree_close(dst);
+	hf_tree_close(src);
+	sh("umount disk; rm state");
+	mem_free(&m);
+}
+
 static void brought_back(void)
 {
 	struct hf_restore_opts o = { 0 };
@@ -458,6 +489,7 @@ int main(void)
 	while_written(true);
 	while_written(false);
 	no_room();
+	one_disk();
 	brought_back();
 	return scratch_end();
 }

@@ -72,7 +72,7 @@ void displaced_warn(struct resource *r, struct ckpt *c, const struct hf_displace
 	if (n || why)
 		hf_logf(HF_LOG_WARN, "%s: %llu entries of %s could not be kept aside in %s: %s; what was there is gone",
 			r->name, (unsigned long long)n, c->path, hfd.displaced_dir,
-			why ? strerror(-why) : "more than [displaced] size");
+			why ? strerror(-why) : "more than [displaced] size, or than the disk has room for");
 }
 
 static int restore_one(struct resource *r, struct ckpt *c, struct hf_log *from, struct job *j,

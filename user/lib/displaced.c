@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -478,6 +479,23 @@ void hf_displaced_limit(struct hf_displaced *d, uint64_t max)
 uint64_t hf_displaced_left_out(const struct hf_displaced *d, int *why)
 {
 	*why = d->why;
+void hf_displaced_spare(struct hf_displaced *d, int fd, uint64_t need)
+{
+	struct stat here, there;
+	struct statvfs v;
+	uint64_t left;
+
+	if (stat(d->dir, &here) || fstat(fd, &there) || here.st_dev != there.st_dev || fstatvfs(fd, &v))
+		return;
+	left = (uint64_t)v.f_bfree * v.f_frsize;
+	need += need / 16 + (1 << 20);		/* indirect blocks, directories */
+	/* what does not fit anyway has holes, or fails without copies too */
+	if (need > left)
+		return;
+	if (!d->max || left - need < d->max)
+		d->max = left - need;
+}
+
 	return d->left_out;
 }
 

@@ -247,10 +247,34 @@ static int plan_links(struct restore *r)
 	return ret;
 }
 
+/* the most that the filesystem must have free at one time: a file goes when its successor is whole */
+static uint64_t room_needed(struct restore *r)
+{
+	int64_t now = 0, most = 0;
+
+	for (size_t i = 0; i < r->items.n; i++) {
+		const struct item *it = &r->items.e[i];
+		struct hf_known k;
+
+		if (it->op != OP_WRITE || !r->db->get(r->db->arg, it->rel, &k))
+			continue;
+		now += (k.size + 8191) & ~4095ull;
+		most = now > most ? now : most;
+		if (S_ISREG(it->seen.mode) && it->seen.nlink == 1)
+			now -= it->seen.size & ~4095ull;
+	}
+	return most;
+}
+
 static int keep_all(struct restore *r)
 {
+	bool any = false;
 	int ret = 0;
 
+	for (size_t i = 0; !any && i < r->items.n; i++)
+		any = r->items.e[i].keep;
+	if (any && r->o && r->o->keep)
+		hf_displaced_spare(r->o->keep, r->t->root, room_needed(r));
 	for (size_t i = 0; !ret && i < r->items.n; i++)
 		if (r->items.e[i].keep)
 			ret = hf_rst_keep(r, r->items.e[i].rel);
@@ -475,6 +499,7 @@ int hf_restore(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_r
 	struct restore r = { .t = t, .db = db, .o = o, .st = st, .err = err };
 	struct hf_err own = { 0 };
 	uint64_t before, clock = hf_now_ns();
+	bool go = !o || !o->only_look;
 	int ret;
 
 	if (!err)
@@ -499,7 +524,6 @@ int hf_restore(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_r
 	if (!ret && go && (r.items.n || r.changed))
 		ret = execute(&r);
 	st->ns_write += since(&clock);
-	bool go = !o || !o->only_look;
 	if (!ret && go && (r.items.n || r.changed || r.unsure) && syncfs(t->root))
 		ret = hf_fail(r.err, HF_OK, -errno, "%s: what was restored cannot be made durable: %s",
 			      t->path, strerror(errno));

@@ -253,7 +253,8 @@ int hf_displaced_begin(const char *dir, const uint8_t key[32], const char *resou
 int hf_displaced_add(struct hf_displaced *d, struct hf_tree *t, const char *rel, struct hf_err *err);
 /** hf_displaced_limit() - what does not fit into that many bytes is left out */
 void hf_displaced_limit(struct hf_displaced *d, uint64_t max);
-/** hf_displaced_left_out() - how many entries were not kept; @why: the failure, 0: for want of room */
+/** hf_displaced_left_out() - how many entries were not kept; @why: the failure, 0: for want of room, be it
+ *  that the limit says so or that what is restored needs what the disk has left */
 uint64_t hf_displaced_left_out(const struct hf_displaced *d, int *why);
 /** hf_displaced_end() - make it durable; @id (64 bytes) receives its name, "" when nothing was kept
  *  @whole: the restore came to its end. Else the next set of this checkpoint goes on with this one,
