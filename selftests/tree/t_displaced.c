@@ -207,6 +207,9 @@ static void pruning(void)
 	ok(!strcmp(s.id, ids[3]), "and keeps the newest");
 	sh("cd state/odd && mv %s 20010101T000000.000Z-00000000 && touch notaset", ids[3]);
 	is(hf_displaced_prune(path_of("state"), 1 << 30, 86400), 0, "prune to an age");
+	is(list(NULL, 0, key).sets, 3, "leaves what was written to since, whatever its name says");
+	sh("touch -d 2001-01-01 state/odd/2001*");
+	is(hf_displaced_prune(path_of("state"), 1 << 30, 86400), 0, "prune to an age");
 	is(list(NULL, 0, key).sets, 2, "removes what is too old");
 	ok(!access(path_of("state/odd/notaset"), F_OK), "and no foreign file");
 	is(hf_displaced_prune(path_of("nowhere"), 1, 1), 0, "nothing there is nothing to prune");

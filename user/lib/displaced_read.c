@@ -434,7 +434,7 @@ int hf_displaced_read(const char *dir, const uint8_t key[32], const char *resour
 struct set {
 	char *path;		/* below the directory */
 	const char *id;
-	uint64_t size;
+	uint64_t size, when;
 };
 struct sets {
 	struct set *e;
@@ -444,6 +444,7 @@ struct sets {
 static int collect(void *ctx, int dirfd, const char *sub, const char *id)
 {
 	struct sets *s = ctx;
+	uint64_t when = hf_displaced_when(id), written;
 	struct stat st;
 
 	if (fstatat(dirfd, id, &st, AT_SYMLINK_NOFOLLOW))
@@ -461,13 +462,18 @@ static int collect(void *ctx, int dirfd, const char *sub, const char *id)
 	if (!s->e[s->n].path)
 		return -ENOMEM;
 	s->e[s->n].id = strrchr(s->e[s->n].path, '/') + 1;
+	/* one that a later restore went on with is as old as what that put into it */
+	written = st.st_mtim.tv_sec * 1000000000ull + st.st_mtim.tv_nsec;
+	s->e[s->n].when = written > when ? written : when;
 	s->e[s->n++].size = st.st_size;
 	return 0;
 }
 
 static int by_age(const void *a, const void *b)
 {
-	return strcmp(((const struct set *)a)->id, ((const struct set *)b)->id);
+	const struct set *x = a, *y = b;
+
+	return x->when != y->when ? (x->when > y->when ? 1 : -1) : strcmp(x->id, y->id);
 }
 
 int hf_displaced_prune(const char *dir, uint64_t max_bytes, uint64_t keep_s)
@@ -484,7 +490,7 @@ int hf_displaced_prune(const char *dir, uint64_t max_bytes, uint64_t keep_s)
 	if (s.n)
 		qsort(s.e, s.n, sizeof(*s.e), by_age);
 	for (unsigned i = 0; !ret && i < s.n; i++) {
-		uint64_t when = hf_displaced_when(s.e[i].id);
+		uint64_t when = s.e[i].when;
 		bool old = now > when && (now - when) / 1000000000 >= keep_s;
 
 		if (!old && total <= max_bytes)
