@@ -435,6 +435,44 @@ static void one_disk(void)
 	mem_free(&m);
 }
 
+/* names of one file are that again, and directories on the way what they were */
+static void links_back(void)
+{
+	struct hf_restore_opts o = { 0 };
+	struct hf_restore_stat rst = { 0 };
+	struct hf_tree *src, *dst;
+	struct hf_displaced *keep;
+	struct hf_err err = { 0 };
+	struct memdb m;
+	char id[64], id2[64];
+	uint64_t n;
+
+	mem_init(&m);
+	sh("rm -rf state src dst; mkdir -p src dst/d/e; echo 1 >dst/a; ln dst/a dst/d/b; ln dst/a dst/d/e/c; echo 1 >dst/d/own; touch -r dst/a dst/d/own; ln -s x dst/l; ln dst/l dst/d/l;"
+	   "mkfifo dst/p; ln dst/p dst/d/p; echo 2 >dst/out; ln dst/out outside-of-it; chmod 711 dst/d; chown bin dst/d/e; chmod 1770 dst/d/e; cp -a dst before2");
+	src = opent("src", 0, false);
+	scan(src, &m, false);
+	dst = opent("dst", 0, false);
+	o.keep = begin("links");
+	is(hf_restore(dst, &m.db, &o, &rst, &err), 0, "restore");
+	is(hf_displaced_end(o.keep, true, id, &n, &err), 0, "end");
+	is(hf_displaced_restore(path_of("state"), key, "links", id, "d/e/c", dst, NULL, &n, &err), 0, "one name brought back");
+	is(n, 1, "alone");
+	ok(!strcmp(shout("stat -c '%%a %%U' dst/d dst/d/e"), "711 root\n1770 bin\n"), "the directories above it are what they were: %s", shout("stat -c '%%a %%U' dst/d dst/d/e"));
+	sh("chmod 700 dst/d/e; setfattr -n user.k -v mine dst/d");
+	keep = begin("links");
+	ok(!hf_displaced_restore(path_of("state"), key, "links", id, NULL, dst, keep, &n, &err), "all of them: %s", err.msg);
+	ok(!*shout("rsync -aHAXSc --numeric-ids -i --dry-run --delete --omit-dir-times before2/ dst/"), "P7: names of one file are that again: %s",
+	   shout("rsync -aHAXSc --numeric-ids -i --dry-run --delete --omit-dir-times before2/ dst/"));
+	ok(!*shout("[ $(stat -c %%h dst/a) = 3 ] && [ $(stat -c %%h dst/d/own) = 1 ] && [ $(stat -c %%h dst/out) = 1 ] || echo no"), "and others are not");
+	is(hf_displaced_end(keep, true, id2, &n, &err), 0, "end");
+	ok(strstr(list("links", 0, key).rels, "d d/e d/e/c "), "the attributes of directories that this overwrote are kept aside");
+	sh("rm outside-of-it");
+	hf_tree_close(src);
+	hf_tree_close(dst);
+	mem_free(&m);
+}
+
 static void brought_back(void)
 {
 	struct hf_restore_opts o = { 0 };
@@ -494,5 +532,6 @@ int main(void)
 	no_room();
 	one_disk();
 	brought_back();
+	links_back();
 	return scratch_end();
 }

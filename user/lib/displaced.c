@@ -409,6 +409,9 @@ static int add_entry(struct hf_displaced *d, struct hf_tree *t, const char *rel,
 		ret = hf_fd_statx(fd, &stx);
 	if (!ret)
 		ret = hf_attr_read(t, fd, dirfd, name, &stx, &a);
+	/* which names were one file, should more of them be kept */
+	if (!ret && stx.stx_nlink > 1 && !S_ISDIR(stx.stx_mode))
+		a.link = stx.stx_ino;
 	if (!ret)
 		ret = hf_attr_encode(&a, &e);
 	if (ret)
@@ -476,9 +479,6 @@ void hf_displaced_limit(struct hf_displaced *d, uint64_t max)
 	d->max = max;
 }
 
-uint64_t hf_displaced_left_out(const struct hf_displaced *d, int *why)
-{
-	*why = d->why;
 void hf_displaced_spare(struct hf_displaced *d, int fd, uint64_t need)
 {
 	struct stat here, there;
@@ -496,6 +496,9 @@ void hf_displaced_spare(struct hf_displaced *d, int fd, uint64_t need)
 		d->max = left - need;
 }
 
+uint64_t hf_displaced_left_out(const struct hf_displaced *d, int *why)
+{
+	*why = d->why;
 	return d->left_out;
 }
 

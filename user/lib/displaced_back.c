@@ -4,12 +4,15 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+struct named { char *rel; struct hf_attr a; uint64_t ino; };
+struct names { struct named *e; size_t n, cap; };
+
 struct back {
 	struct hf_tree *t;
 	const char *want;		/* it and what is below it; NULL: all */
 	struct hf_displaced *keep;	/* what is overwritten by it; may be NULL */
 	struct hf_err *err;
-	struct hf_dircur cur;
+	struct hf_dircur cur, other;	/* other: of the file that is linked to */
 	uint64_t count;
 	/* the entry that is being read */
 	char *rel;
@@ -17,14 +20,66 @@ struct back {
 	char tmp[HF_TMP_LEN + 1];
 	int fd;
 	uint64_t off;
-	/* directories get their attributes last */
-	struct dir { char *rel; struct hf_attr a; } *dirs;
-	size_t ndirs, cap;
+	struct names dirs;		/* get their attributes last */
+	struct names above;		/* those of the set above @want, should they have to be made */
+	struct names linked;		/* of files with several names the one that was brought back */
 };
+
+static int push(struct names *l, struct named e)
+{
+	if (l->n == l->cap) {
+		size_t cap = l->cap ? 2 * l->cap : 16;
+		void *p = realloc(l->e, cap * sizeof(*l->e));
+
+		if (!p)
+			return -ENOMEM;
+		l->e = p;
+		l->cap = cap;
+	}
+	l->e[l->n++] = e;
+	return 0;
+}
+
+/* the entry that is being read goes into @l */
+static int note(struct back *b, struct names *l, uint64_t ino)
+{
+	int ret = push(l, (struct named){ b->rel, b->a, ino });
+
+	if (!ret) {
+		b->rel = NULL;
+		memset(&b->a, 0, sizeof(b->a));
+	}
+	return ret;
+}
+
+static void names_free(struct names *l)
+{
+	while (l->n) {
+		free(l->e[--l->n].rel);
+		hf_attr_free(&l->e[l->n].a);
+	}
+	free(l->e);
+}
 
 static int fail(struct back *b, int ret, const char *what)
 {
 	return hf_tree_fail(b->t, b->err, ret, what, b->rel);
+}
+
+/* directory @rel was made: it is to be as the set has it */
+static int made(struct back *b, const char *rel)
+{
+	for (size_t i = 0; i < b->above.n; i++) {
+		struct named e = b->above.e[i];
+
+		if (strcmp(e.rel, rel))
+			continue;
+		if (push(&b->dirs, e))
+			return -ENOMEM;
+		b->above.e[i] = b->above.e[--b->above.n];
+		return 0;
+	}
+	return 0;
 }
 
 /* the directory of the entry, made where it is missing */
@@ -37,7 +92,9 @@ static int parent(struct back *b, const char **name)
 		const char *last;
 		int dir = up ? hf_dircur_parent(&b->cur, up, &last) : -ENOMEM;
 
-		if (dir >= 0 && mkdirat(dir, last, 0700) && errno != EEXIST)
+		if (dir >= 0 && !mkdirat(dir, last, 0700))
+			dir = made(b, up);
+		else if (dir >= 0 && errno != EEXIST)
 			dir = -errno;
 		free(up);
 		if (dir < 0)
@@ -66,30 +123,31 @@ static void drop(struct back *b)
 static int begin_dir(struct back *b)
 {
 	const char *name = "";
-	int dirfd = *b->rel ? parent(b, &name) : b->t->root;
+	int dirfd = *b->rel ? parent(b, &name) : b->t->root, ret = 0;
 	struct statx stx;
 
 	if (dirfd < 0)
 		return fail(b, dirfd, "cannot open");
-	if (*name && mkdirat(dirfd, name, 0700) && errno != EEXIST)
-		return fail(b, -errno, "cannot make");
 	if (*name && !hf_tree_statx(dirfd, name, &stx) && !S_ISDIR(stx.stx_mode))
 		return fail(b, -ENOTDIR, "cannot bring back");
-	if (b->ndirs == b->cap) {
-		size_t cap = b->cap ? 2 * b->cap : 16;
-		void *p = realloc(b->dirs, cap * sizeof(*b->dirs));
-
-		if (!p)
-			return -ENOMEM;
-		b->dirs = p;
-		b->cap = cap;
+	if (*name && mkdirat(dirfd, name, 0700))
+		ret = -errno;
+	if (ret && ret != -EEXIST)
+		return fail(b, ret, "cannot make");
+	/* of one that is there the attributes are overwritten */
+	if (!*name || ret) {
+		ret = b->keep ? hf_displaced_add(b->keep, b->t, b->rel, b->err) : 0;
+		hf_displaced_flush(b->keep);
+		dirfd = ret ? ret : hf_dircur_get(&b->cur, b->rel, strlen(b->rel));
+		if (dirfd < 0)
+			return ret ? ret : fail(b, dirfd, "cannot open");
+		ret = hf_attr_tighten(b->t, dirfd, &b->a, b->rel, b->err);
+		if (ret)
+			return ret;
 	}
-	b->dirs[b->ndirs].rel = b->rel;
-	b->dirs[b->ndirs++].a = b->a;
-	b->rel = NULL;
-	memset(&b->a, 0, sizeof(b->a));
-	b->count++;
-	return 0;
+	ret = note(b, &b->dirs, 0);
+	b->count += !ret;
+	return ret;
 }
 
 static int begin(struct back *b, const uint8_t *p, size_t n)
@@ -111,6 +169,8 @@ static int begin(struct back *b, const uint8_t *p, size_t n)
 		return -ENOMEM;
 	ret = hf_attr_decode(attr, alen, &b->a);
 	if (ret || !hf_tree_mine(b->t, b->rel) || (b->want && !hf_rel_below(b->rel, b->want))) {
+		if (!ret && S_ISDIR(b->a.mode) && hf_tree_mine(b->t, b->rel) && hf_rel_below(b->want, b->rel))
+			ret = note(b, &b->above, 0);
 		drop(b);
 		return ret;
 	}
@@ -128,10 +188,31 @@ static int begin(struct back *b, const uint8_t *p, size_t n)
 	return b->fd < 0 ? fail(b, b->fd, "cannot create") : 0;
 }
 
+/* its file was brought back under another name, which it joins: 1, 0, -errno */
+static int join(struct back *b, int dirfd)
+{
+	const struct named *e = NULL;
+	struct statx stx;
+	const char *from;
+	int fd;
+
+	/* what was written between the two looks makes them two files */
+	for (size_t i = 0; b->a.link && !e && i < b->linked.n; i++)
+		if (hf_attr_same(&b->linked.e[i].a, &b->a))
+			e = &b->linked.e[i];
+	fd = e ? hf_dircur_parent(&b->other, e->rel, &from) : -1;
+	if (fd < 0 || hf_tree_statx(fd, from, &stx) || stx.stx_ino != e->ino)
+		return 0;
+	if (unlinkat(dirfd, b->tmp, 0) || linkat(fd, from, dirfd, b->tmp, 0))
+		return fail(b, -errno, "cannot make a hard link");
+	return 1;
+}
+
 static int end(struct back *b)
 {
+	struct statx stx;
 	const char *name;
-	int dirfd, ret;
+	int dirfd, joins, ret;
 
 	/* where nothing was written it reads as zeros */
 	if (S_ISREG(b->a.mode) && ftruncate(b->fd, b->off))
@@ -146,13 +227,22 @@ static int end(struct back *b)
 	dirfd = ret ? ret : hf_dircur_parent(&b->cur, b->rel, &name);
 	if (dirfd < 0)
 		return fail(b, dirfd, "cannot open");
+	joins = join(b, dirfd);
+	if (joins < 0)
+		return joins;
 	if (renameat(dirfd, b->tmp, dirfd, name))
 		return fail(b, -errno, "cannot replace");
+	/* two names of one file: then the rename does nothing */
+	if (joins)
+		unlinkat(dirfd, b->tmp, 0);
+	ret = hf_fd_statx(b->fd, &stx);
 	close(b->fd);
 	b->fd = -1;
 	b->count++;
+	if (!ret && b->a.link && !joins)
+		ret = note(b, &b->linked, stx.stx_ino);
 	drop(b);
-	return 0;
+	return ret;
 }
 
 static int frame(void *ctx, const uint8_t *p, size_t n, uint8_t tag)
@@ -182,6 +272,8 @@ int hf_displaced_restore(const char *dir, const uint8_t key[32], const char *res
 	int ret = path ? hf_dircur_init(&b.cur, to) : -ENOMEM, dirfd = -1;
 
 	free(name);
+	if (!ret)
+		ret = hf_dircur_init(&b.other, to);
 	if (!ret) {
 		hf_ids_begin(to, true);
 		dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -190,14 +282,12 @@ int hf_displaced_restore(const char *dir, const uint8_t key[32], const char *res
 	if (!ret)
 		ret = hf_displaced_each_frame(dirfd, id, key, frame, &b);
 	drop(&b);
-	for (size_t i = b.ndirs; i-- > 0; ) {
-		int fd = ret ? -1 : hf_dircur_get(&b.cur, b.dirs[i].rel, strlen(b.dirs[i].rel));
+	for (size_t i = b.dirs.n; !ret && i-- > 0; ) {
+		struct named *e = &b.dirs.e[i];
+		int fd = hf_dircur_get(&b.cur, e->rel, strlen(e->rel));
 
-		if (!ret)
-			ret = fd < 0 ? hf_tree_fail(to, err, fd, "cannot open", b.dirs[i].rel) :
-				hf_attr_apply(to, fd, false, false, &b.dirs[i].a, b.dirs[i].rel, err);
-		free(b.dirs[i].rel);
-		hf_attr_free(&b.dirs[i].a);
+		ret = fd < 0 ? hf_tree_fail(to, err, fd, "cannot open", e->rel) :
+			hf_attr_apply(to, fd, false, false, &e->a, e->rel, err);
 	}
 	if (!ret && syncfs(to->root))
 		ret = -errno;
@@ -207,8 +297,11 @@ int hf_displaced_restore(const char *dir, const uint8_t key[32], const char *res
 		hf_fail(err, ret == -ENOENT ? HF_NOTFOUND : HF_OK, ret, ret == -ENOENT ?
 			"kept-aside set %s/%s holds no such entry" : "cannot read kept-aside set %s/%s", path ? path : dir, id);
 	*count = b.count;
-	free(b.dirs);
+	names_free(&b.dirs);
+	names_free(&b.above);
+	names_free(&b.linked);
 	hf_dircur_free(&b.cur);
+	hf_dircur_free(&b.other);
 	if (dirfd >= 0)
 		close(dirfd);
 	free(path);
