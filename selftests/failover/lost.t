@@ -81,4 +81,21 @@ run 0 "offline" a offline r
 run 0 "and another node" b online r
 is "$(cat "$Bd/one/d/1" "$Bd/two/conf")" "late 1
 late 1" "has them: a change like any other"
+
+# its tree's filesystem is not mounted when it returns: that is no loss of all that was in it
+mkdir "$A/mnt" "$Bd/mnt"
+if mount -t tmpfs none "$A/mnt" 2>/dev/null && mount -t tmpfs none "$Bd/mnt"; then
+	extra_mounts="$A/mnt $Bd/mnt"
+	mkdir "$A/mnt/t"; for i in 1 2 3 4; do echo "$i" >"$A/mnt/t/$i"; done
+	hf a resource add m >/dev/null; hf a checkpoint add m /srv/mnt/t >/dev/null; hf a online m >/dev/null; ok $? "a tree on a mount"
+	crash a; umount -l "$A/mnt"; extra_mounts=$Bd/mnt; mkdir -p "$A/mnt/t"
+	run 0 "another node takes over" b online m --fenced
+	at=$(stat -c %s "$tmp/a/log")
+	up a; until_true 20 eval '[ "$(field a m unconfirmed.count)" != None ]'; ok $? "the dead one returns without the mount"
+	is "$(field a m unconfirmed.count)" 0 "X12: nothing is taken for removed"
+	log; says out "/srv/mnt/t cannot be compared: .*not mounted" "and it says why"
+	umount -l "$Bd/mnt"; extra_mounts=
+else
+	ok 0 "a tree on a mount # SKIP no mount here"
+fi
 plan

@@ -169,7 +169,8 @@ static int examine(struct resource *r, const struct hf_resource *def, uint64_t *
 				break;
 			own->file = ckpt_is_file(own, def->cp[i].file, log);
 			c = own;
-			if (ckpt_open(own, def, false, &e)) {
+			/* a filesystem that is not mounted has lost nothing */
+			if (ckpt_open(own, def, false, &e) || ckpt_mount_check(own, r->name, &e)) {
 				hf_logf(HF_LOG_WARN, "%s: %s cannot be compared: %s", r->name, own->path, e.msg);
 				ckpt_free(own);
 				continue;
