@@ -182,4 +182,6 @@ run 5 "a directory that holds an excluded name is to become a file: refused" b r
 says err 'srv/t/kind' "with its name"
 run 5 "so it is by the rollback" b rollback r --to "$G7"
 is "$(field b r state) $(cat "$Br/t/kind/a.log")" "online log" "which changes nothing"
+run 0 "to a generation that has nothing of that name" b rollback r --to "$G6"
+says out "srv/t/kind is not in it, and stays" "it stays, which is said"
 plan

@@ -85,14 +85,6 @@ static struct json_object *about(struct cli *c)
 	return a;
 }
 
-static void print_note(struct cli *c, struct json_object *r)
-{
-	if (!*jstr(r, "note"))
-		return;
-	fflush(stdout);
-	fprintf(stderr, "holdfast %s: %s: %s\n", c->cmd->name, arg_pos(c, 0), jstr(r, "note"));
-}
-
 int cmd_diff(struct cli *c)
 {
 	struct json_object *a = about(c), *r;
@@ -142,19 +134,6 @@ int cmd_verify(struct cli *c)
 	return ret ? ret : n ? HF_FAILED : 0;
 }
 
-static void print_restored(struct json_object *done)
-{
-	say("  %lld file%s written", (long long)jint(done, "written"), jint(done, "written") == 1 ? "" : "s");
-	if (jint(done, "meta"))
-		say(", %lld mode%s or owner%s set", (long long)jint(done, "meta"), jint(done, "meta") == 1 ? "" : "s",
-		    jint(done, "meta") == 1 ? "" : "s");
-	if (jint(done, "removed"))
-		say(", %lld removed", (long long)jint(done, "removed"));
-	if (jint(done, "displaced"))
-		say(", %lld kept aside", (long long)jint(done, "displaced"));
-	say("\n");
-}
-
 int cmd_rollback(struct cli *c)
 {
 	struct json_object *a, *r;
@@ -181,7 +160,7 @@ int cmd_rollback(struct cli *c)
 			    arg_value(c, "to"));
 		else
 			say("%s: generation %lld is that already\n", arg_pos(c, 0), (long long)jint(r, "generation"));
-		print_restored(jobj(r, "restored"));
+		print_restored(arg_pos(c, 0), r);
 	}
 	print_note(c, r);
 	json_object_put(r);
@@ -213,7 +192,7 @@ int cmd_restore(struct cli *c)
 		print_json(r);
 	} else if (!c->quiet) {
 		say("%s: generation %lld is in %s\n", arg_pos(c, 0), (long long)jint(r, "generation"), to);
-		print_restored(jobj(r, "restored"));
+		print_restored(arg_pos(c, 0), r);
 	}
 	for (size_t i = 0; i < jlen(r, "left_out") && !c->json; i++) {
 		fflush(stdout);

@@ -11,8 +11,7 @@ static void plural(const char *lead, int64_t n, const char *one, const char *man
 	say("%s%lld %s", lead, (long long)n, n == 1 ? one : many);
 }
 
-/* What is not as it should be, although it worked: with -q as well, and never among the output. */
-static void print_note(struct cli *c, struct json_object *r)
+void print_note(struct cli *c, struct json_object *r)
 {
 	const char *name = arg_pos(c, 0), *note = jstr(r, "note");
 	size_t n = strlen(name);
@@ -26,9 +25,28 @@ static void print_note(struct cli *c, struct json_object *r)
 		fprintf(stderr, "holdfast %s: %s: %s\n", c->cmd->name, name, note);
 }
 
+void print_restored(const char *name, struct json_object *r)
+{
+	struct json_object *done = jobj(r, "restored");
+
+	for (size_t i = 0; i < jlen(r, "stayed"); i++)
+		say("  %s is not in it, and stays: something in it is excluded, a mount point or a socket\n",
+		    json_object_get_string(jat(r, "stayed", i)));
+	if (!done || !(jint(done, "written") || jint(done, "meta") || jint(done, "removed") || jint(done, "displaced")))
+		return;
+	plural("  ", jint(done, "written"), "file written", "files written");
+	if (jint(done, "meta"))
+		plural(", ", jint(done, "meta"), "mode or owner set", "modes or owners set");
+	if (jint(done, "removed"))
+		say(", %lld removed", (long long)jint(done, "removed"));
+	if (jint(done, "displaced"))
+		say(", %lld kept aside (holdfast displaced list %s)", (long long)jint(done, "displaced"), name);
+	say("\n");
+}
+
 static void print_online(struct cli *c, struct json_object *r)
 {
-	struct json_object *done = jobj(r, "restored"), *ms = jobj(r, "ms");
+	struct json_object *ms = jobj(r, "ms");
 	const char *name = arg_pos(c, 0);
 
 	if (arg_flag(c, "dry-run")) {
@@ -53,19 +71,7 @@ static void print_online(struct cli *c, struct json_object *r)
 	if (jhas(ms, "total"))
 		say(", in %lld ms", (long long)jint(ms, "total"));
 	say("\n");
-	for (size_t i = 0; i < jlen(r, "stayed"); i++)
-		say("  %s is not in it, and stays: something in it is excluded, a mount point or a socket\n",
-		    json_object_get_string(jat(r, "stayed", i)));
-	if (!done || !(jint(done, "written") || jint(done, "meta") || jint(done, "removed") || jint(done, "displaced")))
-		return;
-	plural("  ", jint(done, "written"), "file written", "files written");
-	if (jint(done, "meta"))
-		plural(", ", jint(done, "meta"), "mode or owner set", "modes or owners set");
-	if (jint(done, "removed"))
-		say(", %lld removed", (long long)jint(done, "removed"));
-	if (jint(done, "displaced"))
-		say(", %lld kept aside (holdfast displaced list %s)", (long long)jint(done, "displaced"), name);
-	say("\n");
+	print_restored(name, r);
 }
 
 int cmd_online(struct cli *c)
