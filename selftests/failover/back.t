@@ -153,11 +153,19 @@ run 1 "a rollback that fails" b rollback r --to "$G1"
 d=$(rsync -aHAXc --delete --dry-run -i "$tmp/t5/" "$Br/t/" 2>&1); is "$d" "" "leaves what was before"
 is "$(field b r state)" online "and the resource online"
 run 0 "to go on with" b sync r
+# one that is not committed is not left in the trees either: the guard would hold it back later, and a takeover undo it
+hf b offline r >/dev/null; down b; up b HOLDFAST_SEAM=commit.append:1+:eio
+run 0 "online" b online r
+run 7 "a rollback that cannot be committed" b rollback r --to "$G1"
+says err "what was before the rollback is here again" "says what it did"
+d=$(rsync -aHAXc --delete --dry-run -i "$tmp/t5/" "$Br/t/" 2>&1); is "$d" "" "which is so"
+is "$(field b r state)" online "and the resource online"
 # one that fails, and going back too: no mixture of two generations becomes one
 hf b offline r >/dev/null; down b; up b HOLDFAST_SEAM=restore.rename:2+:eio
 run 0 "online, where nothing differs" b online r
 G6=$(field b r generation)
 run 1 "a rollback that fails, as does going back" b rollback r --to "$G1"
+says err "nor could what was before be restored, so r is failed" "says so"
 is "$(field b r state)" failed "P5: the resource is failed"
 run 0 "nothing of it is committed by a stop" b offline r
 down b; up b

@@ -62,21 +62,27 @@ static int commit_before(struct resource *r, struct job *j)
 	return ret;
 }
 
-/* Half of it is there: what was before comes back, or the term ends: such a mixture is never captured. */
+/*
+ * It is half there, or not in the log: what was before comes back. If it cannot, the term ends: such a
+ * mixture is never captured.
+ */
 static bool take_back(struct resource *r, struct job *j)
 {
-	struct job *back = job_new(NULL);
-	struct hf_err e = { 0 };
-	int ret = -ENOMEM;
+	struct job *back = r->log ? job_new(NULL) : NULL;
+	struct hf_err e = { 0 }, why = j->err;
+	int ret;
 
-	if (back) {
+	if (back)
 		back->rollback = true;
-		ret = restore_all(r, r->log, back, &e);
-	}
+	ret = back ? restore_all(r, r->log, back, &e) :
+		     hf_fail(&e, HF_UNAVAIL, -ENODEV, "%s: its log cannot be read", r->name);
 	job_put(back);
-	if (!ret)
+	if (!ret) {
+		hf_fail(&j->err, why.exit, 0, "%.900s; what was before the rollback is here again", why.msg);
 		return true;
-	hf_logf(HF_LOG_ERR, "%s: a rollback failed half-way, and so did going back: %s", r->name, e.msg);
+	}
+	hf_fail(&j->err, why.exit, 0, "%.500s; nor could what was before be restored, so %s is failed, and offline: %.300s",
+		why.msg, r->name, e.msg);
 	pthread_mutex_lock(&r->lock);
 	r->live = false;
 	pthread_mutex_unlock(&r->lock);
@@ -91,6 +97,7 @@ static int roll_back(struct resource *r, struct job *j, struct hf_log *from)
 {
 	struct rep a = { .scan = true, .full = true, .confirm = true, .strict = true, .allow_delete = true,
 			 .patience_ms = 2000 };
+	uint64_t before = hf_log_gen(r->log);
 	char note[64];
 	bool goes_on = true;
 	int ret;
@@ -108,9 +115,7 @@ static int roll_back(struct resource *r, struct job *j, struct hf_log *from)
 	ret = restore_all(r, from, j, &j->err);
 	if (!ret)
 		ret = hf_seam("rollback.restored");
-	if (ret) {
-		goes_on = take_back(r, j);
-	} else {
+	if (!ret) {
 		snprintf(note, sizeof(note), "rollback to %llu", (unsigned long long)j->to_gen);
 		a.note = note;
 		r->need_scan = true;
@@ -119,6 +124,8 @@ static int roll_back(struct resource *r, struct job *j, struct hf_log *from)
 		if (ret == -EAGAIN && j->err.exit == HF_FAILED)
 			ret = 0;
 	}
+	if (ret && ret != -ESTALE && (!r->log || hf_log_gen(r->log) == before))
+		goes_on = take_back(r, j);
 	if (goes_on && ret != -ESTALE)
 		resource_journal(r, JR_ONLINE, r->epoch, r->confirmed);
 	j->gen = r->confirmed;
