@@ -510,6 +510,12 @@ static void brought_back(void)
 	ok(!sh("[ $(cat dst/gone/deep/x) = x ] && [ -p dst/gone/p ] && [ $(stat -c %%a dst/gone) = 1777 ]"), "as it was");
 	is(hf_displaced_restore(path_of("state"), key, "back", id, "none", dst, NULL, &n, &err), -ENOENT, "one that is not in it");
 	is(hf_displaced_restore(path_of("state"), key, "back", "../../x", "f", dst, NULL, &n, &err), -ENOENT, "nor a set elsewhere");
+	/* what was a directory, and was made a file */
+	sh("rm -r dst/gone; echo file >dst/gone");
+	keep = begin("back");
+	ok(!hf_displaced_restore(path_of("state"), key, "back", id, "gone", dst, keep, &n, &err), "a directory where a file is now: %s", err.msg);
+	is(hf_displaced_end(keep, true, id2, &n, &err), 0, "end");
+	ok(n == 1 && !sh("[ $(cat dst/gone/deep/x) = x ]"), "is there again, and that is kept aside");
 	/* a directory that was swapped for a link is not followed */
 	sh("rm -r dst/gone; mkdir dstout; ln -s ../dstout dst/gone");
 	ok(hf_displaced_restore(path_of("state"), key, "back", id, "gone/deep/x", dst, NULL, &n, &err) < 0, "a link in the way: %s", err.msg);

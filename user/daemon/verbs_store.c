@@ -337,6 +337,8 @@ static int bring_back(struct req *q, const struct hf_resource *def, const struct
 	if (!ret)
 		ret = hf_displaced_restore(hfd.displaced_dir, hfd.keys->local, def->id.name, id, rel, tree, keep,
 					   &count, err);
+	if (ret && count)
+		hf_fail(err, err->exit, 0, "%.900s; %llu entries before it were brought back", err->msg, (unsigned long long)count);
 	if (keep && hf_displaced_end(keep, true, kept, &n, &e))
 		hf_logf(HF_LOG_WARN, "%s: %s: %s", def->id.name, cp->path, e.msg);
 	if (!ret) {

@@ -120,6 +120,15 @@ static void drop(struct back *b)
 	hf_attr_free(&b->a);
 }
 
+/* what is there now goes the same way */
+static int keep(struct back *b)
+{
+	int ret = b->keep ? hf_displaced_add(b->keep, b->t, b->rel, b->err) : 0;
+
+	hf_displaced_flush(b->keep);
+	return ret;
+}
+
 static int begin_dir(struct back *b)
 {
 	const char *name = "";
@@ -128,16 +137,21 @@ static int begin_dir(struct back *b)
 
 	if (dirfd < 0)
 		return fail(b, dirfd, "cannot open");
-	if (*name && !hf_tree_statx(dirfd, name, &stx) && !S_ISDIR(stx.stx_mode))
-		return fail(b, -ENOTDIR, "cannot bring back");
+	/* the restore made a file of it */
+	if (*name && !hf_tree_statx(dirfd, name, &stx) && !S_ISDIR(stx.stx_mode)) {
+		ret = keep(b);
+		if (!ret && unlinkat(dirfd, name, 0) && errno != ENOENT)
+			ret = fail(b, -errno, "cannot remove");
+		if (ret)
+			return ret;
+	}
 	if (*name && mkdirat(dirfd, name, 0700))
 		ret = -errno;
 	if (ret && ret != -EEXIST)
 		return fail(b, ret, "cannot make");
 	/* of one that is there the attributes are overwritten */
 	if (!*name || ret) {
-		ret = b->keep ? hf_displaced_add(b->keep, b->t, b->rel, b->err) : 0;
-		hf_displaced_flush(b->keep);
+		ret = keep(b);
 		dirfd = ret ? ret : hf_dircur_get(&b->cur, b->rel, strlen(b->rel));
 		if (dirfd < 0)
 			return ret ? ret : fail(b, dirfd, "cannot open");
@@ -220,10 +234,7 @@ static int end(struct back *b)
 	ret = hf_attr_apply(b->t, b->fd, !S_ISREG(b->a.mode), true, &b->a, b->rel, b->err);
 	if (ret)
 		return ret;
-	if (b->keep) {
-		ret = hf_displaced_add(b->keep, b->t, b->rel, b->err);
-		hf_displaced_flush(b->keep);
-	}
+	ret = keep(b);
 	dirfd = ret ? ret : hf_dircur_parent(&b->cur, b->rel, &name);
 	if (dirfd < 0)
 		return fail(b, dirfd, "cannot open");
