@@ -40,6 +40,9 @@ is "$(cat "$Bd/d/1")" "good 1" "the rest is as it is"
 is "$(sets | grep -c brought-back)" 1 "what that overwrote is kept aside"
 run 0 "all of it elsewhere" b displaced restore r "$id" --to /tmp/back
 is "$(cd "$tmp/b/root/tmp/back" && cat d/1 d/5 d/mine/extra | tr '\n' ' ')" "local 1 local 5 SECRET-extra " "P7: brought back"
+echo mine >"$tmp/b/root/tmp/back/d/1"
+run 4 "not over what is there" b displaced restore r "$id" --to /tmp/back
+is "$(cat "$tmp/b/root/tmp/back/d/1")" mine "which is left alone"
 run 3 "a name that is not in it" b displaced restore r "$id" d/none
 run 3 "a set that is not there" b displaced restore r 20260102T030405.678Z-0123abcd
 run 3 "a resource that is not there" b displaced restore none "$id"

@@ -316,6 +316,7 @@ static int bring_back(struct req *q, const struct hf_resource *def, const struct
 	struct ckpt *c = NULL;
 	char kept[64] = "";
 	uint64_t count = 0, n;
+	struct hf_tree_stat had;
 	struct hf_err e = { 0 };
 	int ret;
 
@@ -326,6 +327,11 @@ static int bring_back(struct req *q, const struct hf_resource *def, const struct
 		return ret;
 	if (to) {
 		ret = hf_tree_open(c->root, to, c->flags, true, NULL, 0, &tree, err);
+		if (!ret)
+			ret = hf_tree_measure(tree, 0, &had, err);
+		/* of what is overwritten there nothing would be kept */
+		if (!ret && had.dirs + had.files + had.others > 1)
+			ret = hf_fail(err, HF_EXISTS, -EEXIST, "%s is there already; name a directory that is empty, or not there", to);
 	} else {
 		c->file = cp->file;
 		ret = ckpt_open(c, def, true, err);
