@@ -181,6 +181,13 @@ mkdir -p "$tmp/fs/srv/t/lost+found"; echo found >"$tmp/fs/srv/t/lost+found/x"
 run 4 "nor over what fsck found" b restore r --to "$tmp/fs"
 is "$(cat "$tmp/fs/srv/t/lost+found/x")" found "that is left alone"
 rm "$tmp/fs/srv/t/lost+found/x"; run 0 "an empty one is none" b restore r --to "$tmp/fs"
+down b; printf '[view]\n32bit = /compat\n' >>"$tmp/b/conf"; mkdir -p "$tmp/b/root/compat/etc/v" "$tmp/led/etc" "$tmp/hostile"
+echo v >"$tmp/b/root/compat/etc/v/f"; up b; until_true 20 field_is b r state online
+hf b resource add v >/dev/null; hf b checkpoint add v /etc/v --view 32bit >/dev/null; hf b online v >/dev/null; ok $? "a checkpoint of a view"
+ln -s "$tmp/led" "$tmp/hostile/compat"
+hf b restore v --to "$tmp/hostile" >"$tmp/out" 2>"$tmp/err"; [ $? -ne 0 ] && [ -z "$(ls -A "$tmp/led/etc")" ]; ok $? "P6: no link in the directory leads out of it"
+run 0 "restored where there is none" b restore v --to "$tmp/hostile/x"
+is "$(cat "$tmp/hostile/x/compat/etc/v/f")" v "it lies below the view's root there"
 
 # a dry run refuses what a rollback or a takeover would
 mkdir "$Br/t/kind"; echo x >"$Br/t/kind/y"; hf b sync r >/dev/null

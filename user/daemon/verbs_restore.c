@@ -43,20 +43,24 @@ static int place(struct into *i, const struct hf_checkpoint *cp, struct ckpt **o
 	const char *view = hf_conf_view(hfd.conf, cp->view);
 	struct hf_checkpoint all = *cp;
 	struct ckpt *c;
-	char *root;
+	char *root, *local;
 	int ret;
 
 	all.nexclude = 0;
 	ret = ckpt_make(i->def, &all, &c, err);
 	if (ret)
 		return ret;
-	root = hf_strf("%s%s", i->dir, view && strcmp(view, "/") ? view : "");
-	if (!root) {
+	/* a view's root is below the directory too: no link there leads out of it */
+	root = strdup(i->dir);
+	local = hf_strf("%s%s", view && strcmp(view, "/") ? view : "", c->local);
+	free(c->root);
+	c->root = root;
+	free(c->local);
+	c->local = local;
+	if (!root || !local) {
 		ckpt_free(c);
 		return hf_fail(err, HF_FAILED, -ENOMEM, "out of memory");
 	}
-	free(c->root);
-	c->root = root;
 	c->file = cp->file || (treedb_has_any(i->log, c->id) && !treedb_has_root(i->log, c->id));
 	*out = c;
 	return 0;
@@ -107,7 +111,6 @@ static int one(struct into *i, const struct hf_checkpoint *cp, struct hf_err *er
 	ret = place(i, cp, &c, err);
 	if (ret)
 		return ret;
-	/* a view's root is below the directory as well */
 	ret = hf_mkdirs(c->root, 0700);
 	if (ret)
 		hf_fail(err, HF_FAILED, ret, "%s cannot be made: %s", c->root, strerror(-ret));
