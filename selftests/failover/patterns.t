@@ -103,6 +103,7 @@ rm "$Ar/exports"; hf a sync r >/dev/null
 is "$(hf a --json diff r "$g" "$(field a r generation)" | grep -c '"change":"removed"')" 1 "deleted: so the generation has none"
 hf a offline r >/dev/null; echo stale >"$Br/exports"
 hf b online r >/dev/null; [ ! -e "$Br/exports" ]; ok $? "nor has the node that takes over"
+run 0 "what that had is kept aside" b displaced list r; says out '^  /srv/exports  6 B' "under its path"
 hf b offline r >/dev/null; hf a online r >/dev/null; ok $? "back on a"
 echo 'made again' >"$Ar/exports"; hf a sync r >/dev/null
 rm "$Ar/exports"; echo 'and in one go' >"$Ar/exports"; chmod 640 "$Ar/exports"

@@ -204,19 +204,20 @@ static int history_unpin(struct req *q, struct hf_err *err)
 
 struct sets {
 	struct json_object *arr, *entries;
-	bool crypto;
+	bool nameless;
 	struct regs *regs;
 	const char *only;	/* this set; NULL: all */
 };
 
-/* Names inside crypto checkpoints are not told; of what is not registered any more, neither. */
-static bool is_crypto(struct regs *regs, const char *resource, const char *path)
+/* Names inside crypto checkpoints are not told; of what is not registered any more, neither. That of a
+ * single file is the checkpoint's. */
+static bool is_nameless(struct regs *regs, const char *resource, const char *path)
 {
 	const struct hf_resource *def = regs_find(regs, resource);
 
 	for (unsigned i = 0; def && i < def->ncp; i++)
 		if (!strcmp(def->cp[i].path, path))
-			return def->cp[i].crypto;
+			return def->cp[i].crypto || def->cp[i].file;
 	return true;
 }
 
@@ -240,10 +241,10 @@ static int add_set(void *ctx, const char *id, uint64_t when_ns, const char *reas
 		s->entries = json_object_new_array();
 		json_object_object_add(o, "entries", s->entries);
 		json_object_array_add(s->arr, o);
-		s->crypto = is_crypto(s->regs, resource, checkpoint);
+		s->nameless = is_nameless(s->regs, resource, checkpoint);
 		return 0;
 	}
-	jbytes(o, "rel", s->crypto ? "" : rel);
+	jbytes(o, "rel", s->nameless ? "" : rel);
 	ju64(o, "size", a ? a->size : 0);
 	snprintf(mode, sizeof(mode), "%06o", a ? a->mode : 0);
 	jstr(o, "mode", mode);
