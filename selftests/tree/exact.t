@@ -164,6 +164,8 @@ setfacl -m u:47555:r "$A/acl/g"
 move a b
 why=$(cat "$tmp/err"); grep -q "hfonlya.*acl/g\|acl/g.*hfonlya" "$tmp/err"; ok $? "P6: a name in an ACL that is missing here is an error that names it"
 hf b online r --dry-run >"$tmp/out" 2>"$tmp/err"; why="exit $?"; [ "$why" = "exit 1" ] && grep -q hfonlya "$tmp/err"; ok $? "which a dry run finds too"
+mv "$Bd" "$Bd.away"; hf b online r --dry-run >"$tmp/out" 2>"$tmp/err"; why="exit $?"; [ "$why" = "exit 1" ] && grep -q hfonlya "$tmp/err"; ok $? "where nothing is there yet as well"
+mv "$Bd.away" "$Bd"
 hf a online r >"$tmp/out" 2>"$tmp/err"; hf a resource set r owners=number >/dev/null
 move a b; ok $? "owners = number"
 judge "by numbers"

@@ -230,6 +230,8 @@ static int compare_one(struct resource *r, struct job *j, struct ckpt *c, struct
 	db.tick = NULL;
 	if (!ret && c->tree)
 		ret = hf_restore(c->tree, &db.db, &look, &st, err);
+	else if (!ret)
+		ret = hf_owners_here(c->local, c->flags, &db.db, err);
 	treedb_exit(&db);
 	return ret;
 }

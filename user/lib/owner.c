@@ -168,3 +168,30 @@ int hf_attr_here(struct hf_tree *t, struct hf_attr *a, const char *rel, struct h
 	a->here = !ret;
 	return ret;
 }
+
+struct owning { struct hf_tree t; struct hf_err *err; };
+
+static int owner_here(void *ctx, const char *rel, const struct hf_known *k)
+{
+	struct owning *o = ctx;
+	struct hf_attr a;
+	int ret = hf_attr_decode(k->attr, k->attrlen, &a);
+
+	if (ret)
+		return hf_tree_fail(&o->t, o->err, ret, "the generation's entry for", rel);
+	ret = hf_attr_here(&o->t, &a, rel, o->err);
+	hf_attr_free(&a);
+	return ret;
+}
+
+int hf_owners_here(const char *path, unsigned flags, const struct hf_tree_db *db, struct hf_err *err)
+{
+	struct owning o = { .t = { .root = -1, .flags = flags, .path = strdup(path), .dirpath = strdup(path) }, .err = err };
+	int ret = o.t.path && o.t.dirpath ? db->each(db->arg, "", owner_here, &o) :
+		  hf_fail(err, HF_OK, -ENOMEM, "out of memory");
+
+	hf_ids_free(&o.t);
+	free(o.t.path);
+	free(o.t.dirpath);
+	return ret;
+}

@@ -148,6 +148,9 @@ bool hf_tree_blind(const struct hf_tree *t);
 /** hf_tree_alive() - 0 while the root is still what its path leads to;
  *  -ENOENT gone or replaced, -EXDEV it is on another mount than when opened */
 int hf_tree_alive(const struct hf_tree *t);
+/** hf_owners_here() - whether this node has all owners, and all names in ACLs, that a restore of @db to @path
+ *  would need; for a tree that is not there yet. @flags: HF_TREE_*. -ENOENT with @err */
+int hf_owners_here(const char *path, unsigned flags, const struct hf_tree_db *db, struct hf_err *err);
 /** hf_tree_mounted() - whether the root is, or lies below, a mount of its own
  *  other than that of @node_root; what a registration remembers so that a lost mount is noticed
  *  (exit 5). @id receives a text that names the mount point relative to node_root. */
