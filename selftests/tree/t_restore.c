@@ -359,6 +359,38 @@ static void reserved(void)
 	mem_free(&m);
 }
 
+static char told[4096];
+static void tell(void *ctx, const char *rel)
+{
+	snprintf(told + strlen(told), sizeof(told) - strlen(told), "%s ", rel);
+}
+
+/* directories that are to go, some of which hold what is left alone, at any depth */
+static void left_alone(void)
+{
+	static const char *const v[] = { "*.log" };
+	struct hf_restore_opts o = { .stays = tell };
+	struct hf_restore_stat rst = { 0 };
+	struct hf_tree *src, *dst;
+	struct hf_err err = { 0 };
+	struct memdb m;
+
+	mem_init(&m);
+	sh("mkdir -p lsrc ldst/del/a/b/c/y ldst/del/a/a ldst/del/a/d/d ldst/del/e/f ldst/del/g/h ldst/z; cd ldst/del; touch a/b/c/x.log a/b/c/y/1 a/d/d/1 e/f/x.log e/f/z g/h/1;"
+	   "for i in $(seq 700); do mkdir q; touch q/f; cd -P q; done");
+	src = opent("lsrc", 0, false);
+	scan(src, &m, false);
+	is(hf_tree_open("/", path_of("ldst"), 0, false, v, 1, &dst, &err), 0, "open");
+	is(hf_restore(dst, &m.db, &o, &rst, &err), 0, "what is not in the generation goes, but for what is left alone");
+	ok(!strcmp(told, "del del/a del/a/b del/a/b/c del/e del/e/f "), "and the directories above that, which are told: %s", told);
+	ok(!strcmp(shout("cd ldst; find . | sort | tr '\\n' ' '"), ". ./del ./del/a ./del/a/b ./del/a/b/c ./del/a/b/c/x.log ./del/e ./del/e/f ./del/e/f/x.log "),
+	   "exactly: %s", shout("cd ldst; find . | sort | tr '\\n' ' '"));
+	is(differences(dst, &m), 0, "they are no difference");
+	hf_tree_close(dst);
+	hf_tree_close(src);
+	mem_free(&m);
+}
+
 /* a pattern of directories only, and a file of that name in the generation */
 static void excluded_dir(void)
 {
@@ -424,6 +456,7 @@ int main(void)
 {
 	scratch_begin();
 	reserved();
+	left_alone();
 	excluded_dir();
 	only_look();
 	crypto_names();

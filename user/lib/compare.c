@@ -222,6 +222,7 @@ struct compare {
 	uint8_t *buf;
 	struct hf_err *err;
 	struct hf_lnames links;
+	struct hf_holds holds;
 };
 
 static int compare_pair(void *ctx, const struct hf_pair *p)
@@ -245,7 +246,7 @@ static int compare_pair(void *ctx, const struct hf_pair *p)
 	if (!known) {
 		/* a directory that stays because of what it holds is no difference */
 		if (S_ISDIR(p->stx->stx_mode)) {
-			ret = hf_tree_holds(c->t, p->rel);
+			ret = hf_tree_holds_next(c->t, p->rel, &c->holds);
 			if (ret)
 				return ret > 0 ? 0 : ret;
 		}
@@ -302,6 +303,7 @@ int hf_compare(struct hf_tree *t, const struct hf_tree_db *db,
 		if (c.links.e[i].equal && c.links.e[i].verdict != HF_LN_RIGHT)
 			ret = fn(ctx, HF_CH_META, c.links.e[i].rel);
 	hf_lnames_free(&c.links);
+	hf_holds_free(&c.holds);
 	hf_scratch_free(t, c.buf, HF_SMALL);
 	return ret;
 }

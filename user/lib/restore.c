@@ -136,7 +136,7 @@ static int plan_known(struct restore *r, const struct hf_pair *p, struct hf_attr
 		return 0;
 	}
 	if (d.type && local_dir) {
-		ret = hf_tree_holds(r->t, p->rel);
+		ret = hf_tree_holds_next(r->t, p->rel, &r->holds);
 		if (ret > 0)
 			return in_the_way(r, p->rel, "holds an excluded name, a mount point or a socket");
 		if (ret < 0)
@@ -181,7 +181,7 @@ static int plan_pair(void *ctx, const struct hf_pair *p)
 		if (!p->name || hf_left_alone(r->t, p->stx->stx_mode))
 			return 0;
 		if (S_ISDIR(p->stx->stx_mode)) {
-			ret = hf_tree_holds(r->t, p->rel);
+			ret = hf_tree_holds_next(r->t, p->rel, &r->holds);
 			if (ret > 0 && r->o && r->o->stays)
 				r->o->stays(r->o->ctx, p->rel);
 			if (ret)
@@ -542,6 +542,7 @@ int hf_restore(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_r
 	hf_dircur_free(&r.cur);
 	hf_dircur_free(&r.other);
 	hf_lnames_free(&r.links);
+	hf_holds_free(&r.holds);
 	hf_links_clear(&t->links);
 	list_free(&r.items);
 	list_free(&r.dirs);

@@ -43,6 +43,7 @@ struct restore {
 	struct hf_dircur cur, other;	/* other: of the file that is linked to */
 	struct list items, dirs;
 	struct hf_lnames links;
+	struct hf_holds holds;
 	uint8_t *buf;
 	bool changed, unsure;	/* unsure: equal by contents, not known to be durable */
 	uint64_t steps;

@@ -155,6 +155,11 @@ int hf_merge(struct hf_tree *t, const struct hf_tree_db *db, const char *rel, bo
 /** hf_tree_holds() - 1 if the directory has something below that is left alone
  *  (excluded name, mount point, socket) */
 int hf_tree_holds(struct hf_tree *t, const char *rel);
+/** hf_tree_holds_next() - the same for directories in order, each entry looked at once or twice however deep
+ *  they are: @h, zero at first, remembers what was found. hf_holds_free() it. */
+struct hf_holds { char *none, *found; };
+int hf_tree_holds_next(struct hf_tree *t, const char *rel, struct hf_holds *h);
+void hf_holds_free(struct hf_holds *h);
 
 /* owner.c */
 /** hf_ids_begin() - believe nothing that is older than some seconds, or with @fresh nothing */

@@ -290,7 +290,8 @@ int hf_walk_next(struct hf_walk *w)
 	return 0;
 }
 
-int hf_tree_holds(struct hf_tree *t, const char *rel)
+/* *@found: what it is, malloc'ed; may be NULL */
+static int holds(struct hf_tree *t, const char *rel, char **found)
 {
 	struct hf_walk w;
 	int ret;
@@ -309,6 +310,8 @@ int hf_tree_holds(struct hf_tree *t, const char *rel)
 			     hf_tree_excluded(t, w.rel, w.stx.stx_mode);
 		t->exclude = t->exclude_too = NULL;
 		if (alone) {
+			if (found)
+				*found = strdup(w.rel);
 			ret = 1;
 			break;
 		}
@@ -317,6 +320,35 @@ int hf_tree_holds(struct hf_tree *t, const char *rel)
 	t->exclude_too = too;
 	hf_walk_free(&w);
 	return ret;
+}
+
+int hf_tree_holds(struct hf_tree *t, const char *rel)
+{
+	return holds(t, rel, NULL);
+}
+
+int hf_tree_holds_next(struct hf_tree *t, const char *rel, struct hf_holds *h)
+{
+	int ret;
+
+	if (h->found && hf_rel_below(h->found, rel))
+		return 1;
+	if (h->none && hf_rel_below(rel, h->none))
+		return 0;
+	free(h->found);
+	h->found = NULL;
+	ret = holds(t, rel, &h->found);
+	if (!ret) {
+		free(h->none);
+		h->none = strdup(rel);
+	}
+	return ret;
+}
+
+void hf_holds_free(struct hf_holds *h)
+{
+	free(h->none);
+	free(h->found);
 }
 
 /* tree and generation side by side */
