@@ -8,7 +8,7 @@
 #include <json-c/json.h>
 
 static struct node a, b;
-static struct hf_logid id = LOGID(41, 2), huge_id = LOGID(42, 3);
+static struct hf_logid id = LOGID(41, 2), huge_id = LOGID(42, 3), vain_id = LOGID(43, 4);
 
 #define ATTR (1000u << 10)	/* leaves room for some 400 chunks in a record */
 #define LONG (50u << 20)
@@ -173,6 +173,32 @@ static void in_records(void)
 	hf_log_close(l);
 }
 
+/* What the parts of a failed commit refer to may be used again, and nobody misses it. */
+static void in_vain(void)
+{
+	int fd = open(dev, O_RDWR | O_CLOEXEC);
+	uint64_t gen, place;
+	struct hf_log *l;
+	unsigned gone = 0;
+
+	must(hf_log_claim(a.st, &vain_id, 0, &l, &err));
+	must(put(l, "never", attr, ATTR));
+	must(put_long(l, "one", 4));
+	hf_seam_init("commit.append:1:eio");
+	is(hf_log_commit(l, 0, "test", &gen, &err), -EIO, "a commit that fails before its last record");
+	hf_seam_init("");
+	place = table_get(&l->items, "never", 5)->ref[8].place;
+	hf_log_abort(l);
+	must(put(l, "small", "hello", 5));
+	commit(l);
+	must(hf_log_release(l, &err));
+	hf_log_close(l);
+	must(fd < 0 || hf_pwrite_full(fd, attr, 512, place / 512 * 512 + 512));
+	close(fd);
+	must(hf_log_gone(b.st, &vain_id, no_gone, &gone, &err));
+	is(gone, 0, "of the generation after it nothing is gone, though what it had put is");
+}
+
 static ssize_t hole(void *arg, void *buf, size_t len, uint64_t off)
 {
 	memset(buf, 0, len);
@@ -229,6 +255,7 @@ int main(void)
 	node_make(&a, "alpha");
 	node_make(&b, "beta");
 	in_records();
+	in_vain();
 	in_size();
 	node_close(&a);
 	node_close(&b);

@@ -18,7 +18,6 @@
 #define TRIES 24
 
 struct run { uint64_t place, len; uint32_t slot; unsigned bit; };
-struct piece { struct hf_buf ops; uint64_t tail; };
 struct old { struct hf_ref ref; uint64_t epoch, gen; bool ok; };
 
 struct one {
@@ -28,10 +27,7 @@ struct one {
 	const struct claim_rec *acc;
 	bool held;			/* nobody but the owner of acc trims it */
 	/* the log as it is read */
-	struct piece *part;
-	size_t nparts;
-	uint64_t part_epoch;
-	enum hf_rec_kind part_kind;
+	struct staging stage;
 	struct table items;
 	struct old *old;		/* chunks that any generation refers to */
 	size_t nold, old_cap;
@@ -45,18 +41,11 @@ struct one {
 	struct json_object *bad, *doubt;
 };
 
-static void drop_parts(struct one *o)
-{
-	for (size_t i = 0; i < o->nparts; i++)
-		hf_buf_free(&o->part[i].ops);
-	o->nparts = 0;
-}
-
 static void forget(void *ctx)
 {
 	struct one *o = ctx;
 
-	drop_parts(o);
+	stage_drop(&o->stage);
 	table_clear(&o->items);
 	o->nold = 0;
 	o->records = o->bytes = o->gens = o->first_gen = o->last_gen = o->fuzzy = o->bases = o->odd_gen = 0;
@@ -65,7 +54,6 @@ static void forget(void *ctx)
 static void one_exit(struct one *o)
 {
 	forget(o);
-	free(o->part);
 	free(o->old);
 	free(o->run);
 	json_object_put(o->bad);
@@ -129,9 +117,7 @@ static int on_del(void *ctx, const void *key, uint32_t keylen)
 
 static int commit(struct one *o, const struct hf_rec *r)
 {
-	struct codec_part part = { 0 };
-	const struct codec_fn fn = { .put = on_put, .del = on_del, .ctx = o, .part = &part };
-	int ret = 0;
+	const struct codec_fn fn = { .put = on_put, .del = on_del, .ctx = o };
 
 	if (r->kind == HF_REC_BASE) {
 		table_clear(&o->items);
@@ -145,33 +131,9 @@ static int commit(struct one *o, const struct hf_rec *r)
 	}
 	o->epoch = r->epoch;
 	o->gen = r->gen;
-	for (size_t i = 0; i < o->nparts && !ret; i++)
-		ret = codec_each(o->part[i].ops.p, o->part[i].ops.len, r->slot, o->part[i].tail, r->gen, &fn);
-	drop_parts(o);
-	if (!ret && part.e)
-		ret = -EBADMSG;
-	codec_part_drop(&part);
-	return ret;
+	return stage_play(&o->stage, r->gen, fn);
 }
 
-static int add_part(struct one *o, const struct hf_rec *r)
-{
-	struct piece *v = realloc(o->part, (o->nparts + 1) * sizeof(*v));
-	int ret;
-
-	if (!v)
-		return -ENOMEM;
-	o->part = v;
-	v[o->nparts] = (struct piece){ HF_BUF_INIT, r->tail };
-	ret = codec_unpack(r, &v[o->nparts].ops);
-	if (ret)
-		hf_buf_free(&v[o->nparts].ops);
-	else
-		o->nparts++;
-	return ret;
-}
-
-/* as log.c takes them: a commit counts with its last record */
 static int on_rec(void *ctx, const struct hf_rec *r)
 {
 	struct one *o = ctx;
@@ -182,15 +144,11 @@ static int on_rec(void *ctx, const struct hf_rec *r)
 	check_tick(o->k);
 	if (r->kind != HF_REC_DELTA && r->kind != HF_REC_BASE)
 		return 0;
-	if (o->nparts && (o->part_epoch != r->epoch || o->part_kind != r->kind || (r->flags & HF_REC_FIRST)))
-		drop_parts(o);
-	o->part_epoch = r->epoch;
-	o->part_kind = r->kind;
-	ret = add_part(o, r);
-	if (!ret && !(r->flags & HF_REC_PART))
+	ret = stage_rec(&o->stage, r);
+	if (ret == 1)
 		ret = commit(o, r);
 	if (ret == -EBADMSG) {		/* authentic, and yet makes no sense */
-		drop_parts(o);
+		stage_drop(&o->stage);
 		o->odd_gen = r->gen;
 		ret = 0;
 	}

@@ -38,20 +38,11 @@ int log_new(struct hf_store *s, const struct hf_logid *id, struct hf_log **out)
 
 /* ---- loading ---- */
 
-static void stage_drop(struct hf_log *l)
-{
-	for (size_t i = 0; i < l->nstage; i++)
-		hf_buf_free(&l->stage[i].ops);
-	free(l->stage);
-	l->stage = NULL;
-	l->nstage = 0;
-}
-
 void log_load_restart(void *ctx)
 {
 	struct hf_log *l = ctx;
 
-	stage_drop(l);
+	stage_drop(&l->stage);
 	table_clear(&l->items);
 	l->gen = l->gen_epoch = 0;
 	l->loaded_base = false;
@@ -87,32 +78,10 @@ static void load_when(void *ctx, const struct gen_mark *m)
 	keep_note(ctx, m->gen, m->when_ns, m->base);
 }
 
-static int stage_add(struct hf_log *l, const struct hf_rec *r)
-{
-	struct staged *s = realloc(l->stage, (l->nstage + 1) * sizeof(*s));
-	int ret;
-
-	if (!s)
-		return -ENOMEM;
-	l->stage = s;
-	s += l->nstage;
-	*s = (struct staged){ .ops = HF_BUF_INIT, .tail = r->tail, .slot = r->slot };
-	ret = codec_unpack(r, &s->ops);
-	if (ret) {
-		hf_buf_free(&s->ops);
-		return ret;
-	}
-	l->nstage++;
-	return 0;
-}
-
-/* A commit counts when its last record was read; parts of one that never
- * came to its end are forgotten: the next one says that it begins. */
 int log_load_rec(void *ctx, const struct hf_rec *r)
 {
 	struct hf_log *l = ctx;
-	struct codec_part part = { 0 };
-	const struct codec_fn fn = { .put = load_put, .del = load_del, .when = load_when, .ctx = l, .part = &part };
+	const struct codec_fn fn = { .put = load_put, .del = load_del, .when = load_when, .ctx = l };
 	uint64_t when;
 	int ret;
 
@@ -120,12 +89,8 @@ int log_load_rec(void *ctx, const struct hf_rec *r)
 		return 0;
 	if (l->stop_gen && r->gen > l->stop_gen && r->kind == HF_REC_DELTA)
 		return l->gen == l->stop_gen ? 1 : -ENOENT;
-	if (l->nstage && (l->stage_epoch != r->epoch || l->stage_kind != r->kind || (r->flags & HF_REC_FIRST)))
-		stage_drop(l);
-	l->stage_epoch = r->epoch;
-	l->stage_kind = r->kind;
-	ret = stage_add(l, r);
-	if (ret || (r->flags & HF_REC_PART))
+	ret = stage_rec(&l->stage, r);
+	if (ret != 1)
 		return ret;
 	if (r->kind == HF_REC_BASE) {
 		/* a base says all of it; what was there is the same, or was not read */
@@ -135,13 +100,7 @@ int log_load_rec(void *ctx, const struct hf_rec *r)
 	} else {
 		l->since += rec_sectors(r->len) * (uint64_t)HFD_SECTOR;
 	}
-	for (size_t i = 0; i < l->nstage && !ret; i++)
-		ret = codec_each(l->stage[i].ops.p, l->stage[i].ops.len, l->stage[i].slot,
-				 l->stage[i].tail, r->gen, &fn);
-	stage_drop(l);
-	if (!ret && part.e)
-		ret = -EBADMSG;
-	codec_part_drop(&part);
+	ret = stage_play(&l->stage, r->gen, fn);
 	if (ret)
 		return ret;
 	l->gen = r->gen;
@@ -171,11 +130,11 @@ void log_refs(struct hf_log *l, const struct ent *e, int delta, uint64_t gen)
 	}
 }
 
-void log_load_done(struct hf_log *l) { stage_drop(l); }
+void log_load_done(struct hf_log *l) { stage_drop(&l->stage); }
 
 void log_claimed(struct hf_log *l)
 {
-	stage_drop(l);
+	stage_drop(&l->stage);
 	l->slot = l->store->ops->slot(l->claim);
 	l->loaded_base = false;		/* none in this epoch */
 	for (size_t i = 0; i < l->items.cap; i++)
@@ -231,7 +190,7 @@ int hf_log_read(struct hf_store *s, const struct hf_logid *id, uint64_t gen, str
 		hf_log_close(l);
 		return ret;
 	}
-	stage_drop(l);
+	stage_drop(&l->stage);
 	*out = l;
 	return 0;
 }
@@ -243,7 +202,7 @@ void hf_log_close(struct hf_log *l)
 	hf_log_abort(l);
 	if (l->claim)
 		l->claim->ops->drop(l->claim);
-	stage_drop(l);
+	stage_drop(&l->stage);
 	table_clear(&l->items);
 	dedup_clear(&l->dedup);
 	dedup_clear(&l->fresh);

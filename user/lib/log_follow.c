@@ -82,13 +82,11 @@ int hf_log_claim_followed(struct hf_store *s, const struct hf_logid *id, unsigne
 size_t hf_log_memory(const struct hf_log *l, size_t *contents)
 {
 	size_t n = sizeof(*l) + l->items.cap * sizeof(*l->items.slot) + 2 * HF_CHUNK_MAX +
-		   l->items.n * sizeof(*l->items.order);
+		   l->items.n * sizeof(*l->items.order) + stage_bytes(&l->stage);
 
 	for (size_t i = 0; i < l->items.cap; i++)
 		for (const struct ent *e = l->items.slot[i]; e; e = e->next)
 			n += sizeof(*e) + e->keylen + e->attrlen + e->nref * sizeof(*e->ref) + 32;
-	for (size_t i = 0; i < l->nstage; i++)
-		n += l->stage[i].ops.cap;
 	if (contents)
 		*contents = stash_bytes(l->stash);
 	return n;

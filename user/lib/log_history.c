@@ -119,8 +119,7 @@ struct gone {
 	uint64_t held;			/* this epoch needs no looking at; 0 none */
 	struct table items;		/* of the generation that is being read */
 	uint64_t nbad;			/* of them, with contents that are gone */
-	struct hf_rec last;
-	struct codec_part part;
+	struct staging stage;
 	struct hf_buf bad;		/* generations (8), in the order of their records */
 };
 #define ENT_GONE 0x100			/* in flags of the items here, which nobody else has */
@@ -148,7 +147,7 @@ static int gone_put(void *ctx, struct ent *e)
 
 	if (same_place(old, e)) {
 		e->flags |= old->flags & ENT_GONE;
-	} else if (g->last.epoch != g->held && !same_place(table_get(&g->now->items, ent_key(e), e->keylen), e)) {
+	} else if (g->stage.epoch != g->held && !same_place(table_get(&g->now->items, ent_key(e), e->keylen), e)) {
 		for (uint32_t i = 0; i < e->nref && !ret; i++)
 			ret = log_fetch(g->now, &e->ref[i], NULL);
 		if (ret == -EBADMSG) {
@@ -174,38 +173,29 @@ static int gone_del(void *ctx, const void *key, uint32_t keylen)
 	return 0;
 }
 
-static void gone_note(void *ctx, const char *s)
-{
-}
-
 static void gone_restart(void *ctx)
 {
 	struct gone *g = ctx;
 
 	table_clear(&g->items);
-	codec_part_drop(&g->part);
+	stage_drop(&g->stage);
 	g->nbad = 0;
 	g->bad.len = 0;
-	memset(&g->last, 0, sizeof(g->last));
 }
 
 static int gone_rec(void *ctx, const struct hf_rec *r)
 {
 	struct gone *g = ctx;
-	const struct codec_fn fn = { gone_note, gone_put, gone_del, g, NULL, &g->part };
-	struct hf_buf b = HF_BUF_INIT;
+	const struct codec_fn fn = { .put = gone_put, .del = gone_del, .ctx = g };
 	int ret;
 
 	if (r->kind != HF_REC_DELTA && r->kind != HF_REC_BASE)
 		return 0;
-	if (r->epoch != g->last.epoch || r->kind != g->last.kind || (r->flags & HF_REC_FIRST))
-		codec_part_drop(&g->part);
-	g->last = *r;
-	ret = codec_unpack(r, &b);
-	if (!ret)
-		ret = codec_each(b.p, b.len, r->slot, r->tail, r->gen, &fn);
-	hf_buf_free(&b);
-	if (!ret && !(r->flags & HF_REC_PART) && g->nbad)
+	ret = stage_rec(&g->stage, r);
+	if (ret != 1)
+		return ret;
+	ret = stage_play(&g->stage, r->gen, fn);
+	if (!ret && g->nbad)
 		hf_buf_put(&g->bad, &r->gen, sizeof(r->gen));
 	return ret ? ret : g->bad.bad ? -ENOMEM : 0;
 }
@@ -231,7 +221,7 @@ int hf_log_gone(struct hf_store *s, const struct hf_logid *id, void (*fn)(void *
 		last = gen;
 	}
 	table_clear(&g.items);
-	codec_part_drop(&g.part);
+	stage_drop(&g.stage);
 	hf_buf_free(&g.bad);
 	hf_log_close(g.now);
 	return ret;

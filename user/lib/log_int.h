@@ -7,8 +7,6 @@
 #include "state.h"
 #include "chunk.h"
 
-struct staged { struct hf_buf ops; uint64_t tail; uint32_t slot; };
-
 struct hf_log {
 	struct hf_store *store;
 	struct hf_claim *claim;		/* NULL: only read */
@@ -36,10 +34,7 @@ struct hf_log {
 	size_t npend, pend_cap;
 	struct hf_buf tail;		/* sealed chunks that travel with its record */
 
-	struct staged *stage;		/* records of a commit that is being read */
-	size_t nstage;
-	uint64_t stage_epoch;
-	enum hf_rec_kind stage_kind;
+	struct staging stage;		/* the commit that is being read */
 	uint64_t stop_gen;
 
 	struct hf_at upto;	/* of who follows: what is here is the state there */

@@ -92,4 +92,13 @@ struct codec_fn {
 };
 int codec_each(const void *p, size_t n, uint32_t slot, uint64_t tail, uint64_t gen, const struct codec_fn *fn);
 
+/* stage.c: records of a commit that is being read; all zero at the begin */
+struct staging { struct staged *v; size_t n; uint64_t epoch; enum hf_rec_kind kind; };
+/** stage_rec() - take in a DELTA or a BASE. 1: it was the last one of a commit, 0: there are more, or an error */
+int stage_rec(struct staging *s, const struct hf_rec *r);
+/** stage_play() - the operations of all that was taken in, which is dropped; fn.part is not looked at */
+int stage_play(struct staging *s, uint64_t gen, struct codec_fn fn);
+void stage_drop(struct staging *s);
+size_t stage_bytes(const struct staging *s);
+
 #endif
