@@ -416,6 +416,11 @@ static void contents(void)
 	int fd, ret;
 
 	must(hf_log_claim(a.st, &id, HF_CLAIM_FENCED, &own, &err));
+	fill(big, sizeof(big), 98);
+	must(put(own, "big", big, sizeof(big)));
+	commit();
+	must(hf_log_pin(own, hf_log_gen(own), "kept", &err));
+	commit();
 	fill(big, sizeof(big), 99);
 	must(put(own, "big", big, sizeof(big)));
 	commit();
@@ -423,6 +428,7 @@ static void contents(void)
 	must(follow());
 	is(hf_log_warm(warm, 8u << 20, NULL, NULL, NULL, &missing, &err), 0, "contents are read ahead");
 	is(missing, 0, "all of them");
+	ok(!stash_keep(warm->stash, &table_get(&warm->items, "@kept/big", 9)->ref[0]), "but for those of what is pinned");
 	ok(taken() > sizeof(big) && taken() <= 8u << 20, "they take %zu bytes", taken());
 	ok(!in_stash(warm->stash, secret, 20) && !in_stash(warm->stash, big, 64), "P11: and are there as the store has them: sealed");
 	t = bytes_read();

@@ -141,7 +141,8 @@ int hf_log_warm(struct hf_log *l, size_t room, bool (*wants)(void *ctx, const st
 		for (struct ent *e = l->items.slot[i]; e; e = e->next) {
 			struct hf_item it;
 
-			if (!e->nref || (wants && (hf_log_get(l, ent_key(e), e->keylen, &it), !wants(ctx, &it))))
+			/* no takeover restores what is pinned */
+			if (!e->nref || pin_is(e) || (wants && (hf_log_get(l, ent_key(e), e->keylen, &it), !wants(ctx, &it))))
 				continue;
 			v[n++] = e;
 		}

@@ -91,6 +91,8 @@ void keep_out(const struct hf_log *l, struct hf_buf *b);
 /* log_pin.c */
 /* the state that was pinned as generation @gen takes the place of @l's; -ENOENT: none was */
 int pin_load(struct hf_log *l, uint64_t gen);
+/* is it of a pinned generation? */
+bool pin_is(const struct ent *e);
 /* the names of what is pinned, for who looks for room */
 void pin_names(struct hf_log *l, struct hf_err *err);
 

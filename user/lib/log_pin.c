@@ -21,7 +21,7 @@ static uint32_t pin_key(const char *name, bool items, char key[PREFIX_MAX + 1])
 	return snprintf(key, PREFIX_MAX + 1, "%c%.*s%s", PIN, HF_NAME_MAX, name, items ? "/" : "");
 }
 
-static bool is_pin(const struct ent *e) { return e->keylen && ent_key(e)[0] == PIN; }
+bool pin_is(const struct ent *e) { return e->keylen && ent_key(e)[0] == PIN; }
 
 /* Of a key that is a pin's itself. */
 static int pin_info(const struct hf_item *it, struct hf_pin_info *p)
@@ -123,7 +123,7 @@ int hf_log_pin(struct hf_log *l, uint64_t gen, const char *name, struct hf_err *
 	ret = hf_log_read(l->store, &l->id, gen, &from, err);
 	for (size_t s = 0; !ret && s < from->items.cap; s++)
 		for (struct ent *e = from->items.slot[s]; e && !ret; e = e->next) {
-			if (is_pin(e))
+			if (pin_is(e))
 				continue;
 			ret = pin_item(l, from, e, name, err);
 			items++;
