@@ -119,9 +119,17 @@ for i in $(seq 40); do echo $i >"$tmp/b/root/srv/g/$i"; done; hf b online g --ke
 hf b offline g >/dev/null
 up a; until_true 10 field_is a g state offline
 hf a online g >/dev/null
+mkdir "$R/other"; touch "$R/other/"{1,2,3,4,5}; hf a checkpoint add g /srv/other >/dev/null; hf a sync g >/dev/null
+g0=$(field a g generation)
 rm -f "$R"/g/[123]?
 run 5 "held back again" a sync g
+hf a checkpoint delete g /srv/other --yes >/dev/null 2>&1
+run 5 "and with it the end of another checkpoint" a sync g
 run 0 "--allow-delete" a sync g --allow-delete
+dels=$(hf a --json history g | $PY -c "
+import json,sys
+print(sum(x['dels'] for x in json.load(sys.stdin)['generations'] if x['generation'] > $g0))")
+why="$dels entries"; [ "$dels" -ge 37 ]; ok $? "P8: then its entries leave the log too, not with the next takeover"
 mv "$R/g" "$R/g2"; mkdir "$R/g"; mv "$R/g2"/* "$R/g/"; rmdir "$R/g2"
 run 0 "a root that was replaced is taken up" a sync g
 hf a offline g >/dev/null

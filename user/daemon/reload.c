@@ -13,28 +13,40 @@ static bool registered(const struct hf_resource *def, uint32_t id)
 }
 
 struct forget {
-	struct hf_log *log;
+	struct resource *r;
 	const struct hf_resource *def;
 	bool all;
 };
+
+/* perhaps not registered any more, but captured until the next reload */
+static bool captured(const struct resource *r, uint32_t id)
+{
+	for (unsigned i = 0; i < r->ncp; i++)
+		if (r->cp[i]->id == id)
+			return true;
+	return false;
+}
 
 static int forget_item(void *ctx, const struct hf_item *it)
 {
 	struct forget *f = ctx;
 	uint32_t id;
 
-	if (treedb_key_id(it->key, it->keylen, &id) && !registered(f->def, id) &&
+	if (treedb_key_id(it->key, it->keylen, &id) && !registered(f->def, id) && !captured(f->r, id) &&
 	    (f->all || ((const char *)it->key)[8] != TREEDB_REFUSED))
-		return hf_log_del(f->log, it->key, it->keylen);
+		return hf_log_del(f->r->log, it->key, it->keylen);
 	return 0;
 }
 
 /* A deleted checkpoint's entries leave the log with its owner's next commit. */
-void forget_unregistered(struct resource *r, const struct hf_resource *def, bool all)
+void forget_unregistered(struct resource *r, bool all)
 {
-	struct forget f = { .log = r->log, .def = def, .all = all };
+	struct regs *pin;
+	struct forget f = { .r = r, .def = resource_def(r, &pin), .all = all };
 
-	hf_log_each(r->log, "", 0, forget_item, &f);
+	if (f.def)
+		hf_log_each(r->log, "", 0, forget_item, &f);
+	regs_put(pin);
 }
 
 /* Remember that a tree lies on a mount of its own, so that a lost one is noticed. */
@@ -184,8 +196,7 @@ int checkpoints_reload(struct resource *r, struct hf_err *err)
 	if ((added || dropped || changed) && !r->without_store) {
 		if (r->log_broken || !r->log)
 			ret = reclaim(r, err);
-		if (!ret)
-			forget_unregistered(r, def, false);
+		r->forget = true;
 		if (!ret)
 			ret = replicate(r, &a, err);
 	}

@@ -25,7 +25,7 @@ void replicator_reset(struct resource *r)
 	r->last_commit_ms = r->last_dur_ms = 0;
 	r->noted = r->note_retry_ms = r->mapped_ms = 0;
 	r->scrub_ms = hf_now_ms();
-	r->log_broken = r->need_scan = r->base_part = false;
+	r->log_broken = r->need_scan = r->forget = r->base_part = false;
 }
 
 static int count_item(void *ctx, const struct hf_item *it)
@@ -225,6 +225,8 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 		if (ret)
 			return ret;
 	}
+	if (r->forget)
+		forget_unregistered(r, false);
 	ret = patterns_begin(r, err);
 	if (!ret)
 		ret = capture_cut(r, a, &c, err);
@@ -292,6 +294,7 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 			goto fail;
 	}
 	cut_ack(r, &c);
+	r->forget = false;
 	a->gen = gen;
 	a->committed = pending;
 	a->unsettled = !c.settled || c.tree_ret;
@@ -375,7 +378,6 @@ int rejoin(struct resource *r, struct hf_err *err)
 		regs_put(pin);
 		return ret;
 	}
-	forget_unregistered(r, def, false);
 	regs_put(pin);
 	pthread_mutex_lock(&r->lock);
 	r->without_store = false;
@@ -383,7 +385,7 @@ int rejoin(struct resource *r, struct hf_err *err)
 	r->gen = r->confirmed = hf_log_gen(r->log);
 	r->consistent = !hf_log_fuzzy(r->log);
 	pthread_mutex_unlock(&r->lock);
-	r->need_scan = true;
+	r->need_scan = r->forget = true;
 	r->log_broken = false;
 	r->log_tried_gen = r->gen;
 	resource_journal(r, r->quiet ? JR_UNRELEASED : JR_ONLINE, r->epoch, r->gen);

@@ -110,6 +110,7 @@ struct resource {
 	bool log_broken;	/* must be claimed anew */
 	uint64_t log_tried_gen;	/* the newest generation that may have become durable */
 	bool need_scan;
+	bool forget;		/* what is no checkpoint any more leaves the log with the next commit */
 	unsigned failures;
 	uint64_t retry_ms, last_commit_ms, last_dur_ms, scrub_ms;
 	const char *work;	/* what it goes through, for progress_scan() */
@@ -234,7 +235,7 @@ void give_up(struct resource *r, bool release);
 void stale_examine(struct resource *r);
 /* reload.c */
 /* @all: why checkpoints were refused too, which those who asked may still want to read */
-void forget_unregistered(struct resource *r, const struct hf_resource *def, bool all);
+void forget_unregistered(struct resource *r, bool all);
 void note_mounts(struct resource *r);
 int checkpoints_reload(struct resource *r, struct hf_err *err);
 int job_reload(struct resource *r, struct job *j);

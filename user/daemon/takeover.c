@@ -350,7 +350,7 @@ static int take(struct resource *r, const struct hf_resource *def, struct job *j
 	/* what was restored is the generation, but for what others change and the dirty sets tell */
 	for (unsigned i = 0; i < r->ncp; i++)
 		r->cp[i]->whole = resumed || (mode == TAKE_OVER && !j->keep_local && !from && !r->cp[i]->seed);
-	forget_unregistered(r, def, true);
+	forget_unregistered(r, true);
 	if (resumed)
 		hf_logf(HF_LOG_NOTE, "%s: the module kept track while the daemon was away; no scan is needed",
 			r->name);
