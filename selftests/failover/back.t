@@ -52,6 +52,11 @@ hf a sync r >/dev/null
 (cd "$Ar/t/d" && exec setpriv --reuid=1 --clear-groups sh -c 'echo x >other; echo y >others; sleep 1')
 hf a sync r >/dev/null
 hf a history r >"$tmp/out"; says out 'daemon: sh\[[0-9]*\] /srv/t/d' "X7: history says which user changed what with which process"
+cp "$(command -v sh)" "$tmp/x; root: y"
+"$tmp/x; root: y" -c "echo >'$Ar/t/a; root: z[1] b'; sleep 1"
+hf a sync r >/dev/null
+hf a history r >"$tmp/out"; says out 'root: x, root: y\[' "and what separates them is not taken from names"
+! grep -q 'a; root: z' "$tmp/out"; ok $? "of files neither"
 if sh -c 'echo 2 >/proc/self/loginuid' 2>/dev/null; then
 	sh -c "echo 2 >/proc/self/loginuid; echo z >$Ar/t/d/third; sleep 1"
 	hf a sync r >/dev/null

@@ -94,6 +94,16 @@ static unsigned gather(const struct cut *c, struct actor v[ACTORS], bool *more)
 	return n;
 }
 
+/* Anybody who may change something chooses a name: what is in it must not look like another entry. */
+static char *in_note(const char *name)
+{
+	char *text = hf_printable(name, strlen(name));
+
+	for (char *p = text; p && (p = strchr(p, ';')); )
+		*p = ',';
+	return text;
+}
+
 /* A name inside a crypto checkpoint is not told. */
 static char *path_of(const struct resource *r, const struct noted *e)
 {
@@ -101,7 +111,7 @@ static char *path_of(const struct resource *r, const struct noted *e)
 	bool below = !c->crypto && !c->file && *e->rel;
 	char *path = hf_strf("%s%s%s", c->path, below ? "/" : "", below ? e->rel : ""), *text;
 
-	text = path ? hf_printable(path, strlen(path)) : NULL;
+	text = path ? in_note(path) : NULL;
 	free(path);
 	return text;
 }
@@ -109,7 +119,7 @@ static char *path_of(const struct resource *r, const struct noted *e)
 static size_t put_actor(const struct resource *r, const struct actor *a, char *out, size_t room)
 {
 	const struct noted *e = a->first;
-	char user[33], login[33], who[128], *path = path_of(r, e), *comm = hf_printable(e->comm, strlen(e->comm));
+	char user[33], login[33], who[128], *path = path_of(r, e), *comm = in_note(e->comm);
 	char more[16] = "";
 	size_t n = 0;
 
