@@ -102,6 +102,8 @@ until_true 30 field_is b pg warm.state too-large; ok $? "cannot follow, and says
 hf b status pg >"$tmp/out"
 says out "does not fit" "to people too"
 [ "$(field b pg warm.bytes)" -eq 0 ]; ok $? "and takes nothing for it"
+idle() { local r; r=$(field b pg warm.read); sleep 2; [ "$(field b pg warm.read)" = "$r" ]; }
+until_true 1 idle; ok $? "nor reads it again and again, which would keep those waiting that fit"
 hf a sync pg >/dev/null; crash a
 run 0 "a takeover reads all then" b online pg --fenced
 same a b srv/pg; ok $? "P1: and is right"

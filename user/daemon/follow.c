@@ -29,6 +29,8 @@ struct follow {
 	uint64_t missing;	/* bytes of contents that there was no room for */
 	uint64_t read;		/* bytes from the store, in all */
 	bool large, reading;
+	size_t large_room;	/* it had no more than that then, and the log that base */
+	uint64_t large_base;
 	char err[256];
 };
 
@@ -108,6 +110,19 @@ static int pace(void *ctx, struct hf_log *l, size_t bytes)
 	return hf_log_memory(l, NULL) > room_for(p->f, false) ? -E2BIG : 0;
 }
 
+static void unsettle(struct follow *f)
+{
+	settled_free(f->settled);
+	f->settled = NULL;
+}
+
+/* It had no room, and nothing has come that may have changed that: to find it out again takes as long as
+ * to read it, and the others wait meanwhile. */
+static bool still_large(const struct follow *f, const struct hf_log_stat *st)
+{
+	return f->large && st->base_gen == f->large_base && room_for(f, false) <= f->large_room + f->large_room / 8;
+}
+
 /* What is in the log is read, and what a takeover would read next. */
 static int bring_up(struct follow *f, const char *name, struct hf_log **log, const struct hf_log_stat *st, struct hf_err *err)
 {
@@ -116,10 +131,15 @@ static int bring_up(struct follow *f, const char *name, struct hf_log **log, con
 	bool first = !*log;
 	int ret;
 
-	if (!*log) {
-		settled_free(f->settled);
+	if (still_large(f, st))
+		return -E2BIG;
+	pthread_mutex_lock(&follow_lock);
+	f->large = false;
+	pthread_mutex_unlock(&follow_lock);
+	if (first)
+		unsettle(f);
+	if (!f->settled)
 		f->settled = settled_load(name, f->id.uuid);
-	}
 	ret = *log ? hf_log_more(*log, &epoch) : 1;
 
 	if (ret > 0 || (!ret && epoch != st->epoch)) {
@@ -207,6 +227,7 @@ static void step(struct resource *r, void *arg)
 	struct follow *f;
 	uint64_t read = read_so_far();
 	bool is = stands_by(r, &id, &st);
+	size_t room;
 	int ret;
 
 	pthread_mutex_lock(&follow_lock);
@@ -216,6 +237,8 @@ static void step(struct resource *r, void *arg)
 	if (stopping || !is) {
 		pthread_mutex_unlock(&follow_lock);
 		hf_log_close(old);
+		if (f)
+			unsettle(f);
 		return;
 	}
 	if (!f)
@@ -232,13 +255,17 @@ static void step(struct resource *r, void *arg)
 	hf_log_close(old);
 
 	ret = bring_up(f, r->name, &log, &st, &e);
+	room = room_for(f, false);
 	old = NULL;
 	pthread_mutex_lock(&follow_lock);
 	f->log = log;
 	f->busy = f->reading = false;
 	f->read += read_so_far() - read;
-	f->large = ret == -E2BIG;
-	if (f->large || !log)
+	if (ret == -E2BIG && !f->large) {
+		f->large_room = room;
+		f->large_base = st.base_gen;
+	}
+	if (ret == -E2BIG || !log)
 		old = forget(f);
 	f->large = ret == -E2BIG;
 	if (f->log)
@@ -250,6 +277,8 @@ static void step(struct resource *r, void *arg)
 	pthread_cond_broadcast(&follow_cond);
 	pthread_mutex_unlock(&follow_lock);
 	hf_log_close(old);
+	if (ret == -E2BIG)
+		unsettle(f);
 }
 
 static void deadline(struct timespec *ts, uint64_t ms)
