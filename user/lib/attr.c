@@ -233,6 +233,32 @@ uint64_t hf_attr_link(const void *p, size_t n)
 	return hf_rd_u64(&r);
 }
 
+bool hf_attr_glance(const void *p, size_t n, struct hf_attr_glance *g)
+{
+	uint32_t len, count;
+	struct hf_rd r;
+
+	hf_rd_init(&r, p, n);
+	if (hf_rd_u8(&r) != ATTR_VERSION || !hf_rd_bytes(&r, 12))
+		return false;
+	g->mode = hf_rd_u32(&r);
+	g->uid = hf_rd_u32(&r);
+	g->gid = hf_rd_u32(&r);
+	if (!hf_rd_bytes(&r, 28))
+		return false;
+	g->link = hf_rd_u64(&r);
+	g->user = (const char *)hf_rd_blob(&r, &g->nuser);
+	g->group = (const char *)hf_rd_blob(&r, &g->ngroup);
+	hf_rd_blob(&r, &len);
+	count = hf_rd_u32(&r);
+	for (uint32_t i = 0; i < count && !r.bad; i++) {
+		hf_rd_blob(&r, &len);
+		hf_rd_blob(&r, &len);
+	}
+	g->acl = hf_rd_u32(&r);
+	return !r.bad && g->user && g->group;
+}
+
 bool hf_xattr_given(const char *name)
 {
 	return !strncmp(name, "security.", 9) && strcmp(name, "security.capability");

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #define ACL_ACCESS "system.posix_acl_access"
+#define ACL_DEFAULT "system.posix_acl_default"
 
 static bool xattr_kept(const char *name)
 {
@@ -16,7 +17,7 @@ static bool xattr_kept(const char *name)
 		return false;
 	return !strncmp(name, "user.", 5) || !strncmp(name, "security.", 9) ||
 	       !strncmp(name, "trusted.", 8) || !strcmp(name, ACL_ACCESS) ||
-	       !strcmp(name, "system.posix_acl_default");
+	       !strcmp(name, ACL_DEFAULT);
 }
 
 static int by_xname(const void *a, const void *b)
@@ -281,8 +282,9 @@ int hf_attr_tighten(struct hf_tree *t, int fd, struct hf_attr *want, const char 
 	return ret ? hf_tree_fail(t, err, ret, "cannot set the mode of", rel) : 0;
 }
 
-int hf_attr_apply(struct hf_tree *t, int fd, bool opath, bool fresh, struct hf_attr *want,
-		  const char *rel, struct hf_err *err)
+/* @born: how @fd is, which has no attributes; NULL: it is looked at */
+static int apply(struct hf_tree *t, int fd, bool opath, bool fresh, const struct statx *born, struct hf_attr *want,
+		 const char *rel, struct hf_err *err)
 {
 	const struct timespec ts[2] = {
 		{ want->atime_s, want->atime_ns }, { want->mtime_s, want->mtime_ns }
@@ -298,15 +300,19 @@ int hf_attr_apply(struct hf_tree *t, int fd, bool opath, bool fresh, struct hf_a
 	ret = hf_attr_here(t, want, rel, err);
 	if (ret)
 		return ret;
-	ret = hf_fd_statx(fd, &stx);
+	if (born)
+		stx = *born;
+	else
+		ret = hf_fd_statx(fd, &stx);
 	if (ret)
 		goto err;
 	if ((stx.stx_mode & S_IFMT) != (want->mode & S_IFMT)) {
 		ret = -ESTALE;
 		goto err;
 	}
-	snprintf(x.path, sizeof(x.path), "/proc/self/fd/%d", fd);
-	ret = read_xattrs(&x, &have);
+	if (opath)
+		snprintf(x.path, sizeof(x.path), "/proc/self/fd/%d", fd);
+	ret = born ? 0 : read_xattrs(&x, &have);
 	if (ret)
 		goto err;
 	what = "cannot set the mode of";
@@ -331,8 +337,8 @@ int hf_attr_apply(struct hf_tree *t, int fd, bool opath, bool fresh, struct hf_a
 		return ret;
 	}
 	what = "cannot set the mode of";
-	/* a change of owner takes bits away, and an ACL gives some */
-	mode_right = fresh && !chowned && !have.nxattr && !want->nxattr && (stx.stx_mode & 07777) == perm;
+	/* an ACL gives some bits; a change of owner takes away those that a file is not made with */
+	mode_right = fresh && !have.nxattr && !want->nxattr && (stx.stx_mode & 07777) == perm && !(chowned && perm & 07000);
 	if (!S_ISLNK(want->mode) && !mode_right && (opath ? chmod(x.path, perm) : fchmod(fd, perm)))
 		goto err_errno;
 	what = "cannot set the times of";
@@ -354,4 +360,21 @@ err:
 		return ret;
 	}
 	return hf_tree_fail(t, err, ret, what, rel);
+}
+
+int hf_attr_apply(struct hf_tree *t, int fd, bool opath, bool fresh, struct hf_attr *want,
+		  const char *rel, struct hf_err *err)
+{
+	return apply(t, fd, opath, fresh, NULL, want, rel, err);
+}
+
+int hf_attr_apply_born(struct hf_tree *t, int fd, const struct statx *born, struct hf_attr *want,
+		       const char *rel, struct hf_err *err)
+{
+	return apply(t, fd, false, true, born, want, rel, err);
+}
+
+bool hf_has_default_acl(int fd)
+{
+	return fgetxattr(fd, ACL_DEFAULT, NULL, 0) >= 0 || (errno != ENODATA && errno != EOPNOTSUPP);
 }

@@ -83,8 +83,8 @@ static int look_through(struct capture *c)
 	ret = hf_walk_init(&w, c->t, "", false);
 	while (!ret && (ret = hf_walk_next(&w)) == 1) {
 		ret = 0;
-		if (w.kind == HF_WALK_ENTRY && linked(c, &w.stx) && !hf_left_alone(c->t, w.stx.stx_mode) &&
-		    !hf_links_note(l, &w.stx, w.rel))
+		if (w.at.kind == HF_WALK_ENTRY && linked(c, &w.at.stx) && !hf_left_alone(c->t, w.at.stx.stx_mode) &&
+		    !hf_links_note(l, &w.at.stx, w.rel))
 			ret = -ENOMEM;
 	}
 	if (ret)

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Whether a local entry is what the generation says, and how the tree differs. */
 #include "tree_int.h"
+#include <limits.h>
 #include <sodium.h>
 #include <stdlib.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 int hf_clean(int fd)
@@ -105,12 +107,21 @@ out:
 
 void hf_look(struct hf_look *l, const struct statx *s)
 {
+	l->dev = makedev(s->stx_dev_major, s->stx_dev_minor);
 	l->ino = s->stx_ino;
 	l->ctime = hf_ctime_ns(s);
 	l->mtime = (uint64_t)s->stx_mtime.tv_sec * 1000000000ull + s->stx_mtime.tv_nsec;
 	l->size = s->stx_size;
 	l->mode = s->stx_mode;
 	l->nlink = s->stx_nlink;
+}
+
+void hf_look_mark(const struct hf_look *l, uint64_t now, struct hf_mark *m)
+{
+	memset(m, 0, sizeof(*m));
+	if (now < l->ctime || now - l->ctime < HF_SETTLE_NS)
+		return;
+	*m = (struct hf_mark){ .dev = l->dev, .ino = l->ino, .size = S_ISREG(l->mode) ? l->size : 0, .ctime_ns = l->ctime };
 }
 
 bool hf_looks_same(const struct hf_look *l, const struct statx *s)
@@ -136,6 +147,32 @@ static bool owned_so(struct hf_tree *t, struct hf_attr *want, const struct statx
 	return !want->nacl && !hf_attr_here(t, want, "", NULL) && want->uid == stx->stx_uid && want->gid == stx->stx_gid;
 }
 
+static bool owner_is(struct hf_tree *t, bool group, const char *name, uint32_t len, uint32_t id, uint32_t now)
+{
+	char s[LOGIN_NAME_MAX + 1];
+
+	if (len && !(t->flags & HF_TREE_NUMBERS)) {
+		if (len > LOGIN_NAME_MAX)
+			return false;
+		memcpy(s, name, len);
+		s[len] = '\0';
+		if (hf_id_here(t, group, s, "", &id, "", NULL))
+			return false;
+	}
+	return id == now;
+}
+
+bool hf_same_by_mark(struct hf_tree *t, const struct hf_pair *p)
+{
+	const struct statx *stx = p->stx;
+	struct hf_attr_glance g;
+
+	return hf_unchanged(t, &p->known->mark, stx) && hf_attr_glance(p->known->attr, p->known->attrlen, &g) &&
+	       (g.mode & S_IFMT) == (stx->stx_mode & S_IFMT) && !g.acl && !hf_linked(t, g.link, stx) &&
+	       owner_is(t, false, g.user, g.nuser, g.uid, stx->stx_uid) &&
+	       owner_is(t, true, g.group, g.ngroup, g.gid, stx->stx_gid);
+}
+
 int hf_same(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_pair *p,
 	    struct hf_attr *want, uint8_t *buf, struct hf_diff *d)
 {
@@ -144,7 +181,7 @@ int hf_same(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_pair
 	struct hf_attr have = { 0 };
 	struct statx s1, s2;
 	uint64_t now;
-	int fd = -1, ret;
+	int fd = -1, dirfd, ret;
 
 	memset(d, 0, sizeof(*d));
 	if (type != (want->mode & S_IFMT)) {
@@ -155,8 +192,11 @@ int hf_same(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_pair
 		d->mark = p->known->mark;
 		return 0;
 	}
+	dirfd = hf_pair_dir(p);
+	if (dirfd < 0)
+		return dirfd == -ENOTDIR || dirfd == -ELOOP ? -ENOENT : dirfd;
 	if (type == S_IFREG || type == S_IFDIR) {
-		fd = type == S_IFREG ? hf_open_regular(p->dirfd, p->name) : hf_open_dir(p->dirfd, p->name);
+		fd = type == S_IFREG ? hf_open_regular(dirfd, p->name) : hf_open_dir(dirfd, p->name);
 		if (fd < 0)
 			return fd;
 		/* before the cleaning: see try_regular() */
@@ -169,7 +209,7 @@ int hf_same(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_pair
 		ret = hf_fd_statx(fd, &s1);
 	} else {
 		now = hf_wall_ns();
-		ret = hf_tree_statx(p->dirfd, p->name, &s1);
+		ret = hf_tree_statx(dirfd, p->name, &s1);
 	}
 	if (ret)
 		goto out;
@@ -183,7 +223,7 @@ int hf_same(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_pair
 			goto out;
 		d->content = !ret;
 	}
-	ret = hf_attr_read(t, fd, p->dirfd, p->name, &s1, &have);
+	ret = hf_attr_read(t, fd, dirfd, p->name, &s1, &have);
 	if (ret)
 		goto out;
 	if (d->content)
@@ -200,7 +240,7 @@ int hf_same(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_pair
 	}
 	d->meta = !hf_attr_equal(t, &have, want, false);
 	d->only_mtime = d->meta && hf_attr_equal(t, &have, want, true);
-	ret = fd >= 0 ? hf_fd_statx(fd, &s2) : hf_tree_statx(p->dirfd, p->name, &s2);
+	ret = fd >= 0 ? hf_fd_statx(fd, &s2) : hf_tree_statx(dirfd, p->name, &s2);
 	if (ret)
 		goto out;
 	if (!hf_stx_same(&s1, &s2) && type != S_IFDIR)
@@ -252,6 +292,8 @@ static int compare_pair(void *ctx, const struct hf_pair *p)
 		}
 		return c->fn(c->ctx, HF_CH_ADDED, p->rel);
 	}
+	if (hf_same_by_mark(c->t, p))
+		return 0;
 	ret = hf_attr_decode(p->known->attr, p->known->attrlen, &want);
 	if (ret)
 		return hf_tree_fail(c->t, c->err, ret, "the generation's entry for", p->rel);

@@ -9,6 +9,7 @@
  * bottom. A failure before the first change leaves the tree as it was.
  */
 #include "restore_int.h"
+#include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -104,7 +105,9 @@ static int plan_known(struct restore *r, const struct hf_pair *p, struct hf_attr
 		now.stx = &stx;
 		ret = hf_same(r->t, r->db, &now, want, r->buf, &d);
 		for (int i = 1; ret == -ESTALE && i < HF_TRIES; i++) {
-			ret = hf_tree_statx(p->dirfd, p->name, &stx);
+			ret = hf_pair_dir(p);
+			if (ret >= 0)
+				ret = hf_tree_statx(ret, p->name, &stx);
 			if (!ret)
 				ret = hf_same(r->t, r->db, &now, want, r->buf, &d);
 		}
@@ -192,6 +195,8 @@ static int plan_pair(void *ctx, const struct hf_pair *p)
 			it->keep = !hf_rst_settled(r, p->rel, p->stx);
 		return it ? 0 : -ENOMEM;
 	}
+	if (p->name && hf_same_by_mark(r->t, p))
+		return !S_ISDIR(p->stx->stx_mode) || add(&r->dirs, p->rel, OP_NONE, NULL) ? 0 : -ENOMEM;
 	ret = hf_attr_decode(p->known->attr, p->known->attrlen, &want);
 	if (!ret && !*p->rel && !S_ISDIR(want.mode)) {
 		hf_attr_free(&want);
@@ -299,8 +304,8 @@ static int purge(struct restore *r, const char *rel)
 		ret = 0;
 		if (!strcmp(w.rel, rel))
 			continue;
-		ret = add(&more, w.rel, OP_REMOVE, &w.stx) ? 0 : -ENOMEM;
-		if (!ret && w.kind == HF_WALK_ENTRY)
+		ret = add(&more, w.rel, OP_REMOVE, &w.at.stx) ? 0 : -ENOMEM;
+		if (!ret && w.at.kind == HF_WALK_ENTRY)
 			ret = hf_rst_keep(r, w.rel);
 	}
 	hf_walk_free(&w);
@@ -428,45 +433,67 @@ out:
 	return ret;
 }
 
+/* the change time of a file with several names is not ours: one that came later changed it */
+static void look_again(struct restore *r, struct item *it)
+{
+	struct statx s;
+	const char *name;
+	int fd = hf_dircur_parent(&r->cur, it->rel, &name);
+
+	it->done = fd >= 0 && !hf_tree_statx(fd, name, &s) && hf_looks_same(&it->seen, &s);
+	if (it->done)
+		hf_look(&it->seen, &s);
+}
+
 /*
- * What was written may be noted only after the clock has moved on. Until then
- * another process may have changed it: then its change time is not ours.
+ * How an entry looked when it was written says what is in it for as long as it looks so. It is
+ * noted only where the clock has moved on since: a change in the same tick may look the same.
  */
 static void note_marks(struct restore *r, const struct list *l)
 {
-	for (size_t i = 0; i < l->n; i++) {
-		const struct item *it = &l->e[i];
-		struct hf_mark m;
-		struct statx s;
-		const char *name;
-		uint64_t now;
-		int fd;
+	uint64_t now = hf_wall_ns();
 
+	for (size_t i = 0; i < l->n; i++) {
+		struct item *it = &l->e[i];
+		struct hf_mark m;
+
+		if (it->done && it->seen.nlink > 1 && !S_ISDIR(it->seen.mode))
+			look_again(r, it);
 		if (!it->done)
 			continue;
-		fd = *it->rel ? hf_dircur_parent(&r->cur, it->rel, &name) : r->t->root;
-		now = hf_wall_ns();
-		if (fd < 0 || (*it->rel ? hf_tree_statx(fd, name, &s) : hf_fd_statx(fd, &s)))
-			continue;
-		if (!hf_looks_same(&it->seen, &s))
-			continue;
-		hf_mark_set(&m, &s, now);
+		hf_look_mark(&it->seen, now, &m);
 		if (m.ino)
 			r->db->mark(r->db->arg, it->rel, &m);
 	}
+}
+
+static int write_item(struct restore *r, struct item *it)
+{
+	int ret;
+
+	if (it->op == OP_LEFTOVER || it->op == OP_TIGHTEN || it->op == OP_MKDIR || it->op == OP_META)
+		return hf_rst_write(r, it);
+	if (it->op != OP_WRITE)
+		return 0;
+	r->content = hf_ahead_next(r->ahead);
+	ret = hf_rst_write(r, it);
+	r->content = NULL;
+	hf_ahead_done(r->ahead);
+	return ret;
 }
 
 static int execute(struct restore *r)
 {
 	int ret = 0;
 
+	r->ahead = hf_ahead_begin(r);
 	for (size_t i = 0; !ret && i < r->items.n; i++) {
-		struct item *it = &r->items.e[i];
-
 		ret = step(r);
-		if (!ret && (it->op == OP_LEFTOVER || it->op == OP_TIGHTEN || it->op == OP_MKDIR || it->op == OP_WRITE || it->op == OP_META))
-			ret = hf_rst_write(r, it);
+		if (!ret)
+			ret = write_item(r, &r->items.e[i]);
 	}
+	hf_ahead_end(r->ahead);
+	r->ahead = NULL;
 	for (size_t i = r->items.n; !ret && i-- > 0; )
 		if (r->items.e[i].op == OP_REMOVE) {
 			ret = step(r);
@@ -500,6 +527,7 @@ int hf_restore(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_r
 	struct hf_err own = { 0 };
 	uint64_t before, clock = hf_now_ns();
 	bool go = !o || !o->only_look;
+	mode_t umask_was = 0;
 	int ret;
 
 	if (!err)
@@ -507,6 +535,12 @@ int hf_restore(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_r
 	ret = hf_tree_check_root(t, r.err);
 	if (ret)
 		return ret;
+	/* each mode is given as it is to be; other threads keep theirs */
+	r.umask = 0777;
+	if (!unshare(CLONE_FS)) {
+		r.umask = 0;
+		umask_was = umask(0);
+	}
 	before = o && o->keep ? hf_displaced_count(o->keep) : 0;
 	hf_ids_begin(t, true);
 	r.buf = malloc(HF_SMALL);
@@ -547,5 +581,7 @@ int hf_restore(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_r
 	list_free(&r.items);
 	list_free(&r.dirs);
 	hf_scratch_free(t, r.buf, HF_SMALL);
+	if (!r.umask)
+		umask(umask_was);
 	return ret;
 }

@@ -4,6 +4,7 @@
 #define HF_RESTORE_INT_H
 
 #include "tree_int.h"
+#include <pthread.h>
 
 enum op {
 	OP_NONE,		/* only listed: a directory whose attributes are right so far */
@@ -34,6 +35,14 @@ struct list {
 	size_t n, cap;
 };
 
+struct hf_ahead;
+struct hf_content {		/* what a file is to be, all of it */
+	struct hf_attr want;
+	uint8_t *data;
+	size_t len;
+	bool whole;		/* else it is none */
+};
+
 struct restore {
 	struct hf_tree *t;
 	const struct hf_tree_db *db;
@@ -47,7 +56,14 @@ struct restore {
 	uint8_t *buf;
 	bool changed, unsure;	/* unsure: equal by contents, not known to be durable */
 	uint64_t steps;
+	struct hf_ahead *ahead;		/* reads what is to be written; NULL: nobody does */
+	struct hf_content *content;	/* of what is written now, if it was read already */
 	bool no_nameless;	/* O_TMPFILE is not to be had */
+	mode_t umask;		/* bits that new files may lack */
+	/* a new file in the directory that an entry named so far lies in; no mode: it must be looked at */
+	const char *born_in;
+	size_t born_len;
+	struct statx born;
 };
 
 int hf_rst_fail(struct restore *r, int ret, const char *what, const char *rel);
@@ -64,5 +80,16 @@ int hf_rst_keep_late(struct restore *r, const struct item *it, int dirfd, const 
 int hf_rst_wanted(struct restore *r, const char *rel, struct hf_attr *want);
 /** hf_rst_write() - an entry with OP_LEFTOVER, OP_TIGHTEN, OP_MKDIR, OP_WRITE, OP_META or OP_LINK */
 int hf_rst_write(struct restore *r, struct item *it);
+
+/* restore_read.c */
+/** hf_ahead_begin() - read the contents of the items with OP_WRITE, in their order; NULL: they are few */
+struct hf_ahead *hf_ahead_begin(struct restore *r);
+/** hf_ahead_next() - those of the next one, the caller's until hf_ahead_done(); NULL: to be read by the caller */
+struct hf_content *hf_ahead_next(struct hf_ahead *a);
+void hf_ahead_done(struct hf_ahead *a);
+void hf_ahead_end(struct hf_ahead *a);
+/** hf_ahead_lock() - for the caller's own use of the database meanwhile */
+void hf_ahead_lock(struct hf_ahead *a);
+void hf_ahead_unlock(struct hf_ahead *a);
 
 #endif

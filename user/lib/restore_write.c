@@ -145,8 +145,13 @@ static int fill_regular(struct restore *r, int fd, const struct hf_attr *want, c
 	struct sink s = { .fd = fd, .max = want->size };
 	int ret = 0;
 
-	if (want->size)
+	if (r->content) {
+		ret = sink_write(&s, r->content->data, r->content->len);
+	} else if (want->size) {
+		hf_ahead_lock(r->ahead);
 		ret = r->db->read(r->db->arg, rel, sink_write, &s);
+		hf_ahead_unlock(r->ahead);
+	}
 	if (!ret && s.off != want->size)
 		ret = -EBADMSG;
 	if (!ret && s.end != want->size && ftruncate(fd, want->size))
@@ -198,21 +203,46 @@ int hf_tmp_make(struct hf_tree *t, int dirfd, char tmp[HF_TMP_LEN + 1], const st
 	return ret;
 }
 
-/* it is where it belongs; @before: as it was made */
-static void written(struct restore *r, struct item *it, int fd, const struct statx *before)
+/* it is where it belongs: what is to be remembered of it is what was meant, and nobody else's */
+static void written(struct restore *r, struct item *it, int fd, const struct hf_attr *want)
 {
 	struct statx now;
 	int ret;
 
-	/* the rename itself changed ctime; nobody but it may have */
 	ret = hf_fd_statx(fd, &now);
 	if (!ret)
 		hf_look(&it->seen, &now);
-	it->done = !ret && now.stx_size == before->stx_size && now.stx_mode == before->stx_mode &&
-		   now.stx_uid == before->stx_uid && now.stx_gid == before->stx_gid &&
-		   now.stx_mtime.tv_sec == before->stx_mtime.tv_sec && now.stx_mtime.tv_nsec == before->stx_mtime.tv_nsec;
+	it->done = !ret && (!S_ISREG(want->mode) || now.stx_size == want->size) &&
+		   (now.stx_mode == want->mode || S_ISLNK(want->mode)) &&
+		   now.stx_uid == want->uid && now.stx_gid == want->gid &&
+		   now.stx_mtime.tv_sec == want->mtime_s && now.stx_mtime.tv_nsec == want->mtime_ns;
 	close(fd);
 	r->st->written++;
+}
+
+/*
+ * Whether nobody but root can get at what is in the directory: how a file is that was just made in it is then
+ * known without looking (r->born). Asked once for all that are made in it one after the other.
+ */
+static bool private_dir(struct restore *r, const struct item *it, int dirfd, const char *name)
+{
+	size_t n = name - it->rel;
+	struct statx s;
+
+	if (r->born_in && r->born_len == n && !memcmp(r->born_in, it->rel, n))
+		return r->born.stx_mode;
+	r->born_in = it->rel;
+	r->born_len = n;
+	memset(&r->born, 0, sizeof(r->born));
+	if (hf_fd_statx(dirfd, &s) || s.stx_uid != geteuid() || (s.stx_mode & 01777) != 0700 || hf_has_default_acl(dirfd))
+		return false;
+	/* some filesystems always give the group of the directory */
+	if (s.stx_gid != getegid() && !(s.stx_mode & S_ISGID))
+		return false;
+	r->born.stx_mode = S_IFREG;
+	r->born.stx_uid = s.stx_uid;
+	r->born.stx_gid = s.stx_gid;
+	return true;
 }
 
 /*
@@ -223,7 +253,6 @@ static int write_nameless(struct restore *r, struct item *it, int dirfd, const c
 {
 	uint64_t bytes = r->st->bytes;
 	struct hf_err e = { 0 };
-	struct statx stx;
 	int fd, ret;
 
 	if (!S_ISREG(want->mode) || it->seen.ino || r->no_nameless)
@@ -234,16 +263,18 @@ static int write_nameless(struct restore *r, struct item *it, int dirfd, const c
 		return 1;
 	}
 	ret = fill_regular(r, fd, want, it->rel);
-	if (!ret)
+	if (!ret && private_dir(r, it, dirfd, name)) {
+		r->born.stx_mode = S_IFREG | (want->mode & 0777 & ~r->umask);
+		ret = hf_attr_apply_born(r->t, fd, &r->born, want, it->rel, &e);
+	} else if (!ret) {
 		ret = hf_attr_apply(r->t, fd, false, true, want, it->rel, &e);
-	if (!ret)
-		ret = hf_fd_statx(fd, &stx);
+	}
 	if (!ret && (ret = hf_seam("restore.rename"))) {
 		close(fd);
 		return hf_rst_fail_at(r, ret, "cannot replace", dirfd, name, it->rel);
 	}
 	if (!ret && !linkat(fd, "", dirfd, name, AT_EMPTY_PATH)) {
-		written(r, it, fd, &stx);
+		written(r, it, fd, want);
 		return 0;
 	}
 	/* the other way has the same reasons to fail, and says them; it may be that there is
@@ -259,12 +290,12 @@ static int write_new(struct restore *r, struct item *it, int dirfd, const char *
 {
 	char tmp[HF_TMP_LEN + 1];
 	mode_t type = want->mode & S_IFMT;
-	struct statx stx;
 	int fd = -1, ret;
 
 	ret = hf_seam("restore.write");
 	if (ret)
 		return hf_rst_fail(r, ret, "cannot write", it->rel);
+	/* overwrites nothing */
 	ret = write_nameless(r, it, dirfd, name, want);
 	if (ret <= 0)
 		return ret;
@@ -277,9 +308,6 @@ static int write_new(struct restore *r, struct item *it, int dirfd, const char *
 		goto err_unlink;
 	}
 	ret = hf_attr_apply(r->t, fd, type != S_IFREG, true, want, it->rel, r->err);
-	if (ret)
-		goto err_unlink;
-	ret = hf_fd_statx(fd, &stx);
 	if (ret)
 		goto err_unlink;
 	ret = hf_seam("restore.rename");
@@ -296,7 +324,7 @@ static int write_new(struct restore *r, struct item *it, int dirfd, const char *
 		hf_rst_fail_at(r, ret, "cannot replace", dirfd, name, it->rel);
 		goto err_unlink;
 	}
-	written(r, it, fd, &stx);
+	written(r, it, fd, want);
 	return 0;
 
 err_unlink:
@@ -309,8 +337,16 @@ err_unlink:
 int hf_rst_wanted(struct restore *r, const char *rel, struct hf_attr *want)
 {
 	struct hf_known k;
-	int ret = r->db->get(r->db->arg, rel, &k) ? hf_attr_decode(k.attr, k.attrlen, want) : -EBADMSG;
+	int ret;
 
+	if (r->content && r->content->want.mode) {
+		*want = r->content->want;
+		memset(&r->content->want, 0, sizeof(r->content->want));
+		return 0;
+	}
+	hf_ahead_lock(r->ahead);
+	ret = r->db->get(r->db->arg, rel, &k) ? hf_attr_decode(k.attr, k.attrlen, want) : -EBADMSG;
+	hf_ahead_unlock(r->ahead);
 	return ret ? hf_rst_fail(r, ret, "the generation's entry for", rel) : 0;
 }
 
@@ -465,6 +501,7 @@ int hf_rst_write(struct restore *r, struct item *it)
 			return ret;
 		/* the directory that is held open was replaced: look for it again */
 		hf_dircur_reset(&r->cur);
+		r->born_in = NULL;
 	}
 	return hf_rst_fail(r, ret, "cannot write", it->rel);
 }

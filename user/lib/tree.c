@@ -306,6 +306,7 @@ void hf_tree_close(struct hf_tree *t)
 {
 	if (!t)
 		return;
+	hf_tree_unscout(t);
 	hf_ids_free(t);
 	hf_links_clear(&t->links);
 	if (t->root >= 0)
@@ -569,13 +570,13 @@ int hf_tree_measure(struct hf_tree *t, uint64_t max, struct hf_tree_stat *st, st
 	ret = hf_walk_init(&w, t, "", false);
 	while (!ret && (ret = hf_walk_next(&w)) == 1) {
 		ret = 0;
-		if (w.kind != HF_WALK_ENTRY)
+		if (w.at.kind != HF_WALK_ENTRY)
 			continue;
-		if (S_ISDIR(w.stx.stx_mode)) {
+		if (S_ISDIR(w.at.stx.stx_mode)) {
 			st->dirs++;
-		} else if (S_ISREG(w.stx.stx_mode)) {
+		} else if (S_ISREG(w.at.stx.stx_mode)) {
 			st->files++;
-			st->bytes += w.stx.stx_size;
+			st->bytes += w.at.stx.stx_size;
 		} else {
 			st->others++;
 		}

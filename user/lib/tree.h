@@ -156,6 +156,17 @@ int hf_owners_here(const char *path, unsigned flags, const struct hf_tree_db *db
  *  (exit 5). @id receives a text that names the mount point relative to node_root. */
 int hf_tree_mounted(const struct hf_tree *t, char *id, size_t n);
 
+/**
+ * hf_tree_scout() - begin to look at all of the tree, beside what the caller does next, for the hf_restore() that
+ * comes next
+ *
+ * Only for who is told of every change from now on, and takes one that comes before the restore for one that
+ * came after it. A tree that is large is looked at by the restore all the same. -ENOMEM
+ */
+int hf_tree_scout(struct hf_tree *t);
+/** hf_tree_unscout() - what was seen is not believed */
+void hf_tree_unscout(struct hf_tree *t);
+
 struct hf_tree_stat { uint64_t dirs, files, others, bytes; };
 /** hf_tree_measure() - count a tree; -EFBIG as soon as bytes exceed @max (0: no bound) */
 int hf_tree_measure(struct hf_tree *t, uint64_t max, struct hf_tree_stat *st, struct hf_err *err);

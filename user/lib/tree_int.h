@@ -48,6 +48,7 @@ struct hf_tree {
 	char own_tmp[5];	/* of a single file: which temporary files are its own */
 	struct hf_idcache users, groups;
 	uint64_t ids_ns;	/* when the caches were emptied */
+	struct hf_scout *scout;
 	struct hf_links links;
 };
 
@@ -122,34 +123,65 @@ enum hf_walk_kind {
 	HF_WALK_MOUNT,		/* a mount point: left alone with all below it */
 	HF_WALK_LEFTOVER,	/* a temporary file of an interrupted restore */
 };
+struct hf_found {
+	enum hf_walk_kind kind;
+	bool descend;			/* what is in it comes next */
+	struct statx stx;
+};
+struct hf_scout;
 struct hf_walk {
 	struct hf_tree *t;
 	struct hf_dircur cur;
+	struct hf_scout *scout;		/* that was there before; or NULL */
 	struct hf_walk_level *lv;
 	unsigned depth, lvcap;
-	bool started, descend, leftovers;
+	bool started, leftovers;
 	bool reserved;			/* names that are ours by their beginning, but no leftovers, too */
 	char *rel;			/* the entry */
 	size_t len, cap;
 	const char *name;		/* its last component; of the root "" */
-	int dirfd;			/* of its parent; of the root: the root */
-	enum hf_walk_kind kind;
-	struct statx stx;
+	int dirfd;			/* of its parent; of the root: the root; -1: a scout was there */
+	struct hf_found at;
 };
 int hf_walk_init(struct hf_walk *w, struct hf_tree *t, const char *rel, bool leftovers);
 /** hf_walk_next() - 1 with an entry, 0 at the end; order of hf_rel_cmp() */
 int hf_walk_next(struct hf_walk *w);
 void hf_walk_free(struct hf_walk *w);
 
+/** hf_walk_look() - what @rel, which is @name in @dirfd, is for a walk: 1 if it gives it out */
+int hf_walk_look(struct hf_tree *t, const char *rel, size_t len, int dirfd, const char *name, bool leftovers,
+		 bool reserved, struct hf_found *f);
+/* the names in a directory, sorted, without those that are never looked at */
+struct hf_names {
+	char *arena;			/* each with its NUL */
+	char **name;
+	unsigned n;
+	size_t bytes;			/* of memory */
+};
+int hf_names_read(struct hf_tree *t, int fd, struct hf_names *out);
+void hf_names_free(struct hf_names *n);
+
+/* scout.c */
+/** hf_scout_take() - what hf_tree_scout() saw, when it has seen all; NULL: nothing, or not all */
+struct hf_scout *hf_scout_take(struct hf_tree *t);
+/** hf_scout_next() - 1 with an entry, @name in @dir[0..len), 0 at the end; all but the root */
+int hf_scout_next(struct hf_scout *s, const char **dir, size_t *len, const char **name, struct hf_found *f);
+/** hf_scout_skip() - what is in the directory that was given out last is not to be */
+void hf_scout_skip(struct hf_scout *s);
+void hf_scout_free(struct hf_scout *s);
+
 /* tree and generation side by side, in order; either may be missing */
 struct hf_pair {
 	const char *rel;
-	const char *name;		/* of the local entry, with @dirfd; NULL: none */
-	int dirfd;
+	const char *name;		/* of the local entry, in hf_pair_dir(); NULL: none */
+	int dirfd;			/* -1: @cur opens it */
+	struct hf_dircur *cur;
 	enum hf_walk_kind kind;
 	const struct statx *stx;
 	const struct hf_known *known;	/* a copy: stays valid */
 };
+/** hf_pair_dir() - descriptor of the directory that the local entry is in; -errno */
+int hf_pair_dir(const struct hf_pair *p);
 int hf_merge(struct hf_tree *t, const struct hf_tree_db *db, const char *rel, bool leftovers,
 	     int (*fn)(void *ctx, const struct hf_pair *p), void *ctx, struct hf_err *err);
 /** hf_tree_holds() - 1 if the directory has something below that is left alone
@@ -190,6 +222,15 @@ bool hf_xattr_given(const char *name);
 bool hf_xattrs_equal(const struct hf_attr *have, const struct hf_attr *want);
 /** hf_attr_link() - the same for the file that it is a name of */
 uint64_t hf_attr_link(const void *p, size_t n);
+/* what an encoding says of whose an entry is; the names lie in it, and do not end with a NUL */
+struct hf_attr_glance {
+	uint32_t mode, uid, gid, nuser, ngroup;
+	uint64_t link;
+	const char *user, *group;
+	bool acl;
+};
+/** hf_attr_glance() - without decoding the rest of it; false if it is none */
+bool hf_attr_glance(const void *p, size_t n, struct hf_attr_glance *g);
 
 /* attr_local.c */
 /** hf_attr_read() - of a local file: @fd (regular file or directory) or, if @fd is
@@ -207,6 +248,12 @@ bool hf_attr_equal(struct hf_tree *t, const struct hf_attr *have, struct hf_attr
  */
 int hf_attr_apply(struct hf_tree *t, int fd, bool opath, bool fresh, struct hf_attr *want,
 		  const char *rel, struct hf_err *err);
+
+/** hf_attr_apply_born() - the same for a regular file that this process just made where nobody else comes: it is
+ *  as @born says, and has no attributes but labels */
+int hf_attr_apply_born(struct hf_tree *t, int fd, const struct statx *born, struct hf_attr *want,
+		       const char *rel, struct hf_err *err);
+bool hf_has_default_acl(int fd);	/* which what is made in a directory would inherit */
 
 /** hf_attr_tighten() - directory @fd belongs to whom it will in the end, and lets nobody do what
  *  @want does not: before what is in it is touched */
@@ -241,12 +288,18 @@ struct hf_diff {
 int hf_same(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_pair *p,
 	    struct hf_attr *want, uint8_t *buf, struct hf_diff *d);
 
+/** hf_same_by_mark() - whether the mark alone tells that nothing differs, and that no other name is
+ *  concerned: for most entries, and for next to nothing */
+bool hf_same_by_mark(struct hf_tree *t, const struct hf_pair *p);
+
 /* how something looked: the local entry when it was compared, or when it was written */
 struct hf_look {
-	uint64_t ino, ctime, mtime, size;
+	uint64_t dev, ino, ctime, mtime, size;
 	uint32_t mode, nlink;
 };
 void hf_look(struct hf_look *l, const struct statx *s);
+/** hf_look_mark() - as hf_mark_set(), of what looked so */
+void hf_look_mark(const struct hf_look *l, uint64_t now_wall, struct hf_mark *m);
 /** hf_looks_same() - of a file with several names the change time does not count: another
  *  name that comes or goes changes it */
 bool hf_looks_same(const struct hf_look *l, const struct statx *s);

@@ -7,9 +7,8 @@
 #include <unistd.h>
 
 struct hf_walk_level {
-	char *arena;		/* the names, each with its NUL */
-	char **name;
-	unsigned n, i;
+	struct hf_names names;
+	unsigned i;
 	size_t rel_len;		/* of the directory's own rel */
 };
 
@@ -26,8 +25,14 @@ struct dent64 {
 	char name[];
 };
 
-/* every name of the directory, sorted, except those that are never looked at */
-static int read_names(struct hf_walk *w, int fd, struct hf_walk_level *lv)
+void hf_names_free(struct hf_names *n)
+{
+	free(n->arena);
+	free(n->name);
+	memset(n, 0, sizeof(*n));
+}
+
+int hf_names_read(struct hf_tree *t, int fd, struct hf_names *out)
 {
 	const size_t chunk = 32768;
 	uint8_t *buf = malloc(chunk);
@@ -35,6 +40,7 @@ static int read_names(struct hf_walk *w, int fd, struct hf_walk_level *lv)
 	unsigned n = 0;
 	int ret = 0;
 
+	memset(out, 0, sizeof(*out));
 	if (!buf)
 		return -ENOMEM;
 	if (lseek(fd, 0, SEEK_SET) < 0) {
@@ -58,43 +64,43 @@ static int read_names(struct hf_walk *w, int fd, struct hf_walk_level *lv)
 			if (d->name[0] == '.' && (l == 2 || (l == 3 && d->name[1] == '.')))
 				continue;
 			/* beside a single file only its own leftovers matter */
-			if (w->t->name && strcmp(d->name, w->t->name) && !hf_tmp_name(w->t, d->name))
+			if (t->name && strcmp(d->name, t->name) && !hf_tmp_name(t, d->name))
 				continue;
 			if (len + l > cap) {
-				char *p = realloc(lv->arena, cap = 2 * (len + l) + 1024);
+				char *p = realloc(out->arena, cap = 2 * (len + l) + 1024);
 
 				if (!p) {
 					ret = -ENOMEM;
 					goto out;
 				}
-				lv->arena = p;
+				out->arena = p;
 			}
-			memcpy(lv->arena + len, d->name, l);
+			memcpy(out->arena + len, d->name, l);
 			len += l;
 			n++;
 		}
 	}
 	if (ret || !n)
 		goto out;
-	lv->name = malloc(n * sizeof(char *));
-	if (!lv->name) {
+	out->name = malloc(n * sizeof(char *));
+	if (!out->name) {
 		ret = -ENOMEM;
 		goto out;
 	}
-	for (char *p = lv->arena; lv->n < n; p += strlen(p) + 1)
-		lv->name[lv->n++] = p;
-	qsort(lv->name, n, sizeof(char *), by_name);
+	for (char *p = out->arena; out->n < n; p += strlen(p) + 1)
+		out->name[out->n++] = p;
+	qsort(out->name, n, sizeof(char *), by_name);
+	out->bytes = cap + n * sizeof(char *);
 out:
 	free(buf);
+	if (ret)
+		hf_names_free(out);
 	return ret;
 }
 
 static void drop_level(struct hf_walk *w)
 {
-	struct hf_walk_level *lv = &w->lv[--w->depth];
-
-	free(lv->arena);
-	free(lv->name);
+	hf_names_free(&w->lv[--w->depth].names);
 }
 
 /* into the directory that w->rel names */
@@ -120,7 +126,7 @@ static int enter(struct hf_walk *w)
 	lv = &w->lv[w->depth++];
 	memset(lv, 0, sizeof(*lv));
 	lv->rel_len = w->len;
-	ret = read_names(w, fd, lv);
+	ret = hf_names_read(w->t, fd, &lv->names);
 	if (ret)
 		drop_level(w);
 	return ret;
@@ -158,11 +164,14 @@ int hf_walk_init(struct hf_walk *w, struct hf_tree *t, const char *rel, bool lef
 		return -ENOMEM;
 	strcpy(w->rel, rel);
 	w->len = strlen(rel);
+	/* what was looked at ahead was that, and is good for one time */
+	w->scout = leftovers && !w->len ? hf_scout_take(t) : NULL;
 	return hf_dircur_init(&w->cur, t);
 }
 
 void hf_walk_free(struct hf_walk *w)
 {
+	hf_scout_free(w->scout);
 	while (w->depth)
 		drop_level(w);
 	free(w->lv);
@@ -171,31 +180,52 @@ void hf_walk_free(struct hf_walk *w)
 	hf_dircur_free(&w->cur);
 }
 
-/* what w->rel is; 1 if it is to be given out */
-static int classify(struct hf_walk *w)
+/* what @name in @dirfd is; 1 if it is to be given out */
+static int classify(struct hf_tree *t, int dirfd, const char *name, struct hf_found *f)
 {
-	int ret = hf_tree_statx(w->dirfd, w->name, &w->stx);
+	int ret = hf_tree_statx(dirfd, name, &f->stx);
 
 	if (ret == -ENOENT)
 		return 0;
 	if (ret)
 		return ret;
-	w->kind = HF_WALK_ENTRY;
-	if (w->stx.stx_mnt_id != w->t->mnt || (w->stx.stx_attributes & STATX_ATTR_MOUNT_ROOT)) {
-		w->kind = HF_WALK_MOUNT;
+	f->kind = HF_WALK_ENTRY;
+	f->descend = false;
+	if (f->stx.stx_mnt_id != t->mnt || (f->stx.stx_attributes & STATX_ATTR_MOUNT_ROOT)) {
+		f->kind = HF_WALK_MOUNT;
 		return 1;
 	}
-	w->descend = S_ISDIR(w->stx.stx_mode);
+	f->descend = S_ISDIR(f->stx.stx_mode);
 	return 1;
 }
 
-/* @out: what w->rel is left alone as */
-static bool left_alone(struct hf_walk *w, unsigned out)
+/* @out: what it is left alone as */
+static bool left_alone(const struct hf_found *f, unsigned out)
 {
-	if (!(out & (S_ISDIR(w->stx.stx_mode) ? HF_OUT_DIR : HF_OUT_FILE)))
-		return false;
-	w->descend = false;
-	return true;
+	return out & (S_ISDIR(f->stx.stx_mode) ? HF_OUT_DIR : HF_OUT_FILE);
+}
+
+int hf_walk_look(struct hf_tree *t, const char *rel, size_t len, int dirfd, const char *name, bool leftovers,
+		 bool reserved, struct hf_found *f)
+{
+	bool tmp = !strncmp(name, HF_TMP_PREFIX, sizeof(HF_TMP_PREFIX) - 1);
+	unsigned out;
+	int ret;
+
+	if (tmp && !(hf_tmp_name(t, name) ? leftovers : reserved))
+		return 0;
+	/* not even looked at, if whatever it is it is left alone */
+	out = tmp ? 0 : hf_tree_out_name(t, rel, len);
+	if (out == HF_OUT)
+		return 0;
+	ret = classify(t, dirfd, name, f);
+	if (ret <= 0 || left_alone(f, out))
+		return ret < 0 ? ret : 0;
+	if (tmp) {
+		f->descend = false;
+		f->kind = HF_WALK_LEFTOVER;
+	}
+	return 1;
 }
 
 /* the entry that the walk begins with */
@@ -216,9 +246,9 @@ static int start(struct hf_walk *w)
 	if (!w->len) {
 		w->name = w->rel;
 		w->dirfd = w->t->root;
-		w->kind = HF_WALK_ENTRY;
-		w->descend = true;
-		ret = hf_fd_statx(w->t->root, &w->stx);
+		w->at.kind = HF_WALK_ENTRY;
+		w->at.descend = true;
+		ret = hf_fd_statx(w->t->root, &w->at.stx);
 		return ret ? ret : 1;
 	}
 	out = hf_tree_out(w->t, w->rel);
@@ -231,8 +261,39 @@ static int start(struct hf_walk *w)
 		return fd;
 	w->dirfd = fd;
 	w->name = name;
-	ret = classify(w);
-	return ret == 1 && left_alone(w, out) ? 0 : ret;
+	ret = classify(w->t, fd, name, &w->at);
+	return ret == 1 && left_alone(&w->at, out) ? 0 : ret;
+}
+
+/* as it was seen by those who went ahead; what is excluded for now they did not know */
+static int next_seen(struct hf_walk *w)
+{
+	const char *dir, *name;
+	size_t len;
+	int ret;
+
+	while ((ret = hf_scout_next(w->scout, &dir, &len, &name, &w->at)) == 1) {
+		if (len >= w->cap) {
+			char *p = realloc(w->rel, 2 * len);
+
+			if (!p)
+				return -ENOMEM;
+			w->rel = p;
+			w->cap = 2 * len;
+		}
+		memcpy(w->rel, dir, len);
+		ret = set_rel(w, len, name);
+		if (ret)
+			return ret;
+		w->dirfd = -1;
+		if (!w->t->exclude_too || w->at.kind == HF_WALK_LEFTOVER)
+			return 1;
+		if (!left_alone(&w->at, hf_tree_out_name(w->t, w->rel, w->len)))
+			return 1;
+		if (w->at.descend)
+			hf_scout_skip(w->scout);
+	}
+	return ret;
 }
 
 int hf_walk_next(struct hf_walk *w)
@@ -243,8 +304,10 @@ int hf_walk_next(struct hf_walk *w)
 		ret = start(w);
 		if (ret)
 			return ret;
-	} else if (w->descend) {
-		w->descend = false;
+	} else if (w->scout) {
+		return next_seen(w);
+	} else if (w->at.descend) {
+		w->at.descend = false;
 		ret = enter(w);
 		if (ret)
 			return ret;
@@ -252,40 +315,24 @@ int hf_walk_next(struct hf_walk *w)
 	while (w->depth) {
 		struct hf_walk_level *lv = &w->lv[w->depth - 1];
 
-		if (lv->i == lv->n) {
+		if (lv->i == lv->names.n) {
 			drop_level(w);
 			continue;
 		}
-		const char *name = lv->name[lv->i++];
-		bool tmp = !strncmp(name, HF_TMP_PREFIX, sizeof(HF_TMP_PREFIX) - 1);
-
-		if (tmp && !(hf_tmp_name(w->t, name) ? w->leftovers : w->reserved))
-			continue;
-		ret = set_rel(w, lv->rel_len, name);
+		ret = set_rel(w, lv->rel_len, lv->names.name[lv->i++]);
 		if (ret)
 			return ret;
-		/* not even looked at, if whatever it is it is left alone */
-		unsigned out = tmp ? 0 : hf_tree_out_name(w->t, w->rel, w->len);
-
-		if (out == HF_OUT)
-			continue;
 		w->dirfd = hf_dircur_get(&w->cur, w->rel, lv->rel_len);
 		if (w->dirfd == -ENOENT || w->dirfd == -ENOTDIR || w->dirfd == -ELOOP) {
-			lv->i = lv->n;	/* the directory went away */
+			lv->i = lv->names.n;	/* the directory went away */
 			continue;
 		}
 		if (w->dirfd < 0)
 			return w->dirfd;
-		ret = classify(w);
-		if (ret < 0)
+		ret = hf_walk_look(w->t, w->rel, w->len, w->dirfd, w->name, w->leftovers,
+				   w->reserved, &w->at);
+		if (ret)
 			return ret;
-		if (!ret || left_alone(w, out))
-			continue;
-		if (tmp) {
-			w->descend = false;
-			w->kind = HF_WALK_LEFTOVER;
-		}
-		return 1;
 	}
 	return 0;
 }
@@ -306,8 +353,8 @@ static int holds(struct hf_tree *t, const char *rel, char **found)
 		ret = 0;
 		t->exclude = exclude;
 		t->exclude_too = too;
-		bool alone = w.kind == HF_WALK_MOUNT || hf_left_alone(t, w.stx.stx_mode) ||
-			     hf_tree_excluded(t, w.rel, w.stx.stx_mode);
+		bool alone = w.at.kind == HF_WALK_MOUNT || hf_left_alone(t, w.at.stx.stx_mode) ||
+			     hf_tree_excluded(t, w.rel, w.at.stx.stx_mode);
 		t->exclude = t->exclude_too = NULL;
 		if (alone) {
 			if (found)
@@ -389,8 +436,9 @@ static int give(struct merge *m, const char *rel, bool local, const struct hf_kn
 	if (local) {
 		p.name = m->w.name;
 		p.dirfd = m->w.dirfd;
-		p.kind = m->w.kind;
-		p.stx = &m->w.stx;
+		p.cur = &m->w.cur;
+		p.kind = m->w.at.kind;
+		p.stx = &m->w.at.stx;
 		m->have = false;
 		if (p.kind == HF_WALK_MOUNT) {
 			free(m->alone);
@@ -460,6 +508,13 @@ static int on_known(void *ctx, const char *rel, const struct hf_known *known)
 			return ret;
 	}
 	return give(m, rel, false, &k);
+}
+
+int hf_pair_dir(const struct hf_pair *p)
+{
+	const char *name;
+
+	return p->dirfd < 0 && p->cur ? hf_dircur_parent(p->cur, p->rel, &name) : p->dirfd;
 }
 
 int hf_merge(struct hf_tree *t, const struct hf_tree_db *db, const char *rel, bool leftovers,

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * P5, P6, P7 where other threads work ahead of a restore: one that was looked at before it began, and
+ * one whose contents are read beside it, give what the plain one gives.
+ */
+#include "tree_test.h"
+#include "../../user/lib/tree_int.h"
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+static const uint8_t key[32] = { 9 };
+
+/* looked at, and done with it */
+static void scout(struct hf_tree *t)
+{
+	is(hf_tree_scout(t), 0, "looked at ahead");
+	t->scout = hf_scout_take(t);
+	ok(t->scout, "which comes to its end");
+}
+
+static void same(const char *a, const char *b, const char *name)
+{
+	const char *out = shout("rsync -aHAXSc --itemize-changes --dry-run --delete %s/ %s/", a, b);
+
+	if (*out)
+		printf("# %.400s\n", out);
+	ok(!*out, "%s", name);
+}
+
+/* many of everything: in directories that are there, in such that are made, and in ones that others may read */
+static void many(struct memdb *m, bool ahead)
+{
+	struct hf_restore_stat rst;
+	struct hf_tree *dst;
+
+	sh("rm -rf dst; mkdir -p dst/old/sub dst/gone/deeper 'dst/a b' dst/open dst/set; chmod 0755 dst dst/open; chmod 2700 dst/set; chgrp mail dst/set;"
+	   "for i in $(seq 100); do echo $i >dst/gone/deeper/$i; done; cp -a src/old/. dst/old; echo other >dst/old/f7; rm dst/old/f8;"
+	   "touch dst/.holdfast-aaaaaaaa; setfacl -d -m u:games:rwx dst/open; mkfifo dst/new; ln -s nowhere dst/was");
+	mem_forget(m);
+	dst = opent("dst", 0, false);
+	if (ahead)
+		scout(dst);
+	is(restore(dst, m, &rst, NULL), 0, "restore");
+	same("src", "dst", ahead ? "P6: exact, looked at ahead" : "P6: exact");
+	is(rst.removed, 102, "all that is too many is gone");
+	ok(!*shout("find dst -name '.holdfast-*'"), "no leftovers");
+	if (ahead)
+		scout(dst);
+	is(restore(dst, m, &rst, NULL), 0, "again");
+	is(rst.written + rst.meta + rst.removed, 0, "changes nothing");
+	is(differences(dst, m), 0, "nothing differs");
+	hf_tree_close(dst);
+}
+
+/* what is excluded is known only when the generation is; a mount point stays what it is */
+static void left_alone(void)
+{
+	const char *const too[] = { "cache", "*.o" };
+	struct hf_restore_stat rst;
+	struct hf_tree *src, *dst;
+	struct memdb m;
+	bool mounted;
+
+	mem_init(&m);
+	sh("mkdir -p xs/d xs/e xd/d/cache/deep xd/cache xd/e xd/m; echo 1 >xs/d/1; echo 2 >xs/e/2; cp -a xs/. xd; touch xd/d/cache/deep/x xd/cache/y xd/e/z.o xd/e/zz");
+	mounted = !mount("none", path_of("xd/m"), "tmpfs", 0, "size=1m");
+	if (!mounted)
+		skip("a mount point: no mounts here");
+	sh("touch xd/m/inside");
+	src = opent("xs", 0, false);
+	scan(src, &m, false);
+	dst = opent("xd", 0, false);
+	scout(dst);
+	hf_tree_patterns_too(dst, too, 2);
+	is(restore(dst, &m, &rst, NULL), 0, "restore");
+	ok(!sh("[ -e xd/d/cache/deep/x ] && [ -e xd/cache/y ] && [ -e xd/e/z.o ]"), "what is excluded since stays");
+	ok(!sh("[ ! -e xd/e/zz ]"), "what is not goes");
+	if (mounted)
+		ok(!sh("[ -e xd/m/inside ]"), "a mount point stays");
+	umount(path_of("xd/m"));
+	hf_tree_close(src);
+	hf_tree_close(dst);
+	mem_free(&m);
+}
+
+/* P7 and the root: what changes between the look and the restore */
+static void changed_since(void)
+{
+	struct hf_restore_opts o = { 0 };
+	struct hf_restore_stat st = { 0 };
+	struct hf_tree *src, *dst;
+	struct hf_err err = { 0 };
+	struct memdb m;
+	uint64_t kept = 0;
+	char id[64];
+
+	mem_init(&m);
+	sh("mkdir -p cs/d cs/e outside cd; for i in 1 2 3; do echo new $i >cs/d/$i; echo new $i >cs/e/$i; done; cp -a cs/. cd; echo old >cd/d/1; echo sentinel >outside/1; echo sentinel >outside/2");
+	src = opent("cs", 0, false);
+	scan(src, &m, false);
+	mem_forget(&m);
+	dst = opent("cd", 0, false);
+	scout(dst);
+	/* overwritten by the restore, and changed in the last moment */
+	sh("echo last >cd/d/1");
+	is(hf_displaced_begin(path_of("state"), key, "r", "/cd", "offline-change", &o.keep, &err), 0, "begin");
+	is(hf_restore(dst, &m.db, &o, &st, &err), 0, "restore");
+	is(hf_displaced_end(o.keep, true, id, &kept, &err), 0, "end");
+	same("cs", "cd", "what differed is right");
+	ok(kept, "P7: what was there in the end is kept");
+	sh("echo old >cd/e/1; rm cd/e/2");
+	scout(dst);
+	sh("mv cd/e cd.e; ln -s ../outside cd/e");
+	/* a link in the place of a directory is replaced, or is an error: never followed */
+	restore(dst, &m, &st, &err);
+	ok(!sh("[ \"$(cat outside/1)\" = sentinel ] && [ \"$(cat outside/2)\" = sentinel ] && [ $(ls outside | wc -l) = 2 ]"),
+	   "outside of the root nothing changed");
+	sh("rm -rf cd.e");
+	is(restore(dst, &m, &st, NULL), 0, "the next one");
+	same("cs", "cd", "is exact");
+	hf_tree_close(src);
+	hf_tree_close(dst);
+	mem_free(&m);
+}
+
+/* who looks ahead may be called off, or never be asked */
+static void called_off(void)
+{
+	struct hf_tree *t = opent("src", 0, false);
+
+	for (int i = 0; i < 20; i++) {
+		hf_tree_scout(t);
+		hf_tree_unscout(t);
+	}
+	is(hf_tree_scout(t), 0, "once more");
+	hf_tree_close(t);
+	t = opent("src/old/f1", HF_TREE_FILE, false);
+	is(hf_tree_scout(t), 0, "of a single file");
+	ok(!t->scout, "there is nothing to be seen ahead");
+	hf_tree_close(t);
+}
+
+/* contents that cannot be had: told as always, and what is there by then is whole */
+static void damaged(struct memdb *m)
+{
+	struct hf_err err = { 0 };
+	struct hf_restore_stat rst;
+	struct hf_tree *dst;
+
+	sh("rm -rf dst; mkdir dst");
+	mem_forget(m);
+	dst = opent("dst", 0, false);
+	m->damage = true;
+	ok(restore(dst, m, &rst, &err) != 0, "P11: damaged contents fail the restore");
+	ok(strstr(err.msg, "the stored contents of"), "which says so: %.200s", err.msg);
+	ok(!*shout("find dst -type f"), "and leaves nothing of them");
+	m->damage = false;
+	is(restore(dst, m, &rst, NULL), 0, "the next one");
+	same("src", "dst", "P6: finishes it");
+	hf_tree_close(dst);
+}
+
+int main(void)
+{
+	struct hf_tree *src;
+	struct memdb m;
+
+	scratch_begin();
+	mem_init(&m);
+	sh("mkdir -p src/old/sub 'src/a b' src/new/deep src/was src/open src/set src/empty; for i in $(seq 150); do echo contents $i >src/old/f$i; echo $i >\"src/a b/$i\"; head -c $((i * 37)) /dev/urandom >src/new/deep/$i; done;"
+	   "for i in $(seq 20); do echo $i >src/open/$i; echo $i >src/set/$i; echo $i >src/was/$i; : >src/new/0$i; done; head -c 700000 /dev/urandom >src/new/big; truncate -s 300000 src/new/hole; ln src/new/deep/7 src/new/7; ln src/old/f9 src/9;"
+	   "chown daemon:mail src/new/deep/1* src/new; chmod 6755 src/new/deep/12 src/new/deep/60; chmod 1777 src/new; chmod 000 src/new/deep/40; setfattr -n user.k -v v src/new/deep/50 src/new/deep/51; setfacl -m u:bin:rw src/new/deep/52 src/open/3;"
+	   "setfacl -d -m g:mail:r src/new/deep; ln -s 'deep/1' src/new/link; mkfifo src/new/p; touch -h -d 2001-01-01 src/new/link src/new/deep src/old; chgrp -R mail src/set; chmod 2750 src/set");
+	src = opent("src", 0, false);
+	scan(src, &m, false);
+	hf_tree_close(src);
+	umask(0077);
+	many(&m, false);
+	many(&m, true);
+	is(umask(0077), 0077, "the process has the mask that it had");
+	left_alone();
+	changed_since();
+	called_off();
+	damaged(&m);
+	mem_free(&m);
+	return scratch_end();
+}

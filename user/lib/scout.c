@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Looking at all of a tree ahead of a restore, by threads of its own: two directories at a time, and
+ * while their user waits for something else. What was seen is kept, and given out in the order of a walk.
+ *
+ * It is as good as looking later, for who is told of every change since it began: a change that came
+ * after the look is one that came after the comparison.
+ *
+ * Lock: s->mu, a leaf, protects the list of directories that wait, `busy` and `ret`. A directory is one
+ * thread's from when it is taken from that list; all of them are the user's when the threads have ended.
+ */
+#include "tree_int.h"
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define THREADS 2u
+#define MEMORY (32u << 20)	/* of what is kept; beyond it nothing is */
+
+struct seen {
+	const char *name;
+	struct dir *dir;	/* what is in it, if it is entered */
+	enum hf_walk_kind kind;
+	uint32_t mode, nlink, uid, gid, dev_major, dev_minor;
+	uint64_t ino, size, mnt;
+	struct statx_timestamp mtime, ctime, atime;
+	uint32_t rdev_major, rdev_minor;
+};
+
+struct dir {
+	struct dir *next;	/* that waits, */
+	struct dir *all;	/* and of all there are */
+	char *rel;
+	size_t len;
+	struct hf_names names;
+	struct seen *e;
+	unsigned n;
+};
+
+struct hf_scout {
+	struct hf_tree *t;
+	pthread_t thread[THREADS];
+	unsigned started;
+	pthread_mutex_t mu;
+	pthread_cond_t more;
+	struct dir *wait, *all;
+	unsigned busy;
+	size_t bytes;
+	bool stop;
+	int ret;		/* why it is not complete */
+	/* the user's: where it is */
+	struct { struct dir *d; unsigned i; } *lv;
+	unsigned depth, lvcap;
+	bool begun;
+};
+
+static void keep(struct seen *e, const struct statx *s)
+{
+	e->mode = s->stx_mode;
+	e->nlink = s->stx_nlink;
+	e->uid = s->stx_uid;
+	e->gid = s->stx_gid;
+	e->dev_major = s->stx_dev_major;
+	e->dev_minor = s->stx_dev_minor;
+	e->rdev_major = s->stx_rdev_major;
+	e->rdev_minor = s->stx_rdev_minor;
+	e->ino = s->stx_ino;
+	e->size = s->stx_size;
+	e->mnt = s->stx_mnt_id;
+	e->mtime = s->stx_mtime;
+	e->ctime = s->stx_ctime;
+	e->atime = s->stx_atime;
+}
+
+static void show(const struct seen *e, struct statx *s)
+{
+	memset(s, 0, sizeof(*s));
+	s->stx_mode = e->mode;
+	s->stx_nlink = e->nlink;
+	s->stx_uid = e->uid;
+	s->stx_gid = e->gid;
+	s->stx_dev_major = e->dev_major;
+	s->stx_dev_minor = e->dev_minor;
+	s->stx_rdev_major = e->rdev_major;
+	s->stx_rdev_minor = e->rdev_minor;
+	s->stx_ino = e->ino;
+	s->stx_size = e->size;
+	s->stx_mnt_id = e->mnt;
+	s->stx_mtime = e->mtime;
+	s->stx_ctime = e->ctime;
+	s->stx_atime = e->atime;
+}
+
+static struct dir *dir_new(const char *up, size_t uplen, const char *name)
+{
+	size_t n = strlen(name), at = uplen ? uplen + 1 : 0;
+	struct dir *d = hf_alloc(sizeof(*d));
+
+	if (!d)
+		return NULL;
+	d->len = at + n;
+	d->rel = malloc(d->len + 1);
+	if (!d->rel) {
+		free(d);
+		return NULL;
+	}
+	memcpy(d->rel, up, uplen);
+	if (uplen)
+		d->rel[uplen] = '/';
+	memcpy(d->rel + at, name, n + 1);
+	return d;
+}
+
+static void dir_free(struct dir *d)
+{
+	hf_names_free(&d->names);
+	free(d->e);
+	free(d->rel);
+	free(d);
+}
+
+/* With s->mu held; those that were found last first. */
+static void wait_for(struct hf_scout *s, struct dir *d)
+{
+	d->next = s->wait;
+	s->wait = d;
+	d->all = s->all;
+	s->all = d;
+	s->bytes += sizeof(*d) + d->len;
+	pthread_cond_signal(&s->more);
+}
+
+static int look(struct hf_scout *s, struct hf_dircur *cur, struct dir *d, struct hf_buf *rel)
+{
+	int fd = hf_dircur_get(cur, d->rel, d->len), ret;
+
+	if (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP)
+		return 0;	/* gone, or something else by now */
+	ret = fd < 0 ? fd : hf_names_read(s->t, fd, &d->names);
+	if (ret || !d->names.n)
+		return ret;
+	d->e = malloc(d->names.n * sizeof(*d->e));
+	if (!d->e)
+		return -ENOMEM;
+	for (unsigned i = 0; i < d->names.n && !ret; i++) {
+		struct seen *e = &d->e[d->n];
+		const char *name = d->names.name[i];
+		struct hf_found f;
+
+		rel->len = 0;
+		hf_buf_put(rel, d->rel, d->len);
+		if (d->len)
+			hf_buf_u8(rel, '/');
+		hf_buf_put(rel, name, strlen(name) + 1);
+		if (rel->bad)
+			return -ENOMEM;
+		ret = hf_walk_look(s->t, (const char *)rel->p, rel->len - 1, fd, name, true, false, &f);
+		if (ret <= 0)
+			continue;
+		ret = 0;
+		memset(e, 0, sizeof(*e));
+		e->name = name;
+		e->kind = f.kind;
+		keep(e, &f.stx);
+		if (f.descend) {
+			e->dir = dir_new(d->rel, d->len, name);
+			if (!e->dir)
+				return -ENOMEM;
+		}
+		d->n++;
+	}
+	return ret;
+}
+
+static void *run(void *arg)
+{
+	struct hf_scout *s = arg;
+	struct hf_buf rel = HF_BUF_INIT;
+	struct hf_dircur cur;
+	struct dir *d;
+	int ret = hf_dircur_init(&cur, s->t);
+
+	pthread_mutex_lock(&s->mu);
+	for (;;) {
+		if (ret && !s->ret)
+			s->ret = ret;
+		while (!s->wait && s->busy && !s->ret && !s->stop)
+			pthread_cond_wait(&s->more, &s->mu);
+		d = s->wait;
+		if (!d || s->ret || s->stop)
+			break;
+		s->wait = d->next;
+		s->busy++;
+		pthread_mutex_unlock(&s->mu);
+		ret = look(s, &cur, d, &rel);
+		pthread_mutex_lock(&s->mu);
+		s->busy--;
+		for (unsigned i = d->n; i-- > 0; )
+			if (d->e[i].dir)
+				wait_for(s, d->e[i].dir);
+		s->bytes += d->names.bytes + d->names.n * sizeof(*d->e);
+		if (s->bytes > MEMORY)
+			ret = -E2BIG;
+	}
+	pthread_cond_broadcast(&s->more);
+	pthread_mutex_unlock(&s->mu);
+	hf_dircur_free(&cur);
+	hf_buf_free(&rel);
+	return NULL;
+}
+
+int hf_tree_scout(struct hf_tree *t)
+{
+	struct hf_scout *s;
+	struct dir *d;
+
+	if (t->scout || t->name)
+		return 0;
+	s = hf_alloc(sizeof(*s));
+	d = dir_new("", 0, "");
+	if (!s || !d) {
+		free(s);
+		if (d)
+			dir_free(d);
+		return -ENOMEM;
+	}
+	s->t = t;
+	pthread_mutex_init(&s->mu, NULL);
+	pthread_cond_init(&s->more, NULL);
+	wait_for(s, d);
+	while (s->started < THREADS && !pthread_create(&s->thread[s->started], NULL, run, s))
+		s->started++;
+	t->scout = s;
+	return 0;
+}
+
+static void end(struct hf_scout *s, bool stop)
+{
+	pthread_mutex_lock(&s->mu);
+	s->stop |= stop;
+	pthread_cond_broadcast(&s->more);
+	pthread_mutex_unlock(&s->mu);
+	while (s->started)
+		pthread_join(s->thread[--s->started], NULL);
+}
+
+void hf_scout_free(struct hf_scout *s)
+{
+	struct dir *d;
+
+	if (!s)
+		return;
+	end(s, true);
+	while ((d = s->all)) {
+		s->all = d->all;
+		dir_free(d);
+	}
+	pthread_cond_destroy(&s->more);
+	pthread_mutex_destroy(&s->mu);
+	free(s->lv);
+	free(s);
+}
+
+void hf_tree_unscout(struct hf_tree *t)
+{
+	hf_scout_free(t->scout);
+	t->scout = NULL;
+}
+
+struct hf_scout *hf_scout_take(struct hf_tree *t)
+{
+	struct hf_scout *s = t->scout;
+
+	t->scout = NULL;
+	if (!s)
+		return NULL;
+	end(s, false);
+	/* where it failed, who looks for himself will say why */
+	if (!s->ret && !s->wait)
+		return s;
+	hf_scout_free(s);
+	return NULL;
+}
+
+static int enter(struct hf_scout *s, struct dir *d)
+{
+	if (s->depth == s->lvcap) {
+		unsigned cap = s->lvcap ? 2 * s->lvcap : 16;
+		void *p = realloc(s->lv, cap * sizeof(*s->lv));
+
+		if (!p)
+			return -ENOMEM;
+		s->lv = p;
+		s->lvcap = cap;
+	}
+	s->lv[s->depth].d = d;
+	s->lv[s->depth++].i = 0;
+	return 0;
+}
+
+int hf_scout_next(struct hf_scout *s, const char **dir, size_t *len, const char **name, struct hf_found *f)
+{
+	struct dir *d;
+	struct seen *e;
+	int ret;
+
+	if (!s->begun) {
+		for (d = s->all; d->all; d = d->all)
+			;	/* the root came first */
+		s->begun = true;
+		ret = enter(s, d);
+		if (ret)
+			return ret;
+	}
+	while (s->depth && s->lv[s->depth - 1].i == s->lv[s->depth - 1].d->n)
+		s->depth--;
+	if (!s->depth)
+		return 0;
+	d = s->lv[s->depth - 1].d;
+	e = &d->e[s->lv[s->depth - 1].i++];
+	*dir = d->rel;
+	*len = d->len;
+	*name = e->name;
+	f->kind = e->kind;
+	f->descend = e->dir;
+	show(e, &f->stx);
+	ret = e->dir ? enter(s, e->dir) : 0;
+	return ret ? ret : 1;
+}
+
+void hf_scout_skip(struct hf_scout *s)
+{
+	s->depth--;
+}
