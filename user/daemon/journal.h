@@ -7,7 +7,7 @@
 
 enum journal_state {
 	JR_NONE,		/* nothing: offline here */
-	JR_CLAIMING,		/* a claim may be ours; if it is, restore */
+	JR_CLAIMING,		/* a claim may be ours; if it is, the trees may be between two states: restore */
 	JR_RESTORING,		/* the claim is ours, the trees are between two states */
 	JR_ONLINE,		/* the local trees are the truth */
 	JR_UNRELEASED,		/* stopped while the store was out of reach */

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define LOOK_MS 1000
+
 enum mode {
 	TAKE_OVER,	/* the log is the truth */
 	RESUME,		/* this node was online until its daemon ended: the trees are */
@@ -47,6 +49,13 @@ static int open_before(struct resource *r, const struct hf_resource *def, struct
 	return 0;
 }
 
+static void set_watch(struct resource *r, struct ckpt *c, struct hf_watch *w)
+{
+	pthread_mutex_lock(&r->lock);
+	c->watch = w;
+	pthread_mutex_unlock(&r->lock);
+}
+
 static int open_after(struct resource *r, const struct hf_resource *def, struct job *j, enum mode mode,
 		      struct hf_err *err)
 {
@@ -59,6 +68,11 @@ static int open_after(struct resource *r, const struct hf_resource *def, struct 
 		c->seed = !treedb_seeded(r->log, c->id);
 		file = c->seed ? c->file : ckpt_is_file(c, def->cp[i].file, r->log);
 		if (c->tree && file != c->file) {
+			struct hf_watch *w = c->watch;
+
+			set_watch(r, c, NULL);
+			if (w)
+				hf_track_del(w);
 			place_release(c->place);
 			c->place = NULL;
 			hf_tree_close(c->tree);
@@ -107,15 +121,43 @@ static int track_all(struct resource *r, uint64_t known, struct hf_err *err)
 		struct ckpt *c = r->cp[i];
 		struct hf_watch *w;
 		struct hf_err e = { 0 };
-		int ret = ckpt_track(r, c, known, &w, &e);
+		int ret = c->watch ? 0 : ckpt_track(r, c, known, &w, &e);
 
 		if (ret)
 			return hf_fail(err, e.exit, ret, "%s: cannot track %s: %s", r->name, c->path, e.msg);
-		pthread_mutex_lock(&r->lock);
-		c->watch = w;
-		pthread_mutex_unlock(&r->lock);
+		if (!c->watch)
+			set_watch(r, c, w);
 	}
 	return 0;
+}
+
+/*
+ * The trees that are here are looked at while the claim waits for the store. They are tracked by then: what
+ * changes after the look is dirty, as what changes after a comparison always is. What fails is
+ * tried, and told, in its turn.
+ */
+static void look_ahead(struct resource *r)
+{
+	for (unsigned i = 0; i < r->ncp; i++) {
+		struct ckpt *c = r->cp[i];
+		struct hf_watch *w;
+		struct hf_err e = { 0 };
+
+		if (!c->tree || ckpt_track(r, c, 0, &w, &e))
+			continue;
+		set_watch(r, c, w);
+		hf_tree_scout(c->tree);
+	}
+}
+
+/* What is older than this was seen too long ago to stand for what was here when the claim was won. */
+static void look_anew(struct resource *r, uint64_t since_ms)
+{
+	for (unsigned i = 0; hf_now_ms() - since_ms > LOOK_MS && i < r->ncp; i++)
+		if (r->cp[i]->tree) {
+			hf_tree_unscout(r->cp[i]->tree);
+			hf_tree_scout(r->cp[i]->tree);
+		}
 }
 
 static int claim(struct resource *r, const struct hf_resource *def, struct job *j, enum mode mode,
@@ -311,13 +353,18 @@ static int take(struct resource *r, const struct hf_resource *def, struct job *j
 	if (ret)
 		return no_journal(r, ret, err);
 	t = hf_now_ms();
+	if (mode == TAKE_OVER && !j->keep_local)
+		look_ahead(r);
+	j->ms_track = hf_now_ms() - t;
+	t = hf_now_ms();
 	ret = claim(r, def, j, mode, err);
 	if (ret)
 		return ret;
 	j->ms_claim = hf_now_ms() - t;
-	ret = resource_journal(r, r->quiet ? JR_UNRELEASED :
-			       mode == RESUME || j->keep_local ? JR_ONLINE : JR_RESTORING, r->epoch,
-			       hf_log_gen(r->log));
+	look_anew(r, t);
+	/* of a takeover the journal says enough: if the claim is ours, the trees are to be restored */
+	if (r->quiet || mode == RESUME || j->keep_local)
+		ret = resource_journal(r, r->quiet ? JR_UNRELEASED : JR_ONLINE, r->epoch, hf_log_gen(r->log));
 	if (ret)
 		return no_journal(r, ret, err);
 	ret = open_after(r, def, j, mode, err);
@@ -325,7 +372,7 @@ static int take(struct resource *r, const struct hf_resource *def, struct job *j
 		return ret;
 	t = hf_now_ms();
 	ret = track_all(r, known, err);
-	j->ms_track = hf_now_ms() - t;
+	j->ms_track += hf_now_ms() - t;
 	if (ret)
 		return ret;
 	for (unsigned i = 0; i < r->ncp; i++)
@@ -346,6 +393,9 @@ static int take(struct resource *r, const struct hf_resource *def, struct job *j
 			return ret;
 		*restoring = false;
 	}
+	/* of what was to be seeded nothing was restored */
+	for (unsigned i = 0; i < r->ncp; i++)
+		hf_tree_unscout(r->cp[i]->tree);
 	resumed = mode == RESUME && all_resumed(r);
 	/* what was restored is the generation, but for what others change and the dirty sets tell */
 	for (unsigned i = 0; i < r->ncp; i++)
