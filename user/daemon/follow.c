@@ -26,6 +26,7 @@ struct follow {
 	bool busy, called_off;
 	size_t state, contents;	/* bytes of memory */
 	uint64_t gen, when_ms;	/* what it is warm for; when that was found to be so last */
+	uint64_t ordered_ms, order_ms;	/* when it was put in order last, and how long that took */
 	uint64_t missing;	/* bytes of contents that there was no room for */
 	uint64_t read;		/* bytes from the store, in all */
 	bool large, reading;
@@ -127,7 +128,7 @@ static bool still_large(const struct follow *f, const struct hf_log_stat *st)
 static int bring_up(struct follow *f, const char *name, struct hf_log **log, const struct hf_log_stat *st, struct hf_err *err)
 {
 	struct pacing p = { .f = f };
-	uint64_t epoch = 0, missing = 0;
+	uint64_t epoch = 0, missing = 0, now;
 	bool first = !*log;
 	int ret;
 
@@ -154,11 +155,14 @@ static int bring_up(struct follow *f, const char *name, struct hf_log **log, con
 		return ret;
 	if (hf_log_memory(*log, NULL) > room_for(f, false))
 		return -E2BIG;
-	/* What a takeover would begin with, while there is time for it; not with each commit of an owner
-	 * that is busy. What comes takes the order away. */
-	if ((first || ret == 1) && !hf_log_ordered(*log)) {
+	/* What a takeover would begin with, while there is time for it; with an owner that commits all the time
+	 * it takes a fiftieth of ours. What comes takes the order away. */
+	now = hf_now_ms();
+	if (!hf_log_ordered(*log) && (first || ret == 1 || now - f->ordered_ms > 50 * f->order_ms)) {
 		settled_marks(f->settled, *log);
 		hf_log_order(*log);
+		f->ordered_ms = hf_now_ms();
+		f->order_ms = f->ordered_ms - now;
 	}
 	pthread_mutex_lock(&follow_lock);
 	f->state = hf_log_memory(*log, NULL) + settled_bytes(f->settled);

@@ -9,7 +9,7 @@
  * So what is to be restored and was in it then need not be read to be compared. That holds
  * until the machine boots: after a crash a file may look as it did, without what was not written back.
  *
- * state_dir/settled/NAME: "HFSET2\n", zero; uuid of the resource; this boot's; then, sorted, 16
+ * state_dir/settled/NAME: "HFSET3\n", zero; uuid of the resource; this boot's; then, sorted, 16
  * bytes of keyed hash of the entry's key in the log, 16 of what it says, and its mark. Made on this
  * machine for itself, so in its byte order; anything odd and it is ignored.
  */
@@ -36,22 +36,36 @@ static int make_dir(void)
 	return ret;
 }
 
+_Static_assert(crypto_shorthash_siphashx24_BYTES == 16, "entries are found by 16 bytes");
+
+/* Three for each entry of a takeover: short ones, under a key of their own. */
+static uint8_t hash_key[crypto_shorthash_siphashx24_KEYBYTES];
+static pthread_once_t derived = PTHREAD_ONCE_INIT;
+
+static void derive(void)
+{
+	crypto_generichash(hash_key, sizeof(hash_key), (const uint8_t *)"settled", 7, hfd.keys->local, 32);
+}
+
+static void hash(const void *p, size_t n, uint8_t out[16])
+{
+	pthread_once(&derived, derive);
+	crypto_shorthash_siphashx24(out, p, n, hash_key);
+}
+
 static void name_of(const void *key, size_t len, uint8_t out[16])
 {
-	crypto_generichash(out, 16, key, len, hfd.keys->local, 32);
+	hash(key, len, out);
 }
 
 /* contents and all else that makes the entry, as the log has it */
 static void what_of(const struct hf_item *it, uint8_t out[16])
 {
-	crypto_generichash_state st __attribute__((aligned(64)));
+	struct { uint64_t size; uint8_t hash[HF_HASH], attr[16]; } what = { .size = it->size };
 
-	crypto_generichash_init(&st, hfd.keys->local, 32, 16);
-	crypto_generichash_update(&st, (const uint8_t *)&it->size, sizeof(it->size));
-	crypto_generichash_update(&st, it->hash, HF_HASH);
-	crypto_generichash_update(&st, it->attr, it->attrlen);
-	crypto_generichash_final(&st, out, 16);
-	sodium_memzero(&st, sizeof(st));
+	memcpy(what.hash, it->hash, HF_HASH);
+	hash(it->attr, it->attrlen, what.attr);
+	hash(&what, sizeof(what), out);
 }
 
 static int by_key(const void *a, const void *b) { return memcmp(a, b, 16); }
@@ -76,7 +90,7 @@ static int save_one(void *ctx, const struct hf_item *it)
 void settled_save(const char *resource, const uint8_t uuid[16], struct hf_log *log)
 {
 	struct saving s = { HF_BUF_INIT };
-	struct head h = { .magic = "HFSET2\n" };
+	struct head h = { .magic = "HFSET3\n" };
 	char *path = path_of(resource);
 	int ret;
 
@@ -106,7 +120,7 @@ struct settled *settled_load(const char *resource, const uint8_t uuid[16])
 	boot_id(boot);
 
 	if (s && path && !hf_read_file(path, 1u << 30, &s->file, &n) && n >= sizeof(struct head) &&
-	    !memcmp(s->file, "HFSET2\n", 8) && !memcmp(s->file + 8, uuid, 16) &&
+	    !memcmp(s->file, "HFSET3\n", 8) && !memcmp(s->file + 8, uuid, 16) &&
 	    !((n - sizeof(struct head)) % sizeof(struct entry))) {
 		s->e = (struct entry *)(s->file + sizeof(struct head));
 		s->n = (n - sizeof(struct head)) / sizeof(struct entry);

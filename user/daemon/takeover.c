@@ -132,12 +132,14 @@ static int track_all(struct resource *r, uint64_t known, struct hf_err *err)
 }
 
 /*
- * The trees that are here are looked at while the claim waits for the store. They are tracked by then: what
- * changes after the look is dirty, as what changes after a comparison always is. What fails is
- * tried, and told, in its turn.
+ * A thread of its own: the trees that are here are looked at while the claim waits for the store. They are
+ * tracked by then: what changes after the look is dirty, as what changes after a comparison always is.
+ * What fails is tried, and told, in its turn.
  */
-static void look_ahead(struct resource *r)
+static void *look_ahead(void *arg)
 {
+	struct resource *r = arg;
+
 	for (unsigned i = 0; i < r->ncp; i++) {
 		struct ckpt *c = r->cp[i];
 		struct hf_watch *w;
@@ -148,6 +150,7 @@ static void look_ahead(struct resource *r)
 		set_watch(r, c, w);
 		hf_tree_scout(c->tree);
 	}
+	return NULL;
 }
 
 /* What is older than this was seen too long ago to stand for what was here when the claim was won. */
@@ -335,7 +338,8 @@ static int take(struct resource *r, const struct hf_resource *def, struct job *j
 {
 	uint64_t t0 = hf_now_ms(), t, known;
 	struct hf_log *from = NULL;
-	bool seeds = false, resumed;
+	bool seeds = false, resumed, ahead;
+	pthread_t looks;
 	int ret;
 
 	known = mode == RESUME ? r->j.tracked : 0;
@@ -347,20 +351,21 @@ static int take(struct resource *r, const struct hf_resource *def, struct job *j
 	ret = open_before(r, def, err);
 	if (ret)
 		return ret;
+	t = hf_now_ms();
+	ahead = mode == TAKE_OVER && !j->keep_local && !pthread_create(&looks, NULL, look_ahead, r);
 	/* what an earlier term left there must not be believed after a crash */
 	if (mode == TAKE_OVER)
 		ret = resource_journal(r, JR_CLAIMING, 0, 0);
 	if (ret)
-		return no_journal(r, ret, err);
-	t = hf_now_ms();
-	if (mode == TAKE_OVER && !j->keep_local)
-		look_ahead(r);
-	j->ms_track = hf_now_ms() - t;
-	t = hf_now_ms();
-	ret = claim(r, def, j, mode, err);
+		ret = no_journal(r, ret, err);
+	else
+		ret = claim(r, def, j, mode, err);
+	j->ms_claim = hf_now_ms() - t;
+	if (ahead)
+		pthread_join(looks, NULL);
+	j->ms_track = hf_now_ms() - t - j->ms_claim;
 	if (ret)
 		return ret;
-	j->ms_claim = hf_now_ms() - t;
 	look_anew(r, t);
 	/* of a takeover the journal says enough: if the claim is ours, the trees are to be restored */
 	if (r->quiet || mode == RESUME || j->keep_local)

@@ -181,6 +181,7 @@ int hf_same(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_pair
 	struct hf_attr have = { 0 };
 	struct statx s1, s2;
 	uint64_t now;
+	bool same, known;
 	int fd = -1, dirfd, ret;
 
 	memset(d, 0, sizeof(*d));
@@ -188,7 +189,8 @@ int hf_same(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_pair
 		d->type = true;
 		return 0;
 	}
-	if (hf_unchanged(t, &p->known->mark, stx) && owned_so(t, want, stx)) {
+	known = hf_unchanged(t, &p->known->mark, stx);
+	if (known && owned_so(t, want, stx)) {
 		d->mark = p->known->mark;
 		return 0;
 	}
@@ -201,7 +203,7 @@ int hf_same(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_pair
 			return fd;
 		/* before the cleaning: see try_regular() */
 		now = hf_wall_ns();
-		if (type == S_IFREG && stx->stx_size == p->known->size) {
+		if (type == S_IFREG && stx->stx_size == p->known->size && !known) {
 			ret = hf_clean(fd);
 			if (ret)
 				goto out;
@@ -217,7 +219,9 @@ int hf_same(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_pair
 		ret = -ESTALE;
 		goto out;
 	}
-	if (type == S_IFREG) {
+	/* whoever the names of owners mean by now, the contents are those that were found equal */
+	same = known && hf_unchanged(t, &p->known->mark, &s1);
+	if (type == S_IFREG && !same) {
 		ret = hf_content_is(db, fd, buf, s1.stx_size, p->known);
 		if (ret < 0)
 			goto out;
@@ -245,7 +249,9 @@ int hf_same(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_pair
 		goto out;
 	if (!hf_stx_same(&s1, &s2) && type != S_IFDIR)
 		d->content = true;
-	else if (!d->content && !d->meta && hf_stx_same(&s1, &s2))
+	else if (!d->content && !d->meta && same)
+		d->mark = p->known->mark;
+	else if (!d->content && !d->meta && !known && hf_stx_same(&s1, &s2))
 		hf_mark_set(&d->mark, &s1, now);
 out:
 	hf_attr_free(&have);
