@@ -7,8 +7,19 @@
 #include "../../user/lib/tree_int.h"
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 static const uint8_t key[32] = { 9 };
+
+/* what happens right before a directory gets its name */
+static void (*at_rename)(const char *name);
+
+int renameat2(int fromfd, const char *from, int tofd, const char *to, unsigned flags)
+{
+	if (at_rename)
+		at_rename(to);
+	return syscall(SYS_renameat2, fromfd, from, tofd, to, flags);
+}
 
 /* looked at, and done with it */
 static void scout(struct hf_tree *t)
@@ -160,6 +171,51 @@ static void damaged(struct memdb *m)
 	hf_tree_close(dst);
 }
 
+static void somebody_was_faster(const char *name)
+{
+	if (!strcmp(name, "deep"))
+		sh("mkdir dst/new/deep; echo mine >dst/new/deep/1; echo mine >dst/new/deep/zzz; ln -s /etc dst/new/deep/2; chmod 0700 dst/new/deep");
+}
+
+/* a directory that comes into being while it is made with its files */
+static void overtaken(struct memdb *m)
+{
+	struct hf_restore_opts o = { 0 };
+	struct hf_restore_stat st = { 0 };
+	struct hf_tree *dst;
+	struct hf_err err = { 0 };
+	uint64_t kept = 0;
+	char id[64];
+
+	sh("rm -rf dst; mkdir dst");
+	mem_forget(m);
+	dst = opent("dst", 0, false);
+	at_rename = somebody_was_faster;
+	is(hf_displaced_begin(path_of("state"), key, "r", "/dst", "offline-change", &o.keep, &err), 0, "begin");
+	is(hf_restore(dst, &m->db, &o, &st, &err), 0, "restore");
+	is(hf_displaced_end(o.keep, true, id, &kept, &err), 0, "end");
+	at_rename = NULL;
+	is(kept, 2, "P7: what came meanwhile is kept");
+	ok(!sh("[ -e dst/new/deep/zzz ] && rm dst/new/deep/zzz && touch -d @$(stat -c %%Y src/new/deep) dst/new/deep"), "what is in nobody's way stays");
+	is(restore(dst, m, &st, NULL), 0, "once more");
+	same("src", "dst", "P6: exact");
+	ok(!*shout("find dst -name '.holdfast-*'"), "no leftovers");
+	hf_tree_close(dst);
+}
+
+/* what one that was killed left behind; and what only looks like it */
+static void left_behind(struct memdb *m)
+{
+	struct hf_restore_stat st;
+	struct hf_tree *dst = opent("dst", 0, false);
+
+	sh("mkdir -m 700 dst/new/.holdfast-bbbbbbbb dst/.holdfast-cccccccc; echo half >dst/new/.holdfast-bbbbbbbb/1; mkdir -m 755 dst/.holdfast-dddddddd; echo mine >dst/.holdfast-dddddddd/f; chown daemon dst/.holdfast-dddddddd");
+	is(restore(dst, m, &st, NULL), 0, "restore");
+	is(strcmp(shout("find dst -name '.holdfast-*' -printf '%%f '"), ".holdfast-dddddddd "), 0, "leftovers are gone, anybody else's are not");
+	sh("rm -r dst/.holdfast-dddddddd");
+	hf_tree_close(dst);
+}
+
 int main(void)
 {
 	struct hf_tree *src;
@@ -182,6 +238,8 @@ int main(void)
 	changed_since();
 	called_off();
 	damaged(&m);
+	overtaken(&m);
+	left_behind(&m);
 	mem_free(&m);
 	return scratch_end();
 }

@@ -62,14 +62,14 @@ static int count_copies(void *ctx, const char *id, uint64_t when, const char *re
 
 static void killed_everywhere(void)
 {
-	static const char *const old_or_new = "cd dst; for f in $(find . -type f ! -name '.holdfast-*'); do "
+	static const char *const old_or_new = "cd dst; for f in $(find . -name '.holdfast-*' -prune -o -type f -print); do "
 		"grep -q -x -e 'old ./.*' -e 'new ./.*' $f || [ $f = ./d/big ] || echo $f; done; [ ! -f d/big ] || "
 		"cmp -s d/big ../old.big || cmp -s d/big ../src/d/big || echo big";
 	static struct plan p;
 	long calls, bad = 0, inexact = 0, left = 0, twice = 0, killed = 0;
 	struct hf_restore_stat rst;
 
-	sh("mkdir src tmpl; cd src; mkdir -p d/e new/deep was; for f in a d/x d/e/y new/deep/z was/dir same b1; do echo \"new ./$f\" >$f; done;"
+	sh("mkdir src tmpl; cd src; mkdir -p d/e new/deep was; for f in a d/x d/e/y new/deep/z new/1 new/2 new/3 new/4 was/dir same b1; do echo \"new ./$f\" >$f; done;"
 	   "head -c 300000 /dev/urandom >d/big; ln b1 b2; ln b1 d/b3; ln -s new l; mkfifo p; chown daemon:mail a new; chmod 2750 d; chmod 0400 d/x;"
 	   "setfattr -n user.k -v v d/e/y; setfacl -m u:bin:r d/e/y; setfacl -d -m u:bin:rx new; touch -d 2001-01-01 same a d/e .");
 	sh("cd tmpl; cp -p ../src/same .; mkdir -p d/e gone/deeper a; for f in a/1 d/x d/e/y gone/1 gone/deeper/2 was b1 b2; do echo \"old ./$f\" >$f; done;"

@@ -47,7 +47,7 @@ static void list_free(struct list *l)
 	free(l->e);
 }
 
-static int step(struct restore *r)
+int hf_rst_step(struct restore *r)
 {
 	if (!r->o || !r->o->progress || r->steps++ % 64)
 		return 0;
@@ -475,6 +475,10 @@ static int write_item(struct restore *r, struct item *it)
 		return hf_rst_write(r, it);
 	if (it->op != OP_WRITE)
 		return 0;
+	if (r->used_up) {
+		r->used_up--;
+		return hf_rst_write(r, it);
+	}
 	r->content = hf_ahead_next(r->ahead);
 	ret = hf_rst_write(r, it);
 	r->content = NULL;
@@ -484,19 +488,28 @@ static int write_item(struct restore *r, struct item *it)
 
 static int execute(struct restore *r)
 {
-	int ret = 0;
+	int ret = hf_nest_order(r);
 
-	r->ahead = hf_ahead_begin(r);
+	r->ahead = ret ? NULL : hf_ahead_begin(r);
 	for (size_t i = 0; !ret && i < r->items.n; i++) {
-		ret = step(r);
-		if (!ret)
-			ret = write_item(r, &r->items.e[i]);
+		struct item *it = &r->items.e[r->order[i]];
+
+		ret = hf_rst_step(r);
+		if (!ret && it->nested) {
+			ret = hf_nest_write(r, it, r->order + i + 1);
+			if (!ret)
+				i += it->nested;
+			if (ret <= 0)
+				continue;
+		}
+		if (ret >= 0)
+			ret = write_item(r, it);
 	}
 	hf_ahead_end(r->ahead);
 	r->ahead = NULL;
 	for (size_t i = r->items.n; !ret && i-- > 0; )
 		if (r->items.e[i].op == OP_REMOVE) {
-			ret = step(r);
+			ret = hf_rst_step(r);
 			if (!ret)
 				ret = remove_one(r, &r->items.e[i]);
 		}
@@ -578,6 +591,7 @@ int hf_restore(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_r
 	hf_lnames_free(&r.links);
 	hf_holds_free(&r.holds);
 	hf_links_clear(&t->links);
+	free(r.order);
 	list_free(&r.items);
 	list_free(&r.dirs);
 	hf_scratch_free(t, r.buf, HF_SMALL);

@@ -22,6 +22,7 @@ struct item {
 	char *rel;
 	enum op op;
 	bool keep, done;
+	size_t nested;		/* of a directory that is to be made: files that are made with it */
 	struct hf_look seen;
 	/* of a name whose file has others: */
 	char *to;		/* the one to link to, */
@@ -59,6 +60,9 @@ struct restore {
 	struct hf_ahead *ahead;		/* reads what is to be written; NULL: nobody does */
 	struct hf_content *content;	/* of what is written now, if it was read already */
 	bool no_nameless;	/* O_TMPFILE is not to be had */
+	size_t *order;		/* of the items, in which they are written */
+	size_t used_up;		/* so many of the next contents were read ahead, and are gone */
+	bool no_nest;		/* a directory cannot be given its name so that nothing is overwritten */
 	mode_t umask;		/* bits that new files may lack */
 	/* a new file in the directory that an entry named so far lies in; no mode: it must be looked at */
 	const char *born_in;
@@ -80,6 +84,20 @@ int hf_rst_keep_late(struct restore *r, const struct item *it, int dirfd, const 
 int hf_rst_wanted(struct restore *r, const char *rel, struct hf_attr *want);
 /** hf_rst_write() - an entry with OP_LEFTOVER, OP_TIGHTEN, OP_MKDIR, OP_WRITE, OP_META or OP_LINK */
 int hf_rst_write(struct restore *r, struct item *it);
+
+/** hf_rst_step() - progress; -ECANCELED */
+int hf_rst_step(struct restore *r);
+/** hf_rst_write_in() - OP_WRITE of a file that is not there, as @name in a directory that nobody sees yet */
+int hf_rst_write_in(struct restore *r, struct item *it, int dirfd, const char *name);
+void hf_tmp_name_make(const struct hf_tree *t, char out[HF_TMP_LEN + 1]);
+
+/* restore_nest.c */
+/** hf_nest_order() - r->order: files right behind the directory that they are made with */
+int hf_nest_order(struct restore *r);
+/** hf_nest_write() - directory @dir with its files @v; 1: not so, but one by one */
+int hf_nest_write(struct restore *r, struct item *dir, const size_t *v);
+/** hf_nest_remove() - what a restore that was killed left of one; anybody else's stays */
+int hf_nest_remove(struct hf_tree *t, int dirfd, const char *tmp);
 
 /* restore_read.c */
 /** hf_ahead_begin() - read the contents of the items with OP_WRITE, in their order; NULL: they are few */

@@ -68,7 +68,9 @@ static void *run(void *arg)
 	const struct list *l = &a->r->items;
 
 	for (size_t i = 0; i < l->n; i++) {
-		if (l->e[i].op != OP_WRITE)
+		const struct item *it = &l->e[a->r->order[i]];
+
+		if (it->op != OP_WRITE)
 			continue;
 		pthread_mutex_lock(&a->mu);
 		while (a->made - a->used >= SLOTS && !a->stop)
@@ -78,7 +80,7 @@ static void *run(void *arg)
 		pthread_mutex_unlock(&a->mu);
 		if (i == l->n)
 			break;
-		read_one(a, l->e[i].rel, &a->slot[a->made % SLOTS]);
+		read_one(a, it->rel, &a->slot[a->made % SLOTS]);
 		pthread_mutex_lock(&a->mu);
 		a->made++;
 		pthread_cond_signal(&a->more);

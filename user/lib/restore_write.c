@@ -78,7 +78,7 @@ int hf_rst_keep_late(struct restore *r, const struct item *it, int dirfd, const 
 
 /* writing */
 
-static void tmp_name(const struct hf_tree *t, char out[HF_TMP_LEN + 1])
+void hf_tmp_name_make(const struct hf_tree *t, char out[HF_TMP_LEN + 1])
 {
 	static const char az[] = "abcdefghijklmnopqrstuvwxyz234567";
 	uint8_t rnd[8];
@@ -185,7 +185,7 @@ int hf_tmp_make(struct hf_tree *t, int dirfd, char tmp[HF_TMP_LEN + 1], const st
 	mode_t type = want->mode & S_IFMT;
 	int ret;
 
-	tmp_name(t, tmp);
+	hf_tmp_name_make(t, tmp);
 	/* it belongs to its owner before it has its mode: never more than that in the end */
 	if (type == S_IFREG) {
 		ret = openat(dirfd, tmp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, want->mode & 0600);
@@ -245,6 +245,13 @@ static bool private_dir(struct restore *r, const struct item *it, int dirfd, con
 	return true;
 }
 
+/* a file that was made in a private directory */
+static int dress(struct restore *r, int fd, struct hf_attr *want, const char *rel, struct hf_err *err)
+{
+	r->born.stx_mode = S_IFREG | (want->mode & 0777 & ~r->umask);
+	return hf_attr_apply_born(r->t, fd, &r->born, want, rel, err);
+}
+
 /*
  * A file that is not there yet needs no temporary name: made without any, nobody can open
  * it before it is whole, and gets its own. Return: 1 if that cannot be had.
@@ -263,12 +270,10 @@ static int write_nameless(struct restore *r, struct item *it, int dirfd, const c
 		return 1;
 	}
 	ret = fill_regular(r, fd, want, it->rel);
-	if (!ret && private_dir(r, it, dirfd, name)) {
-		r->born.stx_mode = S_IFREG | (want->mode & 0777 & ~r->umask);
-		ret = hf_attr_apply_born(r->t, fd, &r->born, want, it->rel, &e);
-	} else if (!ret) {
+	if (!ret && private_dir(r, it, dirfd, name))
+		ret = dress(r, fd, want, it->rel, &e);
+	else if (!ret)
 		ret = hf_attr_apply(r->t, fd, false, true, want, it->rel, &e);
-	}
 	if (!ret && (ret = hf_seam("restore.rename"))) {
 		close(fd);
 		return hf_rst_fail_at(r, ret, "cannot replace", dirfd, name, it->rel);
@@ -334,6 +339,40 @@ err_unlink:
 	return ret;
 }
 
+/* whole or not at all by the directory's name: until it has one nobody looks for what is in it */
+static int write_direct(struct restore *r, struct item *it, int dirfd, const char *name, struct hf_attr *want)
+{
+	int fd, ret = hf_seam("restore.write");
+
+	if (ret)
+		return hf_rst_fail(r, ret, "cannot write", it->rel);
+	fd = openat(dirfd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, want->mode & 0777);
+	if (fd < 0)
+		return hf_rst_fail_at(r, -errno, "cannot create", dirfd, name, it->rel);
+	ret = fill_regular(r, fd, want, it->rel);
+	if (ret)
+		hf_rst_fail(r, ret, ret == -EBADMSG ? "the stored contents of" : "cannot write", it->rel);
+	else
+		ret = dress(r, fd, want, it->rel, r->err);
+	if (!ret)
+		written(r, it, fd, want);
+	else
+		close(fd);
+	return ret;
+}
+
+int hf_rst_write_in(struct restore *r, struct item *it, int dirfd, const char *name)
+{
+	struct hf_attr want = { 0 };
+	int ret = hf_rst_wanted(r, it->rel, &want);
+
+	if (!ret)
+		ret = S_ISREG(want.mode) && private_dir(r, it, dirfd, name) ? write_direct(r, it, dirfd, name, &want) :
+		      write_new(r, it, dirfd, name, &want);
+	hf_attr_free(&want);
+	return ret;
+}
+
 int hf_rst_wanted(struct restore *r, const char *rel, struct hf_attr *want)
 {
 	struct hf_known k;
@@ -392,7 +431,7 @@ static int write_link(struct restore *r, struct item *it, int dirfd, const char 
 
 	if (ret)
 		return hf_rst_fail(r, ret, "cannot write", it->rel);
-	tmp_name(r->t, tmp);
+	hf_tmp_name_make(r->t, tmp);
 	fd = hf_dircur_parent(&r->other, it->to, &from);
 	if (fd < 0)
 		return hf_rst_fail(r, fd, "cannot open", it->to);
@@ -474,7 +513,9 @@ int hf_rst_write(struct restore *r, struct item *it)
 			break;
 		if (it->op == OP_LEFTOVER) {
 			/* of a restore that ended long ago; gone is as good */
-			ret = unlinkat(dirfd, name, 0) && errno != ENOENT && errno != EISDIR ? -errno : 0;
+			ret = unlinkat(dirfd, name, 0) && errno != ENOENT ? -errno : 0;
+			if (ret == -EISDIR)
+				ret = hf_nest_remove(r->t, dirfd, name);
 			if (ret)
 				hf_rst_fail_at(r, ret, "cannot remove", dirfd, name, it->rel);
 			return ret;
