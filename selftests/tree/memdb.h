@@ -193,7 +193,8 @@ static int mem_put(void *arg, const char *rel, const void *attr, size_t attrlen,
 	e->now.size = size;
 	if (size)
 		crypto_generichash(e->now.hash, 32, data, size, NULL, 0);
-	memcpy(hash, e->now.hash, 32);
+	if (hash)
+		memcpy(hash, e->now.hash, 32);
 	if (mark)
 		e->now.mark = *mark;
 	m->puts++;

@@ -83,6 +83,71 @@ static void names(void)
 	mem_free(&m);
 }
 
+static int many_at_once(struct hf_tree *t, struct memdb *m, const char *const *rel, size_t n, const char *between,
+			struct hf_err *err)
+{
+	struct hf_capture_stat st = { 0 };
+	struct hf_ahead *ahead;
+	struct hf_names *s;
+	int ret = hf_names_begin(t, &m->db, &s, err), end;
+
+	if (ret)
+		return ret;
+	ahead = hf_ahead_start(t, rel, n);
+	ok(!ahead == (n < 4), "somebody goes ahead of many, and of them only");
+	for (size_t i = 0; i < n && !ret; i++) {
+		hf_ahead_at(ahead, i);
+		ret = hf_names_one(s, rel[i], &st, err);
+		if (i == n / 2 && between)
+			sh("%s", between);
+	}
+	hf_ahead_stop(ahead);
+	end = hf_names_end(s, &st, ret ? NULL : err);
+	return ret ? ret : end;
+}
+
+static void many(void)
+{
+	static const char *const added[] = { "d/n1", "d/n2", "d/n3", "d/n4", "e/n5", "e/n6" };
+	static const char *const mixed[] = {
+		"d/1", "gone/deep/x", "d/2", "e/2", "d/3", "pipe", "away", "sub/new/a", "sub/new/b", "d", "", "sub/was/f",
+	};
+	static const char *const again[] = { "d/1", "d/2", "d/n1" }, *const out[] = { "d/1", "../x" };
+	static const char *const swapped[] = { "other", "d", "d/1", "d/2", "d/n1" };
+	struct hf_err err = { 0 };
+	struct memdb m;
+	struct hf_tree *t;
+
+	mem_init(&m);
+	sh("mkdir -p w/d w/e w/gone/deep w/sub/was; touch w/d/1 w/d/2 w/d/3 w/gone/deep/x w/away w/sub/was/f");
+	t = opent("w", 0, false);
+	scan(t, &m, true);
+	mem_commit(&m);
+	sh("sleep 0.05; for i in 1 2 3 4; do echo $i >w/d/n$i; done; echo 5 >w/e/n5; echo 6 >w/e/n6");
+	m.puts = 0;
+	is(many_at_once(t, &m, added, 6, NULL, &err), 0, "many names at once");
+	is(m.puts, 8, "each is put, and once each directory that got new times");
+	is(differences(t, &m), 0, "that makes the whole");
+	sh("echo one >w/d/1; mv w/d/2 w/e/2; ln w/d/3 w/e/hard; rm -r w/gone w/away w/sub/was; mkdir w/sub/new; "
+	   "echo a >w/sub/new/a; echo b >w/sub/new/b; mkfifo w/pipe; echo f >w/sub/was; chmod 700 w/d");
+	is(many_at_once(t, &m, mixed, 12, NULL, &err), 0, "of all kinds");
+	is(differences(t, &m), 0, "the other name of a file was found, and what was below a directory is gone");
+	is(many_at_once(t, &m, out, 2, NULL, &err), -EINVAL, "a name that leads out is refused");
+	mem_commit(&m);
+
+	/* the tracker notes both, after the first names were taken */
+	is(many_at_once(t, &m, again, 3, "mv w/d w/other; mkdir w/d; echo two >w/d/1", &err), 0, "another directory comes in its place");
+	is(many_at_once(t, &m, swapped, 5, NULL, &err), 0, "and is captured by the next ones");
+	scan(t, &m, false);
+	is(differences(t, &m), 0, "nothing is mistaken for what is in the other");
+
+	err = (struct hf_err){ 0 };
+	is(many_at_once(t, &m, again, 3, "rm -r w", &err), -ENOENT, "a root that goes meanwhile is an error");
+	is(hf_names_begin(t, &m.db, &(struct hf_names *){ NULL }, &err), -ENOENT, "one that is gone too");
+	hf_tree_close(t);
+	mem_free(&m);
+}
+
 /* every write is the same length: the checksum is in the contents */
 static void *rewrite(void *arg)
 {
@@ -524,6 +589,7 @@ int main(void)
 {
 	scratch_begin();
 	names();
+	many();
 	unstable();
 	vanishing();
 	racy();

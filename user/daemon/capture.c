@@ -148,41 +148,96 @@ static bool tree_there(struct resource *r, unsigned i, struct cut *cut, bool *fr
 	return true;
 }
 
-static int capture_one(struct resource *r, struct ckpt *c, struct noted *e, struct cut *cut,
-		       struct hf_err *err)
+/* What is wrong with the tree is told, and spares the rest; what is wrong with the log does not. */
+static int tree_failed(struct resource *r, const struct ckpt *c, const struct treedb *db, int ret,
+		       const struct hf_err *te, struct cut *cut, struct hf_err *err)
+{
+	if (ret && db->ret) {
+		*err = db->err;
+		return db->ret;
+	}
+	if (ret && !cut->tree_ret) {
+		cut->tree_ret = ret;
+		hf_fail(&cut->tree_err, te->exit, ret, "%s: %s: %s", r->name, c->path,
+			te->msg[0] ? te->msg : strerror(-ret));
+	}
+	return 0;
+}
+
+/* @s: not needed for a whole tree */
+static int capture_one(struct resource *r, struct ckpt *c, struct treedb *db, struct hf_names *s, struct noted *e,
+		       struct cut *cut, struct hf_err *err)
 {
 	struct hf_capture_stat st = { 0 };
 	struct hf_err te = { 0 };
-	struct treedb db;
 	int ret = 0;
 
-	treedb_init(&db, r->log, hfd.keys, c->id, &r->busy);
 	if (e->flags & HF_DIRTY_SUBTREE) {
-		progress_scan(r, "capture", &db);
-		ret = hf_capture_scan(c->tree, &db.db, e->rel, false, &st, &te);
+		progress_scan(r, "capture", db);
+		ret = hf_capture_scan(c->tree, &db->db, e->rel, false, &st, &te);
+		db->tick = NULL;
 	}
 	/* the directory that a subtree came to, or went from, has new times, of which the module
 	 * makes no entry */
 	if (!(e->flags & HF_DIRTY_SUBTREE) || (!ret && *e->rel))
-		ret = hf_capture_name(c->tree, &db.db, e->rel, &st, &te);
+		ret = hf_names_one(s, e->rel, &st, &te);
 	e->todo = hf_tree_blind(c->tree);
 	if (e->todo)
 		cut->moved += !e->twice + st.put + st.deleted;
 	e->twice = true;
 	e->stuck = st.unstable || ret;
 	cut->unstable += st.unstable;
-	if (ret && db.ret) {
-		*err = db.err;
-		ret = db.ret;
-	} else if (ret) {
-		if (!cut->tree_ret) {
-			cut->tree_ret = ret;
-			hf_fail(&cut->tree_err, te.exit, ret, "%s: %s: %s", r->name, c->path,
-				te.msg[0] ? te.msg : strerror(-ret));
-		}
-		ret = 0;
+	return tree_failed(r, c, db, ret, &te, cut, err);
+}
+
+/* What is to be done of v[from..to), which are of one tree. *work: there was some */
+static int capture_some(struct resource *r, struct cut *cut, size_t from, size_t to, bool *work, struct hf_err *err)
+{
+	struct ckpt *c = r->cp[cut->v[from].cp];
+	const char **rel = calloc(to - from, sizeof(*rel));
+	struct hf_capture_stat st = { 0 };
+	struct hf_ahead *ahead = NULL;
+	struct hf_names *s = NULL;
+	struct hf_err te = { 0 };
+	struct treedb db;
+	size_t n = 0, k = 0;
+	int ret = 0, end;
+
+	for (size_t i = from; rel && i < to; i++)
+		if (cut->v[i].todo)
+			rel[n++] = cut->v[i].rel;
+	if (!rel || !n) {
+		free(rel);
+		return rel ? 0 : hf_fail(err, HF_FAILED, -ENOMEM, "%s: out of memory", r->name);
 	}
+	*work = true;
+	treedb_init(&db, r->log, hfd.keys, c->id, &r->busy);
+	end = hf_names_begin(c->tree, &db.db, &s, &te);
+	if (s)
+		ahead = hf_ahead_start(c->tree, rel, n);
+	for (size_t i = from; s && i < to && !ret; i++) {
+		struct noted *e = &cut->v[i];
+
+		if (!e->todo)
+			continue;
+		hf_ahead_at(ahead, k++);
+		/* what is only mapped need not have changed */
+		if (i >= cut->sorted && !(e->flags & HF_DIRTY_MAPPED))
+			tell(r, c, e);
+		ret = capture_one(r, c, &db, s, e, cut, err);
+	}
+	hf_ahead_stop(ahead);
+	if (s)
+		end = hf_names_end(s, &st, &te);
+	if (hf_tree_blind(c->tree))
+		cut->moved += st.put + st.deleted;
+	cut->unstable += st.unstable;
+	for (size_t i = from; (end || st.unstable) && i < to; i++)
+		cut->v[i].stuck = true;
+	if (!ret)
+		ret = tree_failed(r, c, &db, end, &te, cut, err);
 	treedb_exit(&db);
+	free(rel);
 	return ret;
 }
 
@@ -233,12 +288,13 @@ static int scan_one(struct resource *r, struct ckpt *c, bool full, struct cut *c
 	struct treedb db;
 	int ret;
 
+	treedb_init(&db, r->log, hfd.keys, c->id, &r->busy);
 	if (!full) {
-		ret = capture_one(r, c, &root, cut, err);
+		ret = capture_one(r, c, &db, NULL, &root, cut, err);
+		treedb_exit(&db);
 		tell_outside(r, c);
 		return ret;
 	}
-	treedb_init(&db, r->log, hfd.keys, c->id, &r->busy);
 	progress_scan(r, "compare", &db);
 	ret = hf_capture_scan(c->tree, &db.db, "", true, &st, &te);
 	cut->unstable += st.unstable;
@@ -321,16 +377,10 @@ int capture_cut(struct resource *r, struct rep *a, struct cut *c, struct hf_err 
 			ret = hf_fail(err, HF_FAILED, -ENOMEM, "%s: out of memory", r->name);
 			goto out;
 		}
-		for (size_t i = 0; i < c->n && !ret; i++) {
-			struct noted *e = &c->v[i];
-
-			if (!e->todo)
-				continue;
-			work = true;
-			/* what is only mapped need not have changed */
-			if (i >= c->sorted && !(e->flags & HF_DIRTY_MAPPED))
-				tell(r, r->cp[e->cp], e);
-			ret = capture_one(r, r->cp[e->cp], e, c, err);
+		for (size_t from = 0, to; from < c->n && !ret; from = to) {
+			for (to = from + 1; to < c->n && c->v[to].cp == c->v[from].cp; to++)
+				;
+			ret = capture_some(r, c, from, to, &work, err);
 		}
 		for (unsigned i = 0; i < r->ncp && !ret; i++) {
 			uint64_t before = c->unstable;

@@ -58,7 +58,7 @@ static bool attr_is_known(struct capture *c, const struct hf_attr *have, const s
 }
 
 static int put(struct capture *c, const char *rel, const struct hf_attr *a,
-	       const struct hf_source *src, const struct hf_mark *mark, uint8_t hash[32])
+	       const struct hf_source *src, const struct hf_mark *mark, uint8_t *hash)
 {
 	struct hf_buf b = HF_BUF_INIT;
 	int ret = hf_attr_encode(a, &b);
@@ -124,7 +124,7 @@ static int read_again(struct capture *c, int fd, size_t n)
 		c->again = malloc(HF_SMALL + 1);
 	if (!c->again)
 		return -ENOMEM;
-	m = hf_read_small(fd, c->again, HF_SMALL + 1);
+	m = hf_read_small(fd, c->again, HF_SMALL + 1, n);
 	return m < 0 ? m : (size_t)m != n || memcmp(c->buf, c->again, n);
 }
 
@@ -163,7 +163,7 @@ static int try_regular(struct capture *c, const struct hf_pair *p, int fd)
 	same = attr_is_known(c, &have, p->known);
 	src.size = bytes.size = big.size = s1.stx_size;
 	if (s1.stx_size <= HF_SMALL) {
-		ssize_t n = hf_read_small(fd, c->buf, HF_SMALL + 1);
+		ssize_t n = hf_read_small(fd, c->buf, HF_SMALL + 1, s1.stx_size);
 
 		ret = n < 0 ? n : (uint64_t)n != s1.stx_size;
 		if (!ret && young && n)
@@ -207,7 +207,7 @@ static int try_regular(struct capture *c, const struct hf_pair *p, int fd)
 		goto out;
 	}
 	if (!stored)
-		ret = put(c, p->rel, &have, &src, &mark, written.hash);
+		ret = put(c, p->rel, &have, &src, &mark, NULL);
 	if (!ret) {
 		c->st->put += !c->relink;
 		c->st->bytes += s1.stx_size;
@@ -223,7 +223,6 @@ static int try_other(struct capture *c, const struct hf_pair *p)
 	struct hf_attr have = { 0 };
 	struct hf_mark mark;
 	struct statx s1, s2;
-	uint8_t hash[32];
 	uint64_t now;
 	int fd = -1, ret;
 
@@ -258,7 +257,7 @@ static int try_other(struct capture *c, const struct hf_pair *p)
 			c->db->mark(c->db->arg, p->rel, &mark);
 		goto out;
 	}
-	ret = put(c, p->rel, &have, NULL, &mark, hash);
+	ret = put(c, p->rel, &have, NULL, &mark, NULL);
 	if (!ret)
 		c->st->put += !c->relink;
 out:
@@ -415,7 +414,7 @@ out:
 	return ret;
 }
 
-static int capture_found(struct capture *c, struct hf_dircur *cur, int dirfd, const char *name, const char *rel)
+static int capture_found(struct capture *c, int dirfd, const char *name, const char *rel)
 {
 	struct hf_pair p = { .rel = rel, .name = name, .dirfd = dirfd, .kind = HF_WALK_ENTRY };
 	struct hf_buf attr = HF_BUF_INIT;
@@ -454,36 +453,93 @@ static int capture_found(struct capture *c, struct hf_dircur *cur, int dirfd, co
 	return ret;
 }
 
-int hf_capture_name(struct hf_tree *t, const struct hf_tree_db *db, const char *rel,
-		    struct hf_capture_stat *st, struct hf_err *err)
-{
-	struct hf_dircur cur;
+/*
+ * Names that are captured one after the other. The directories above them stay open from one to
+ * the next: whoever puts another in the place of one of these meanwhile makes a change of its own.
+ */
+struct hf_names {
 	struct capture c;
-	const char *name;
-	char *up = NULL;
-	int fd, ret;
+	struct hf_dircur cur;
+	struct hf_buf dir;		/* the directory of the last name, if that has new times by now */
+	bool due;
+	struct hf_capture_stat late;	/* what belongs to no single name */
+	struct hf_err err;
+	int ret;
+};
 
-	if (t->name && !*rel)
-		rel = t->name;
-	if (!hf_tree_mine(t, rel))
-		return t->name ? 0 : hf_fail(err, HF_USAGE, -EINVAL, "%s: not a name in a tree", t->path);
-	if (hf_tree_out(t, rel) == HF_OUT)
+int hf_names_begin(struct hf_tree *t, const struct hf_tree_db *db, struct hf_names **out, struct hf_err *err)
+{
+	struct hf_names *s = hf_alloc(sizeof(*s));
+	int ret = s ? capture_begin(&s->c, t, db, &s->late, err) : -ENOMEM;
+
+	if (!ret)
+		ret = hf_dircur_init(&s->cur, t);
+	if (ret) {
+		if (s)
+			capture_end(&s->c);
+		free(s);
+		return ret == -ENOMEM ? hf_fail(err, HF_OK, ret, "out of memory") : ret;
+	}
+	hf_ids_begin(t, false);
+	*out = s;
+	return 0;
+}
+
+static bool same_dir(const struct hf_names *s, const char *rel, size_t len)
+{
+	return s->due && s->dir.len == len + 1 && !memcmp(s->dir.p, rel, len);
+}
+
+/* a name that came or went changed its directory's times, which nobody reports */
+static void dir_times(struct hf_names *s)
+{
+	int ret;
+
+	if (!s->due)
+		return;
+	s->due = false;
+	s->c.st = &s->late;
+	s->c.err = &s->err;
+	ret = capture_dir(&s->c, &s->cur, (const char *)s->dir.p, s->dir.len - 1, true);
+	if (!s->ret)
+		s->ret = ret;
+}
+
+/* those above @rel that are not known; @len: of its directory */
+static int capture_above(struct hf_names *s, const char *rel, size_t len)
+{
+	int ret;
+
+	if (same_dir(s, rel, len))
 		return 0;
-	ret = capture_begin(&c, t, db, st, err);
+	dir_times(s);
+	ret = capture_dir(&s->c, &s->cur, rel, 0, false);
+	for (const char *p = strchr(rel, '/'); !ret && p; p = strchr(p + 1, '/'))
+		ret = capture_dir(&s->c, &s->cur, rel, p - rel, false);
 	if (ret)
 		return ret;
-	hf_ids_begin(t, false);
-	ret = hf_dircur_init(&cur, t);
-	if (ret)
-		goto out;
-	while ((fd = hf_dircur_parent(&cur, rel, &name)) < 0) {
+	s->dir.len = 0;
+	hf_buf_put(&s->dir, rel, len);
+	hf_buf_u8(&s->dir, 0);
+	s->due = !s->dir.bad;
+	return s->dir.bad ? -ENOMEM : 0;
+}
+
+static int capture_below(struct hf_names *s, const char *rel)
+{
+	struct hf_tree *t = s->c.t;
+	const char *name;
+	char *up = NULL;
+	int fd, ret = 0;
+
+	while ((fd = hf_dircur_parent(&s->cur, rel, &name)) < 0) {
 		/* something above is no directory (any more): that is what changed */
 		if (fd != -ENOENT && fd != -ENOTDIR && fd != -ELOOP) {
 			/* below a mount nothing is ours */
-			ret = fd == -EXDEV ? 0 : hf_tree_fail(t, err, fd, "cannot capture", rel);
+			ret = fd == -EXDEV ? 0 : hf_tree_fail(t, s->c.err, fd, "cannot capture", rel);
 			goto out;
 		}
-		size_t n = cur.len ? cur.len + 1 : 0;
+		size_t n = s->cur.len ? s->cur.len + 1 : 0;
 
 		n += strcspn(rel + n, "/");
 		char *shorter = strndup(rel, n);
@@ -495,35 +551,84 @@ int hf_capture_name(struct hf_tree *t, const struct hf_tree_db *db, const char *
 			goto out;
 		}
 	}
-	if (!*rel) {
-		ret = capture_found(&c, &cur, fd, "", rel);
-		if (!ret)
-			ret = hf_cap_links(&c, false);
-		goto out;
-	}
-	if (!t->name) {
-		ret = capture_dir(&c, &cur, rel, 0, false);
-		for (const char *s = strchr(rel, '/'); !ret && s; s = strchr(s + 1, '/'))
-			ret = capture_dir(&c, &cur, rel, s - rel, false);
+	if (*rel && !t->name) {
+		struct hf_capture_stat *st = s->c.st;
+		struct hf_err *err = s->c.err;
+
+		ret = capture_above(s, rel, name > rel ? name - rel - 1 : 0);
+		s->c.st = st;
+		s->c.err = err;
 		if (ret)
 			goto out;
-		fd = hf_dircur_parent(&cur, rel, &name);
+		fd = hf_dircur_parent(&s->cur, rel, &name);
 		if (fd < 0) {
 			ret = fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP ? 0 : fd;
 			goto out;
 		}
 	}
-	ret = capture_found(&c, &cur, fd, name, rel);
-	/* a name that came or went changed its directory's times, which nobody reports */
-	if (!ret && !t->name)
-		ret = capture_dir(&c, &cur, rel, name > rel ? name - rel - 1 : 0, true);
-	if (!ret)
-		ret = hf_cap_links(&c, false);
+	ret = capture_found(&s->c, fd, *rel ? name : "", rel);
 out:
-	if (ret == -ENOMEM)
-		hf_fail(err, HF_OK, ret, "out of memory");
-	hf_dircur_free(&cur);
 	free(up);
-	capture_end(&c);
 	return ret;
+}
+
+int hf_names_one(struct hf_names *s, const char *rel, struct hf_capture_stat *st, struct hf_err *err)
+{
+	struct hf_tree *t = s->c.t;
+	int ret;
+
+	if (t->name && !*rel)
+		rel = t->name;
+	if (!hf_tree_mine(t, rel))
+		return t->name ? 0 : hf_fail(err, HF_USAGE, -EINVAL, "%s: not a name in a tree", t->path);
+	if (hf_tree_out(t, rel) == HF_OUT)
+		return 0;
+	s->c.st = st;
+	s->c.err = err;
+	s->c.db_err = 0;
+	ret = capture_below(s, rel);
+	return ret == -ENOMEM ? hf_fail(err, HF_OK, ret, "out of memory") : ret;
+}
+
+int hf_names_end(struct hf_names *s, struct hf_capture_stat *st, struct hf_err *err)
+{
+	struct hf_err e = { 0 };
+	int ret;
+
+	dir_times(s);
+	s->c.st = &s->late;
+	s->c.err = &e;
+	ret = hf_cap_links(&s->c, false);
+	/* one that went away meanwhile looks empty */
+	if (!ret)
+		ret = hf_tree_check_root(s->c.t, &e);
+	if (s->ret) {
+		ret = s->ret;
+		e = s->err;
+	}
+	if (ret)
+		hf_fail(err, e.exit, ret, "%s", ret == -ENOMEM ? "out of memory" : e.msg);
+	st->looked += s->late.looked;
+	st->put += s->late.put;
+	st->deleted += s->late.deleted;
+	st->unstable += s->late.unstable;
+	st->bytes += s->late.bytes;
+	hf_dircur_free(&s->cur);
+	hf_buf_free(&s->dir);
+	capture_end(&s->c);
+	free(s);
+	return ret;
+}
+
+int hf_capture_name(struct hf_tree *t, const struct hf_tree_db *db, const char *rel,
+		    struct hf_capture_stat *st, struct hf_err *err)
+{
+	struct hf_names *s;
+	int ret = hf_names_begin(t, db, &s, err), end;
+
+	if (ret)
+		return ret;
+	ret = hf_names_one(s, rel, st, err);
+	end = hf_names_end(s, st, ret ? NULL : err);
+	return ret ? ret : end;
 }

@@ -39,7 +39,7 @@ int hf_open_dir(int dirfd, const char *name)
 	return fd == -ELOOP || fd == -ENOTDIR ? -ESTALE : fd;
 }
 
-ssize_t hf_read_small(int fd, uint8_t *buf, size_t cap)
+ssize_t hf_read_small(int fd, uint8_t *buf, size_t cap, size_t expect)
 {
 	size_t len = 0;
 
@@ -50,9 +50,10 @@ ssize_t hf_read_small(int fd, uint8_t *buf, size_t cap)
 			continue;
 		if (n < 0)
 			return -errno;
-		if (!n)
-			break;
 		len += n;
+		/* less than was asked for, and all that is to be there: that was the end */
+		if (!n || (len == expect && len < cap))
+			break;
 	}
 	return len;
 }

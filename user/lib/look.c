@@ -73,7 +73,7 @@ int hf_tree_content(struct hf_tree *t, const char *rel, size_t max, struct hf_bu
 	if (ret >= 0 && !S_ISREG(stx.stx_mode))
 		ret = -ESTALE;
 	if (ret >= 0) {
-		n = hf_read_small(fd, buf, max + 1);
+		n = hf_read_small(fd, buf, max + 1, SIZE_MAX);
 		ret = n < 0 ? (int)n : (size_t)n > max ? -EFBIG : 0;
 		if (!ret)
 			hf_buf_put(out, buf, n);

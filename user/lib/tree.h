@@ -78,7 +78,8 @@ struct hf_known {
  *        callback may call put, del, mark and read for any rel; nonzero stops
  * @put: the next generation holds @rel so; @src NULL without contents. Reads
  *        @src to its end before it returns; the later put of a rel wins.
- *        @hash (32 bytes, keyed) is filled with the hash of the contents that were read.
+ *        @hash (32 bytes, keyed) is filled with the hash of the contents that were read; NULL:
+ *        nobody asks, and what goes wrong with them may be told by a later put
  * @unput: take back what this transaction put or deleted for @rel: the entry
  *        stays as it was in the generation before
  * @del: the next generation does not hold @rel
@@ -185,6 +186,22 @@ struct hf_capture_stat { uint64_t looked, put, deleted, unstable, bytes; };
  */
 int hf_capture_name(struct hf_tree *t, const struct hf_tree_db *db, const char *rel,
 		    struct hf_capture_stat *st, struct hf_err *err);
+/*
+ * The same of many names: what they share is done once. @st of hf_names_one() is of that name alone,
+ * that of hf_names_end() of what belongs to none: times of directories that lost or got names, and
+ * other names of files. When hf_names_end() fails nothing counts as captured. The names must be known to
+ * have changed before hf_names_begin().
+ */
+struct hf_names;
+int hf_names_begin(struct hf_tree *t, const struct hf_tree_db *db, struct hf_names **out, struct hf_err *err);
+int hf_names_one(struct hf_names *s, const char *rel, struct hf_capture_stat *st, struct hf_err *err);
+int hf_names_end(struct hf_names *s, struct hf_capture_stat *st, struct hf_err *err);	/* frees @s */
+/** hf_ahead_start() - have the writing of files begun that are to be captured; NULL: not worth it, or not
+ *  to be had, which changes nothing. @rel stays until hf_ahead_stop(). */
+struct hf_ahead;
+struct hf_ahead *hf_ahead_start(const struct hf_tree *t, const char *const *rel, size_t n);
+void hf_ahead_at(struct hf_ahead *a, size_t i);		/* that one's turn has come */
+void hf_ahead_stop(struct hf_ahead *a);
 /**
  * hf_capture_scan() - bring everything at and below @rel up to date
  * @full: compare contents even where the mark says that nothing changed

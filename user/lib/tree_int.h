@@ -265,8 +265,8 @@ int hf_clean(int fd);		/* so that a later store through a mapping changes ctime 
 int hf_open_regular(int dirfd, const char *name);
 /** hf_open_dir() - @name in @dirfd, "" is @dirfd itself; -ESTALE when it is none */
 int hf_open_dir(int dirfd, const char *name);
-/** hf_read_small() - up to @cap bytes from the start; returns their number */
-ssize_t hf_read_small(int fd, uint8_t *buf, size_t cap);
+/** hf_read_small() - up to @cap bytes from the start; returns their number. @expect: so many there should be */
+ssize_t hf_read_small(int fd, uint8_t *buf, size_t cap, size_t expect);
 /** hf_content_is() - whether @size bytes of @fd hash to what @k says: 1, 0, -errno */
 int hf_content_is(const struct hf_tree_db *db, int fd, uint8_t *buf, uint64_t size,
 		  const struct hf_known *k);
