@@ -59,6 +59,7 @@ void post(void (*fn)(void *arg), void *arg)
 {
 	struct item *i = malloc(sizeof(*i));
 	uint64_t one = 1;
+	bool first;
 
 	if (!i) {
 		/* an answer that cannot be delivered would leave its client waiting for ever */
@@ -67,9 +68,11 @@ void post(void (*fn)(void *arg), void *arg)
 	}
 	*i = (struct item){ .fn = fn, .arg = arg };
 	pthread_mutex_lock(&post_lock);
+	first = !head;
 	*tail = i;
 	tail = &i->next;
 	pthread_mutex_unlock(&post_lock);
-	if (write(efd, &one, sizeof(one)) < 0)
+	/* what stands before it has woken the loop, which takes all at once */
+	if (first && write(efd, &one, sizeof(one)) < 0)
 		return;		/* the counter is at its maximum: the loop is awake */
 }
