@@ -275,6 +275,16 @@ int hf_cap_entry(struct capture *c, const struct hf_pair *pair)
 
 	p.stx = &stx;
 	c->st->looked++;
+	/* who opens it anyway looks at it then */
+	if (!stx.stx_mask && p.known && !c->full) {
+		ret = hf_tree_statx(p.dirfd, p.name, &stx);
+		if (ret == -ENOENT)
+			return del(c, p.rel);
+		if (ret)
+			return hf_tree_fail(c->t, c->err, ret, "cannot capture", p.rel);
+		if (hf_is_mount(c->t, &stx))
+			return 0;
+	}
 	if (!c->full && !c->relink && p.known && hf_unchanged(c->t, &p.known->mark, &stx)) {
 		uint64_t id;
 
@@ -293,6 +303,8 @@ int hf_cap_entry(struct capture *c, const struct hf_pair *pair)
 			int fd = hf_open_regular(p.dirfd, p.name);
 
 			ret = fd;
+			if (fd == -EXDEV)
+				return 0;	/* something is mounted there */
 			if (fd >= 0) {
 				ret = try_regular(c, &p, fd);
 				close(fd);
@@ -340,7 +352,7 @@ int hf_capture_scan(struct hf_tree *t, const struct hf_tree_db *db, const char *
 	c.full = full;
 	if (!*rel)
 		hf_links_clear(&t->links);
-	ret = hf_merge(t, db, rel, false, capture_pair, &c, err);
+	ret = hf_merge(t, db, rel, HF_WALK_LAZY, capture_pair, &c, err);
 	/* a root that went away in the middle looks empty */
 	if (!ret)
 		ret = hf_tree_check_root(t, err);
@@ -428,7 +440,7 @@ static int capture_found(struct capture *c, int dirfd, const char *name, const c
 		return gone(c, rel, false);
 	if (ret)
 		return hf_tree_fail(c->t, c->err, ret, "cannot capture", rel);
-	if (*name && (stx.stx_mnt_id != c->t->mnt || (stx.stx_attributes & STATX_ATTR_MOUNT_ROOT)))
+	if (*name && hf_is_mount(c->t, &stx))
 		return 0;
 	/* what it was before may have been no excluded name: `cache/` is one of directories only */
 	if (hf_tree_excluded(c->t, rel, stx.stx_mode))
@@ -444,7 +456,7 @@ static int capture_found(struct capture *c, int dirfd, const char *name, const c
 	}
 	p.stx = &stx;
 	if (is_dir && !was_dir)
-		ret = hf_merge(c->t, c->db, rel, false, capture_pair, c, c->err);
+		ret = hf_merge(c->t, c->db, rel, HF_WALK_LAZY, capture_pair, c, c->err);
 	else
 		ret = hf_cap_entry(c, &p);
 	if (!ret && was_dir && !is_dir)

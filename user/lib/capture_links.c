@@ -80,7 +80,7 @@ static int look_through(struct capture *c)
 
 	hf_links_each(l, forget_names, NULL);
 	l->built = false;
-	ret = hf_walk_init(&w, c->t, "", false);
+	ret = hf_walk_init(&w, c->t, "", 0);
 	while (!ret && (ret = hf_walk_next(&w)) == 1) {
 		ret = 0;
 		if (w.at.kind == HF_WALK_ENTRY && linked(c, &w.at.stx) && !hf_left_alone(c->t, w.at.stx.stx_mode) &&

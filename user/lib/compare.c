@@ -345,7 +345,7 @@ int hf_compare(struct hf_tree *t, const struct hf_tree_db *db,
 	c.buf = malloc(HF_SMALL);
 	if (!c.buf)
 		return hf_fail(err, HF_OK, -ENOMEM, "out of memory");
-	ret = hf_merge(t, db, "", false, compare_pair, &c, err);
+	ret = hf_merge(t, db, "", 0, compare_pair, &c, err);
 	if (!ret)
 		ret = hf_lnames_resolve(&c.links);
 	for (size_t i = 0; !ret && i < c.links.n; i++)

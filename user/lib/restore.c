@@ -299,7 +299,7 @@ static int purge(struct restore *r, const char *rel)
 	int ret;
 
 	hf_dircur_reset(&r->cur);
-	ret = hf_walk_init(&w, r->t, rel, true);
+	ret = hf_walk_init(&w, r->t, rel, HF_WALK_LEFTOVERS);
 	while (!ret && (ret = hf_walk_next(&w)) == 1) {
 		ret = 0;
 		if (!strcmp(w.rel, rel))
@@ -561,7 +561,7 @@ int hf_restore(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_r
 	if (!ret)
 		ret = hf_dircur_init(&r.other, t);
 	if (!ret)
-		ret = hf_merge(t, db, "", true, plan_pair, &r, r.err);
+		ret = hf_merge(t, db, "", HF_WALK_LEFTOVERS, plan_pair, &r, r.err);
 	if (!ret)
 		ret = plan_links(&r);
 	st->ns_compare += since(&clock);

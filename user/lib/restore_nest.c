@@ -64,12 +64,12 @@ int hf_nest_order(struct restore *r)
 
 static void empty(struct hf_tree *t, int dirfd, const char *tmp, int fd)
 {
-	struct hf_names names;
+	struct hf_dirnames names;
 
-	if (!hf_names_read(t, fd, &names)) {
+	if (!hf_dirnames_read(t, fd, &names)) {
 		for (unsigned i = 0; i < names.n; i++)
 			unlinkat(fd, names.name[i], 0);
-		hf_names_free(&names);
+		hf_dirnames_free(&names);
 	}
 	unlinkat(dirfd, tmp, AT_REMOVEDIR);
 }

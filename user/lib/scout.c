@@ -10,6 +10,7 @@
  * thread's from when it is taken from that list; all of them are the user's when the threads have ended.
  */
 #include "tree_int.h"
+#include <dirent.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -32,7 +33,7 @@ struct dir {
 	struct dir *all;	/* and of all there are */
 	char *rel;
 	size_t len;
-	struct hf_names names;
+	struct hf_dirnames names;
 	struct seen *e;
 	unsigned n;
 };
@@ -113,7 +114,7 @@ static struct dir *dir_new(const char *up, size_t uplen, const char *name)
 
 static void dir_free(struct dir *d)
 {
-	hf_names_free(&d->names);
+	hf_dirnames_free(&d->names);
 	free(d->e);
 	free(d->rel);
 	free(d);
@@ -136,7 +137,7 @@ static int look(struct hf_scout *s, struct hf_dircur *cur, struct dir *d, struct
 
 	if (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP)
 		return 0;	/* gone, or something else by now */
-	ret = fd < 0 ? fd : hf_names_read(s->t, fd, &d->names);
+	ret = fd < 0 ? fd : hf_dirnames_read(s->t, fd, &d->names);
 	if (ret || !d->names.n)
 		return ret;
 	d->e = malloc(d->names.n * sizeof(*d->e));
@@ -154,7 +155,7 @@ static int look(struct hf_scout *s, struct hf_dircur *cur, struct dir *d, struct
 		hf_buf_put(rel, name, strlen(name) + 1);
 		if (rel->bad)
 			return -ENOMEM;
-		ret = hf_walk_look(s->t, (const char *)rel->p, rel->len - 1, fd, name, true, false, &f);
+		ret = hf_walk_look(s->t, (const char *)rel->p, rel->len - 1, fd, name, HF_WALK_LEFTOVERS, DT_UNKNOWN, &f);
 		if (ret <= 0)
 			continue;
 		ret = 0;

@@ -58,6 +58,12 @@ static inline bool hf_left_alone(const struct hf_tree *t, uint32_t mode)
 	return S_ISSOCK(mode) && !(t->flags & HF_TREE_SOCKETS);
 }
 
+/** hf_is_mount() - something is mounted there: it is left alone, with all below it */
+static inline bool hf_is_mount(const struct hf_tree *t, const struct statx *stx)
+{
+	return stx->stx_mnt_id != t->mnt || (stx->stx_attributes & STATX_ATTR_MOUNT_ROOT);
+}
+
 /* tree.c */
 int hf_openat2(int dirfd, const char *name, uint64_t flags, uint64_t resolve);
 /** hf_tree_openat() - one component below an open directory of the tree */
@@ -135,31 +141,35 @@ struct hf_walk {
 	struct hf_scout *scout;		/* that was there before; or NULL */
 	struct hf_walk_level *lv;
 	unsigned depth, lvcap;
-	bool started, leftovers;
-	bool reserved;			/* names that are ours by their beginning, but no leftovers, too */
+	bool started;
+	unsigned how;
 	char *rel;			/* the entry */
 	size_t len, cap;
 	const char *name;		/* its last component; of the root "" */
 	int dirfd;			/* of its parent; of the root: the root; -1: a scout was there */
 	struct hf_found at;
 };
-int hf_walk_init(struct hf_walk *w, struct hf_tree *t, const char *rel, bool leftovers);
+#define HF_WALK_LEFTOVERS 1	/* temporary files of a restore too */
+#define HF_WALK_RESERVED 2	/* names that are ours by their beginning, but no leftovers, too */
+#define HF_WALK_LAZY 4		/* of what is a regular file, as its directory tells, only that: stx_mask is 0 */
+int hf_walk_init(struct hf_walk *w, struct hf_tree *t, const char *rel, unsigned how);
 /** hf_walk_next() - 1 with an entry, 0 at the end; order of hf_rel_cmp() */
 int hf_walk_next(struct hf_walk *w);
 void hf_walk_free(struct hf_walk *w);
 
-/** hf_walk_look() - what @rel, which is @name in @dirfd, is for a walk: 1 if it gives it out */
-int hf_walk_look(struct hf_tree *t, const char *rel, size_t len, int dirfd, const char *name, bool leftovers,
-		 bool reserved, struct hf_found *f);
+/** hf_walk_look() - what @rel, which is @name in @dirfd, is for a walk: 1 if it gives it out
+ *  @type: d_type, as far as its directory told */
+int hf_walk_look(struct hf_tree *t, const char *rel, size_t len, int dirfd, const char *name, unsigned how,
+		 unsigned char type, struct hf_found *f);
 /* the names in a directory, sorted, without those that are never looked at */
-struct hf_names {
-	char *arena;			/* each with its NUL */
+struct hf_dirnames {
+	char *arena;			/* each with its NUL, and its type (d_type) before it */
 	char **name;
 	unsigned n;
 	size_t bytes;			/* of memory */
 };
-int hf_names_read(struct hf_tree *t, int fd, struct hf_names *out);
-void hf_names_free(struct hf_names *n);
+int hf_dirnames_read(struct hf_tree *t, int fd, struct hf_dirnames *out);
+void hf_dirnames_free(struct hf_dirnames *n);
 
 /* scout.c */
 /** hf_scout_take() - what hf_tree_scout() saw, when it has seen all; NULL: nothing, or not all */
@@ -177,12 +187,12 @@ struct hf_pair {
 	int dirfd;			/* -1: @cur opens it */
 	struct hf_dircur *cur;
 	enum hf_walk_kind kind;
-	const struct statx *stx;
+	const struct statx *stx;	/* stx_mask 0: it was not looked at yet */
 	const struct hf_known *known;	/* a copy: stays valid */
 };
 /** hf_pair_dir() - descriptor of the directory that the local entry is in; -errno */
 int hf_pair_dir(const struct hf_pair *p);
-int hf_merge(struct hf_tree *t, const struct hf_tree_db *db, const char *rel, bool leftovers,
+int hf_merge(struct hf_tree *t, const struct hf_tree_db *db, const char *rel, unsigned how,
 	     int (*fn)(void *ctx, const struct hf_pair *p), void *ctx, struct hf_err *err);
 /** hf_tree_holds() - 1 if the directory has something below that is left alone
  *  (excluded name, mount point, socket) */

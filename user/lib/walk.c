@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 struct hf_walk_level {
-	struct hf_names names;
+	struct hf_dirnames names;
 	unsigned i;
 	size_t rel_len;		/* of the directory's own rel */
 };
@@ -25,14 +25,14 @@ struct dent64 {
 	char name[];
 };
 
-void hf_names_free(struct hf_names *n)
+void hf_dirnames_free(struct hf_dirnames *n)
 {
 	free(n->arena);
 	free(n->name);
 	memset(n, 0, sizeof(*n));
 }
 
-int hf_names_read(struct hf_tree *t, int fd, struct hf_names *out)
+int hf_dirnames_read(struct hf_tree *t, int fd, struct hf_dirnames *out)
 {
 	const size_t chunk = 32768;
 	uint8_t *buf = malloc(chunk);
@@ -66,8 +66,8 @@ int hf_names_read(struct hf_tree *t, int fd, struct hf_names *out)
 			/* beside a single file only its own leftovers matter */
 			if (t->name && strcmp(d->name, t->name) && !hf_tmp_name(t, d->name))
 				continue;
-			if (len + l > cap) {
-				char *p = realloc(out->arena, cap = 2 * (len + l) + 1024);
+			if (len + l + 1 > cap) {
+				char *p = realloc(out->arena, cap = 2 * (len + l + 1) + 1024);
 
 				if (!p) {
 					ret = -ENOMEM;
@@ -75,6 +75,7 @@ int hf_names_read(struct hf_tree *t, int fd, struct hf_names *out)
 				}
 				out->arena = p;
 			}
+			out->arena[len++] = d->type;
 			memcpy(out->arena + len, d->name, l);
 			len += l;
 			n++;
@@ -87,20 +88,20 @@ int hf_names_read(struct hf_tree *t, int fd, struct hf_names *out)
 		ret = -ENOMEM;
 		goto out;
 	}
-	for (char *p = out->arena; out->n < n; p += strlen(p) + 1)
+	for (char *p = out->arena + 1; out->n < n; p += strlen(p) + 2)
 		out->name[out->n++] = p;
 	qsort(out->name, n, sizeof(char *), by_name);
 	out->bytes = cap + n * sizeof(char *);
 out:
 	free(buf);
 	if (ret)
-		hf_names_free(out);
+		hf_dirnames_free(out);
 	return ret;
 }
 
 static void drop_level(struct hf_walk *w)
 {
-	hf_names_free(&w->lv[--w->depth].names);
+	hf_dirnames_free(&w->lv[--w->depth].names);
 }
 
 /* into the directory that w->rel names */
@@ -126,7 +127,7 @@ static int enter(struct hf_walk *w)
 	lv = &w->lv[w->depth++];
 	memset(lv, 0, sizeof(*lv));
 	lv->rel_len = w->len;
-	ret = hf_names_read(w->t, fd, &lv->names);
+	ret = hf_dirnames_read(w->t, fd, &lv->names);
 	if (ret)
 		drop_level(w);
 	return ret;
@@ -153,11 +154,11 @@ static int set_rel(struct hf_walk *w, size_t dirlen, const char *name)
 	return 0;
 }
 
-int hf_walk_init(struct hf_walk *w, struct hf_tree *t, const char *rel, bool leftovers)
+int hf_walk_init(struct hf_walk *w, struct hf_tree *t, const char *rel, unsigned how)
 {
 	memset(w, 0, sizeof(*w));
 	w->t = t;
-	w->leftovers = leftovers;
+	w->how = how;
 	w->cap = 256 + strlen(rel);
 	w->rel = malloc(w->cap);
 	if (!w->rel)
@@ -165,7 +166,7 @@ int hf_walk_init(struct hf_walk *w, struct hf_tree *t, const char *rel, bool lef
 	strcpy(w->rel, rel);
 	w->len = strlen(rel);
 	/* what was looked at ahead was that, and is good for one time */
-	w->scout = leftovers && !w->len ? hf_scout_take(t) : NULL;
+	w->scout = (how & HF_WALK_LEFTOVERS) && !w->len ? hf_scout_take(t) : NULL;
 	return hf_dircur_init(&w->cur, t);
 }
 
@@ -180,18 +181,24 @@ void hf_walk_free(struct hf_walk *w)
 	hf_dircur_free(&w->cur);
 }
 
-/* what @name in @dirfd is; 1 if it is to be given out */
-static int classify(struct hf_tree *t, int dirfd, const char *name, struct hf_found *f)
+/* what @name in @dirfd is, @lazy: of which a regular file is all that need be known; 1 if it is to be given out */
+static int classify(struct hf_tree *t, int dirfd, const char *name, bool lazy, struct hf_found *f)
 {
-	int ret = hf_tree_statx(dirfd, name, &f->stx);
+	int ret;
 
+	f->kind = HF_WALK_ENTRY;
+	f->descend = false;
+	if (lazy) {
+		memset(&f->stx, 0, sizeof(f->stx));
+		f->stx.stx_mode = S_IFREG;
+		return 1;
+	}
+	ret = hf_tree_statx(dirfd, name, &f->stx);
 	if (ret == -ENOENT)
 		return 0;
 	if (ret)
 		return ret;
-	f->kind = HF_WALK_ENTRY;
-	f->descend = false;
-	if (f->stx.stx_mnt_id != t->mnt || (f->stx.stx_attributes & STATX_ATTR_MOUNT_ROOT)) {
+	if (hf_is_mount(t, &f->stx)) {
 		f->kind = HF_WALK_MOUNT;
 		return 1;
 	}
@@ -205,20 +212,20 @@ static bool left_alone(const struct hf_found *f, unsigned out)
 	return out & (S_ISDIR(f->stx.stx_mode) ? HF_OUT_DIR : HF_OUT_FILE);
 }
 
-int hf_walk_look(struct hf_tree *t, const char *rel, size_t len, int dirfd, const char *name, bool leftovers,
-		 bool reserved, struct hf_found *f)
+int hf_walk_look(struct hf_tree *t, const char *rel, size_t len, int dirfd, const char *name, unsigned how,
+		 unsigned char type, struct hf_found *f)
 {
 	bool tmp = !strncmp(name, HF_TMP_PREFIX, sizeof(HF_TMP_PREFIX) - 1);
 	unsigned out;
 	int ret;
 
-	if (tmp && !(hf_tmp_name(t, name) ? leftovers : reserved))
+	if (tmp && !(how & (hf_tmp_name(t, name) ? HF_WALK_LEFTOVERS : HF_WALK_RESERVED)))
 		return 0;
 	/* not even looked at, if whatever it is it is left alone */
 	out = tmp ? 0 : hf_tree_out_name(t, rel, len);
 	if (out == HF_OUT)
 		return 0;
-	ret = classify(t, dirfd, name, f);
+	ret = classify(t, dirfd, name, (how & HF_WALK_LAZY) && type == DT_REG, f);
 	if (ret <= 0 || left_alone(f, out))
 		return ret < 0 ? ret : 0;
 	if (tmp) {
@@ -238,7 +245,7 @@ static int start(struct hf_walk *w)
 	w->started = true;
 	if (w->t->name && !w->len) {
 		/* a single file: its directory is no entry */
-		if (w->leftovers)
+		if (w->how & HF_WALK_LEFTOVERS)
 			return enter(w);
 		if ((ret = set_rel(w, 0, w->t->name)))
 			return ret;
@@ -261,7 +268,7 @@ static int start(struct hf_walk *w)
 		return fd;
 	w->dirfd = fd;
 	w->name = name;
-	ret = classify(w->t, fd, name, &w->at);
+	ret = classify(w->t, fd, name, false, &w->at);
 	return ret == 1 && left_alone(&w->at, out) ? 0 : ret;
 }
 
@@ -319,7 +326,9 @@ int hf_walk_next(struct hf_walk *w)
 			drop_level(w);
 			continue;
 		}
-		ret = set_rel(w, lv->rel_len, lv->names.name[lv->i++]);
+		const char *name = lv->names.name[lv->i++];
+
+		ret = set_rel(w, lv->rel_len, name);
 		if (ret)
 			return ret;
 		w->dirfd = hf_dircur_get(&w->cur, w->rel, lv->rel_len);
@@ -329,8 +338,8 @@ int hf_walk_next(struct hf_walk *w)
 		}
 		if (w->dirfd < 0)
 			return w->dirfd;
-		ret = hf_walk_look(w->t, w->rel, w->len, w->dirfd, w->name, w->leftovers,
-				   w->reserved, &w->at);
+		ret = hf_walk_look(w->t, w->rel, w->len, w->dirfd, w->name, w->how,
+				   name[-1], &w->at);
 		if (ret)
 			return ret;
 	}
@@ -347,8 +356,7 @@ static int holds(struct hf_tree *t, const char *rel, char **found)
 	struct hf_patterns *exclude = t->exclude, *too = t->exclude_too;
 
 	t->exclude = t->exclude_too = NULL;
-	ret = hf_walk_init(&w, t, rel, false);
-	w.reserved = true;
+	ret = hf_walk_init(&w, t, rel, HF_WALK_RESERVED);
 	while (!ret && (ret = hf_walk_next(&w)) == 1) {
 		ret = 0;
 		t->exclude = exclude;
@@ -517,13 +525,13 @@ int hf_pair_dir(const struct hf_pair *p)
 	return p->dirfd < 0 && p->cur ? hf_dircur_parent(p->cur, p->rel, &name) : p->dirfd;
 }
 
-int hf_merge(struct hf_tree *t, const struct hf_tree_db *db, const char *rel, bool leftovers,
+int hf_merge(struct hf_tree *t, const struct hf_tree_db *db, const char *rel, unsigned how,
 	     int (*fn)(void *ctx, const struct hf_pair *p), void *ctx, struct hf_err *err)
 {
 	struct merge m = { .t = t, .top = rel, .in = HF_BUF_INIT, .fn = fn, .ctx = ctx };
 	int ret;
 
-	ret = hf_walk_init(&m.w, t, rel, leftovers);
+	ret = hf_walk_init(&m.w, t, rel, how);
 	if (!ret)
 		ret = db->each(db->arg, rel, on_known, &m);
 	while (!ret) {
