@@ -21,6 +21,7 @@
 #include <zstd.h>
 
 #define RAW_MAX (4u << 20)
+#define KEEP_MAX (32u << 10)	/* a context that compressed more keeps much memory */
 #define OP_PUT 1
 #define OP_DEL 2
 #define OP_WHEN 3
@@ -90,7 +91,7 @@ void codec_when(struct hf_buf *b, const struct gen_mark *m)
 	hf_buf_u8(b, m->base);
 }
 
-int codec_pack(struct hf_buf *b, unsigned *flags)
+int codec_pack(struct hf_buf *b, void **zip, unsigned *flags)
 {
 	struct hf_buf z = HF_BUF_INIT;
 	size_t n;
@@ -104,7 +105,10 @@ int codec_pack(struct hf_buf *b, unsigned *flags)
 		hf_buf_free(&z);
 		return -ENOMEM;
 	}
-	n = ZSTD_compress(z.p + z.len, z.cap - z.len, b->p, b->len, 1);
+	if (b->len <= KEEP_MAX && !*zip)
+		*zip = ZSTD_createCCtx();
+	n = b->len <= KEEP_MAX && *zip ? ZSTD_compressCCtx(*zip, z.p + z.len, z.cap - z.len, b->p, b->len, 1) :
+	    ZSTD_compress(z.p + z.len, z.cap - z.len, b->p, b->len, 1);
 	if (ZSTD_isError(n) || n + 4 >= b->len) {
 		hf_buf_free(&z);
 		return 0;

@@ -613,7 +613,7 @@ static int tail_to_pack(struct hf_log *l, struct hf_err *err)
 int log_append(struct hf_log *l, struct hf_buf *b, enum hf_rec_kind kind, unsigned flags, uint64_t gen,
 	       uint64_t *tail_place, struct hf_err *err)
 {
-	int ret = codec_pack(b, &flags);
+	int ret = codec_pack(b, &l->ck.zip, &flags);
 
 	return ret ? ret : log_append_packed(l, b, kind, flags, gen, tail_place, err);
 }

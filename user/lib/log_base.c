@@ -139,10 +139,10 @@ static void recs_free(struct base_rec *v, size_t n)
 	free(v);
 }
 
-static int rec_add(struct base_rec **v, size_t *n, struct hf_buf *b, unsigned flags)
+static int rec_add(struct hf_log *l, struct base_rec **v, size_t *n, struct hf_buf *b, unsigned flags)
 {
 	struct base_rec *p;
-	int ret = codec_pack(b, &flags);
+	int ret = codec_pack(b, &l->ck.zip, &flags);
 
 	p = ret ? NULL : realloc(*v, (*n + 1) * sizeof(*p));
 	if (!p) {
@@ -155,12 +155,12 @@ static int rec_add(struct base_rec **v, size_t *n, struct hf_buf *b, unsigned fl
 	return 0;
 }
 
-struct recs { struct base_rec **v; size_t *n; unsigned flags; };
+struct recs { struct hf_log *l; struct base_rec **v; size_t *n; unsigned flags; };
 
 static int rec_next(void *ctx, struct hf_buf *b)
 {
 	struct recs *r = ctx;
-	int ret = rec_add(r->v, r->n, b, r->flags | HF_REC_PART);
+	int ret = rec_add(r->l, r->v, r->n, b, r->flags | HF_REC_PART);
 
 	r->flags &= ~HF_REC_FIRST;
 	codec_begin(b, NULL);
@@ -170,7 +170,7 @@ static int rec_next(void *ctx, struct hf_buf *b)
 /* All records of a base: half a base would take room and give none back. */
 static int recs_make(struct hf_log *l, struct base_rec **out, size_t *nout)
 {
-	struct recs r = { out, nout, (l->fuzzy ? HF_REC_FUZZY : 0) | HF_REC_FIRST };
+	struct recs r = { l, out, nout, (l->fuzzy ? HF_REC_FUZZY : 0) | HF_REC_FIRST };
 	struct hf_buf b = HF_BUF_INIT;
 	struct ent **v = NULL;
 	size_t n;
@@ -184,7 +184,7 @@ static int recs_make(struct hf_log *l, struct base_rec **out, size_t *nout)
 		ret = log_item(&b, v[i], i || b.len > LOG_HEAD_MAX, rec_next, &r);
 	free(v);
 	if (!ret)
-		ret = rec_add(out, nout, &b, r.flags);
+		ret = rec_add(l, out, nout, &b, r.flags);
 	hf_buf_free(&b);
 	return ret;
 }

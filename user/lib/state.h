@@ -76,7 +76,9 @@ uint32_t codec_put(struct hf_buf *b, const struct ent *e, size_t max);
 uint32_t codec_more(struct hf_buf *b, const struct ent *e, uint32_t from, size_t max);
 void codec_del(struct hf_buf *b, const struct ent *e);
 void codec_when(struct hf_buf *b, const struct gen_mark *m);
-int codec_pack(struct hf_buf *b, unsigned *flags);	/* compress if it pays */
+/** codec_pack() - compress if it pays. @zip: a ZSTD_CCtx, made when first needed: to make one takes longer than
+ *  to compress a small commit */
+int codec_pack(struct hf_buf *b, void **zip, unsigned *flags);
 /** codec_unpack() - the ops of a record; @out is filled */
 int codec_unpack(const struct hf_rec *r, struct hf_buf *out);
 /* a put of which chunks are to come with the next record of the commit; all zero at its begin */
