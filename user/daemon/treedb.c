@@ -237,8 +237,8 @@ static int db_put(void *arg, const char *rel, const void *attr, size_t attrlen,
 	struct hf_err e = { 0 };
 	struct watched_source w = { .src = src, .busy = t->busy };
 	struct hf_source ws = { .size = src ? src->size : 0, .read = watched_read, .arg = &w };
-	struct hf_item it;
-	uint8_t sink[HF_HASH];
+	const struct hf_source *from = src ? &ws : NULL;
+	struct hf_mark *m;
 	uint32_t n = key_of(t, rel);
 	int ret;
 
@@ -246,21 +246,21 @@ static int db_put(void *arg, const char *rel, const void *attr, size_t attrlen,
 		return -ENOMEM;
 	if (attrlen > UINT32_MAX)
 		return -E2BIG;
-	if (t->tick && !hf_log_get(t->log, t->key, n, &it))
+	if (t->tick && !hf_log_mark(t->log, t->key, n))
 		t->tick(t->tick_arg);
 	if (t->busy)
 		atomic_store(t->busy, hf_now_ms());
-	ret = hf_log_put(t->log, t->key, n, attr, attrlen, src ? &ws : NULL, hash ? hash : sink, &e);
+	ret = hash ? hf_log_put(t->log, t->key, n, attr, attrlen, from, hash, &e) :
+		     hf_log_put_later(t->log, t->key, n, attr, attrlen, from, &e);
 	if (t->busy)
 		atomic_store(t->busy, 0);
 	if (ret)
 		return w.fault ? ret : failed(t, ret, &e);
-	if (hf_log_get(t->log, t->key, n, &it) && it.mark) {
-		if (mark)
-			*it.mark = *mark;
-		else
-			memset(it.mark, 0, sizeof(*it.mark));
-	}
+	m = hf_log_mark(t->log, t->key, n);
+	if (m && mark)
+		*m = *mark;
+	else if (m)
+		memset(m, 0, sizeof(*m));
 	return 0;
 }
 
@@ -284,10 +284,10 @@ static void db_mark(void *arg, const char *rel, const struct hf_mark *mark)
 {
 	struct treedb *t = arg;
 	uint32_t n = key_of(t, rel);
-	struct hf_item it;
+	struct hf_mark *m = n ? hf_log_mark(t->log, t->key, n) : NULL;
 
-	if (n && hf_log_get(t->log, t->key, n, &it) && it.mark)
-		*it.mark = *mark;
+	if (m)
+		*m = *mark;
 }
 
 static int db_read(void *arg, const char *rel, int (*sink)(void *ctx, const void *p, size_t n),

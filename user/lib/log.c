@@ -225,8 +225,10 @@ bool hf_log_kept(const struct hf_log *l, uint64_t epoch)
 
 uint64_t hf_log_when(const struct hf_log *l) { return l->when_ns; }
 
-static void item_of(struct ent *e, struct hf_item *out)
+static void item_of(struct hf_log *l, struct ent *e, struct hf_item *out)
 {
+	if (e->flags & ENT_LATE)
+		seal_wait(l, NULL);	/* a failure is told by the commit */
 	*out = (struct hf_item){
 		.key = ent_key(e), .keylen = e->keylen, .attr = ent_attr(e), .attrlen = e->attrlen,
 		.size = e->size, .gen = e->gen, .mark = &e->mark,
@@ -240,8 +242,15 @@ bool hf_log_get(struct hf_log *l, const void *key, uint32_t keylen, struct hf_it
 
 	if (!e || (e->flags & ENT_DEAD))
 		return false;
-	item_of(e, out);
+	item_of(l, e, out);
 	return true;
+}
+
+struct hf_mark *hf_log_mark(struct hf_log *l, const void *key, uint32_t keylen)
+{
+	struct ent *e = table_get(&l->items, key, keylen);
+
+	return e && !(e->flags & ENT_DEAD) ? &e->mark : NULL;
 }
 
 int hf_log_each(struct hf_log *l, const void *prefix, uint32_t plen,
@@ -260,7 +269,7 @@ int hf_log_each(struct hf_log *l, const void *prefix, uint32_t plen,
 
 		/* the callback may have changed what comes later */
 		if (!ret && !(v[i]->flags & (ENT_DEAD | ENT_OUT))) {
-			item_of(v[i], &it);
+			item_of(l, v[i], &it);
 			l->at = v[i];
 			ret = fn(ctx, &it);
 			l->at = NULL;
@@ -307,6 +316,7 @@ int hf_log_content(struct hf_log *l, const void *key, uint32_t keylen,
 		e = table_get(&l->items, key, keylen);
 	if (!e || (e->flags & ENT_DEAD))
 		return -ENOENT;
+	ret = seal_wait(l, err);
 	e->users++;
 	for (uint32_t i = 0; i < e->nref && !ret; i++) {
 		const struct hf_ref *r = &e->ref[i];
@@ -383,8 +393,8 @@ int log_change(struct hf_log *l, struct ent *e)
 	return 0;
 }
 
-int log_put_chunk(struct hf_log *l, const void *p, uint32_t len, const uint8_t hash[HF_HASH],
-		  struct hf_ref *r, struct hf_err *err)
+static int put_chunk(struct hf_log *l, const void *p, uint32_t len, const uint8_t hash[HF_HASH],
+		     struct hf_ref *r, struct hf_err *err)
 {
 	const struct hf_ref *same = dedup_get(&l->dedup, hash);
 	int ret;
@@ -410,7 +420,17 @@ int log_put_chunk(struct hf_log *l, const void *p, uint32_t len, const uint8_t h
 	}
 	if (!ret)
 		dedup_add(&l->fresh, r);
-	else if (ret == -ENOSPC)
+	return ret;
+}
+
+int log_put_chunk(struct hf_log *l, const void *p, uint32_t len, const uint8_t hash[HF_HASH],
+		  struct hf_ref *r, struct hf_err *err)
+{
+	int ret = seal_wait(l, err);
+
+	if (!ret)
+		ret = put_chunk(l, p, len, hash, r, err);
+	if (ret == -ENOSPC)
 		pin_names(l, err);
 	return ret;
 }
@@ -429,19 +449,75 @@ static void hash_once(struct hf_log *l, const void *p, size_t n, uint8_t out[HF_
 	hf_hash_final(st, out);
 }
 
-int hf_log_put(struct hf_log *l, const void *key, uint32_t keylen, const void *attr,
-	       uint32_t attrlen, const struct hf_source *src, uint8_t hash[HF_HASH],
-	       struct hf_err *err)
+int log_source(const struct hf_source *src, uint8_t *p, uint64_t off, size_t len, size_t *n)
+{
+	*n = 0;
+	while (*n < len) {
+		ssize_t r = src->read(src->arg, p + *n, len - *n, off + *n);
+
+		if (r < 0 && r != -EINTR)
+			return r;
+		if (!r)
+			break;
+		*n += r > 0 ? r : 0;
+	}
+	return 0;
+}
+
+int log_contents(struct hf_log *l, struct ent *e, const struct hf_source *src, const uint8_t *mem, uint64_t size,
+		 struct hf_err *err)
 {
 	uint8_t st[HF_HASH_STATE] __attribute__((aligned(64)));
-	struct hf_ref *ref = NULL;
-	uint32_t nref = 0;
-	uint64_t off = 0, size = src ? src->size : 0;
-	uint8_t sum[HF_HASH] = { 0 };
-	uint8_t *buf = NULL;
-	size_t buflen;
-	struct ent *e = NULL;
-	int ret = 0;
+	size_t buflen = size < HF_CHUNK_MAX ? size : HF_CHUNK_MAX, n = buflen;
+	uint8_t *buf = mem ? NULL : malloc(buflen);
+	uint64_t off = 0;
+	int ret = mem || buf ? 0 : -ENOMEM;
+
+	e->nref = 0;
+	hf_hash_init(l->ck.keys, st);
+	while (!ret && off < size) {
+		size_t want = size - off < HF_CHUNK_MAX ? size - off : HF_CHUNK_MAX;
+		const uint8_t *p = mem ? mem + off : buf;
+		uint8_t h[HF_HASH];
+
+		n = want;
+		if (!mem)
+			ret = log_source(src, buf, off, want, &n);
+		if (ret || !n)
+			break;		/* it got shorter; who reads looks again */
+		hash_once(l, p, n, h);
+		if (size > HF_CHUNK_MAX)
+			hf_hash_update(st, p, n);
+		else
+			memcpy(e->hash, h, HF_HASH);
+		ret = put_chunk(l, p, n, h, &e->ref[e->nref], err);
+		if (ret)
+			break;
+		e->nref++;
+		off += n;
+		if (n < want)
+			break;
+	}
+	if (size > HF_CHUNK_MAX && off)
+		hf_hash_final(st, e->hash);
+	e->size = off;
+	explicit_bzero(st, sizeof(st));	/* it holds the key where it was not ended */
+	if (buf) {
+		explicit_bzero(buf, buflen);
+		free(buf);
+	}
+	return ret;
+}
+
+/* where so many were changed, waiting for somebody else is worth it */
+#define MANY 32
+
+static int put(struct hf_log *l, const void *key, uint32_t keylen, const void *attr, uint32_t attrlen,
+	       const struct hf_source *src, bool later, uint8_t hash[HF_HASH], struct hf_err *err)
+{
+	uint64_t size = src ? src->size : 0;
+	struct ent *e;
+	int ret;
 
 	if (!l->claim || !keylen)
 		return -EINVAL;
@@ -450,72 +526,41 @@ int hf_log_put(struct hf_log *l, const void *key, uint32_t keylen, const void *a
 		return hf_fail(err, HF_FAILED, -EFBIG,
 			       "%s: an entry of %llu bytes with %u bytes of attributes is too large for the store (64 GiB, about 1 MiB)",
 			       l->id.name, (unsigned long long)size, attrlen);
-	buflen = size < HF_CHUNK_MAX ? size : HF_CHUNK_MAX;
-	if (size && !(buf = malloc(buflen)))
+	e = ent_new(key, keylen, attr, attrlen, (size + HF_CHUNK_MAX - 1) / HF_CHUNK_MAX);
+	if (!e)
 		return -ENOMEM;
-	hf_hash_init(l->ck.keys, st);
-	while (off < size) {
-		size_t n = 0, want = size - off < HF_CHUNK_MAX ? size - off : HF_CHUNK_MAX;
-		uint8_t h[HF_HASH];
-		struct hf_ref *v;
-
-		while (n < want) {
-			ssize_t r = src->read(src->arg, buf + n, want - n, off + n);
-
-			if (r < 0 && r != -EINTR) {
-				ret = r;
-				goto out;
-			}
-			if (!r)
-				break;
-			n += r > 0 ? r : 0;
-		}
-		if (!n)
-			break;		/* it got shorter; who reads looks again */
-		hash_once(l, buf, n, h);
-		if (size > HF_CHUNK_MAX)
-			hf_hash_update(st, buf, n);
-		else
-			memcpy(sum, h, HF_HASH);
-		v = realloc(ref, (nref + 1) * sizeof(*ref));
-		if (!v) {
-			ret = -ENOMEM;
-			goto out;
-		}
-		ref = v;
-		memset(&ref[nref], 0, sizeof(*ref));
-		ret = log_put_chunk(l, buf, n, h, &ref[nref], err);
-		if (ret)
-			goto out;
-		nref++;
-		off += n;
-		if (n < want)
-			break;
-	}
-	if (size > HF_CHUNK_MAX && off)
-		hf_hash_final(st, sum);
-	e = ent_new(key, keylen, attr, attrlen, 0);
-	if (!e) {
-		ret = -ENOMEM;
-		goto out;
-	}
-	e->ref = ref;
-	e->nref = nref;
-	ref = NULL;
-	e->size = off;
 	e->gen = l->gen + 1;
-	memcpy(e->hash, sum, HF_HASH);
-	if (hash)
-		memcpy(hash, sum, HF_HASH);
-	ret = log_change(l, e);
-out:
-	explicit_bzero(st, sizeof(st));	/* it holds the key where it was not ended */
-	free(ref);
-	if (buf) {
-		explicit_bzero(buf, buflen);
-		free(buf);
+	if (!size) {
+		ret = 0;
+	} else if (later && size <= SEAL_MAX && l->npend >= MANY) {
+		ret = seal_put(l, e, src, err);
+	} else {
+		ret = seal_wait(l, err);
+		if (!ret)
+			ret = log_contents(l, e, src, NULL, size, err);
 	}
-	return ret;
+	if (ret == -ENOSPC)
+		pin_names(l, err);
+	if (ret) {
+		ent_put(e);
+		return ret;
+	}
+	if (hash)
+		memcpy(hash, e->hash, HF_HASH);
+	return log_change(l, e);
+}
+
+int hf_log_put(struct hf_log *l, const void *key, uint32_t keylen, const void *attr,
+	       uint32_t attrlen, const struct hf_source *src, uint8_t hash[HF_HASH],
+	       struct hf_err *err)
+{
+	return put(l, key, keylen, attr, attrlen, src, false, hash, err);
+}
+
+int hf_log_put_later(struct hf_log *l, const void *key, uint32_t keylen, const void *attr, uint32_t attrlen,
+		     const struct hf_source *src, struct hf_err *err)
+{
+	return put(l, key, keylen, attr, attrlen, src, true, NULL, err);
 }
 
 int hf_log_del(struct hf_log *l, const void *key, uint32_t keylen)
@@ -551,6 +596,8 @@ int hf_log_unput(struct hf_log *l, const void *key, uint32_t keylen)
 
 	if (now && now->pend)
 		undo(l, now->pend);
+	if (!l->npend)
+		seal_end(l);
 	return 0;
 }
 
@@ -576,6 +623,7 @@ void hf_log_pending_stat(struct hf_log *l, const void *prefix, uint32_t plen,
 
 void hf_log_abort(struct hf_log *l)
 {
+	seal_end(l);
 	while (l->npend)
 		undo(l, l->pend[l->npend - 1]);
 	l->tail.len = 0;
@@ -681,6 +729,11 @@ int hf_log_commit(struct hf_log *l, unsigned flags, const char *note, uint64_t *
 		*gen = l->gen;
 		return 0;
 	}
+	ret = seal_wait(l, err);
+	if (ret == -ENOSPC)
+		pin_names(l, err);
+	if (ret)
+		return ret;
 	for (size_t i = 0; i < l->npend; i++)
 		total += weight_of(l->pend[i]->cur);
 	if (total > PART_MAX)
@@ -704,6 +757,7 @@ int hf_log_commit(struct hf_log *l, unsigned flags, const char *note, uint64_t *
 	if (ret)
 		return ret;
 
+	seal_end(l);
 	l->gen = next;
 	l->fuzzy = flags & HF_REC_FUZZY;
 	while (l->npend) {

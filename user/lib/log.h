@@ -101,6 +101,12 @@ int hf_log_content(struct hf_log *l, const void *key, uint32_t keylen,
 int hf_log_put(struct hf_log *l, const void *key, uint32_t keylen, const void *attr,
 	       uint32_t attrlen, const struct hf_source *src, uint8_t hash[HF_HASH],
 	       struct hf_err *err);
+/** hf_log_put_later() - the same, for one of many. What becomes of the contents may be seen later only: a
+ *  failure (-ENOSPC, …) may be told by a later put, or by the commit */
+int hf_log_put_later(struct hf_log *l, const void *key, uint32_t keylen, const void *attr, uint32_t attrlen,
+		     const struct hf_source *src, struct hf_err *err);
+/** hf_log_mark() - hf_item.mark of an item, without the rest; NULL: there is none */
+struct hf_mark *hf_log_mark(struct hf_log *l, const void *key, uint32_t keylen);
 int hf_log_del(struct hf_log *l, const void *key, uint32_t keylen);
 int hf_log_unput(struct hf_log *l, const void *key, uint32_t keylen);
 bool hf_log_pending(const struct hf_log *l);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A log from inside: shared by log.c, log_base.c, log_history.c, log_keep.c and log_pin.c. */
+/* A log from inside: shared by log.c, log_seal.c, log_base.c, log_history.c, log_keep.c and log_pin.c. */
 #ifndef HF_LOG_INT_H
 #define HF_LOG_INT_H
 
@@ -39,6 +39,7 @@ struct hf_log {
 
 	struct hf_at upto;	/* of who follows: what is here is the state there */
 	struct stash *stash;		/* sealed contents that were read ahead of their use; NULL none */
+	struct sealer *sealer;		/* of this transaction; NULL: contents are sealed as they come */
 };
 
 /* log.c: how what is read becomes the state */
@@ -59,6 +60,11 @@ int log_append_packed(struct hf_log *l, const struct hf_buf *b, enum hf_rec_kind
 		      uint64_t gen, uint64_t *tail_place, struct hf_err *err);
 int log_put_chunk(struct hf_log *l, const void *p, uint32_t len, const uint8_t hash[HF_HASH],
 		  struct hf_ref *r, struct hf_err *err);
+/* @len bytes of @src at @off, *@n: or as many as there are */
+int log_source(const struct hf_source *src, uint8_t *p, uint64_t off, size_t len, size_t *n);
+/* the contents of @e, of @src or as they lie at @mem, into chunks; @e has room for as many as @size bytes take */
+int log_contents(struct hf_log *l, struct ent *e, const struct hf_source *src, const uint8_t *mem, uint64_t size,
+		 struct hf_err *err);
 /* @e takes the place of what has its key, in the transaction; takes over the caller's use of it */
 int log_change(struct hf_log *l, struct ent *e);
 /* what an item needs in a record at most; the rest is for the head of the payload */
@@ -70,6 +76,14 @@ size_t log_weight(uint32_t keylen, uint32_t attrlen, uint64_t nref);
 /* @e into the payload @b, which holds @some already; what has no room there goes on in the payload
  * that @next begins when it has taken this one */
 int log_item(struct hf_buf *b, const struct ent *e, bool some, int (*next)(void *ctx, struct hf_buf *b), void *ctx);
+
+/* log_seal.c */
+#define SEAL_MAX (256u << 10)	/* more contents at once are not handed over */
+/* read the contents of @e, and have them sealed by somebody else. What fails there is told by this, for another
+ * entry, or by seal_wait(), until seal_end() */
+int seal_put(struct hf_log *l, struct ent *e, const struct hf_source *src, struct hf_err *err);
+int seal_wait(struct hf_log *l, struct hf_err *err);	/* all that was handed over is done */
+void seal_end(struct hf_log *l);
 
 /* stash.c: sealed chunks in memory, found by their keyed hash */
 struct stash *stash_new(void);

@@ -8,6 +8,7 @@
 enum {
 	ENT_DEAD = 1,		/* deleted by the transaction */
 	ENT_OUT = 2,		/* not in the table any more */
+	ENT_LATE = 4,		/* what its contents are stored as is not known yet (log_seal.c) */
 };
 
 #define HF_CHUNK_MAX (64u << 10)	/* plain bytes in a chunk */
