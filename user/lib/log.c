@@ -702,12 +702,12 @@ int log_item(struct hf_buf *b, const struct ent *e, bool some, int (*next)(void 
 	return ret;
 }
 
-struct delta { struct hf_log *l; unsigned flags; uint64_t gen; struct hf_err *err; };
+struct delta { struct hf_log *l; enum hf_rec_kind kind; unsigned flags; uint64_t gen; struct hf_err *err; };
 
 static int delta_part(void *ctx, struct hf_buf *b)
 {
 	struct delta *d = ctx;
-	int ret = log_append(d->l, b, HF_REC_DELTA, d->flags | HF_REC_PART, d->gen, NULL, d->err);
+	int ret = log_append(d->l, b, d->kind, d->flags | HF_REC_PART, d->gen, NULL, d->err);
 
 	d->flags &= ~HF_REC_FIRST;
 	hf_buf_free(b);
@@ -719,7 +719,7 @@ int hf_log_commit(struct hf_log *l, unsigned flags, const char *note, uint64_t *
 {
 	struct hf_buf b = HF_BUF_INIT;
 	uint64_t next = l->gen + 1, tail_place = 0;
-	struct delta d = { l, flags | HF_REC_FIRST, next, err };
+	struct delta d = { l, HF_REC_DELTA, flags | HF_REC_FIRST, next, err };
 	size_t total = LOG_HEAD_MAX;
 	int ret = 0;
 
@@ -738,6 +738,9 @@ int hf_log_commit(struct hf_log *l, unsigned flags, const char *note, uint64_t *
 		total += weight_of(l->pend[i]->cur);
 	if (total > PART_MAX)
 		ret = tail_to_pack(l, err);
+	/* the first state of all: told as a base, it need not be told once more in the background */
+	if (total > PART_MAX && !l->gen)
+		d.kind = HF_REC_BASE;
 	codec_begin(&b, note);
 	for (size_t i = 0; i < l->npend && !ret; i++) {
 		struct ent *e = l->pend[i]->cur;
@@ -752,7 +755,7 @@ int hf_log_commit(struct hf_log *l, unsigned flags, const char *note, uint64_t *
 	if (!ret && (ret = hf_seam("commit.append")))
 		hf_fail(err, HF_UNAVAIL, ret, "%s: injected failure of an append", l->id.name);
 	if (!ret)
-		ret = log_append(l, &b, HF_REC_DELTA, d.flags, next, &tail_place, err);
+		ret = log_append(l, &b, d.kind, d.flags, next, &tail_place, err);
 	hf_buf_free(&b);
 	if (ret)
 		return ret;
@@ -781,7 +784,14 @@ int hf_log_commit(struct hf_log *l, unsigned flags, const char *note, uint64_t *
 	}
 	l->tail.len = 0;
 	dedup_clear(&l->fresh);
-	keep_note(l, next, l->when_ns, false);
+	keep_note(l, next, l->when_ns, d.kind == HF_REC_BASE);
+	if (d.kind == HF_REC_BASE) {
+		l->loaded_base = l->untold = true;
+		l->base_gen = next;
+		l->base_bytes = l->since;
+		l->held += l->packed;
+		l->since = l->packed = 0;
+	}
 	l->claim->ops->settle(l->claim);
 	*gen = next;
 	return 0;

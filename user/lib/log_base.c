@@ -13,7 +13,7 @@ bool hf_log_wants_base(const struct hf_log *l)
 
 	if (!l->claim || l->npend || !l->gen)
 		return false;
-	if (!l->loaded_base)
+	if (!l->loaded_base || l->untold)
 		return true;
 	room = l->claim->ops->room(l->claim, &total);
 	if (limit < 256u << 10)
@@ -127,7 +127,7 @@ int hf_log_base_copy(struct hf_log *l, size_t bytes, struct hf_err *err)
 {
 	if (!l->claim || l->npend)
 		return -EBUSY;
-	return copy_contents(l, bytes, err);
+	return l->untold ? 0 : copy_contents(l, bytes, err);
 }
 
 struct base_rec { struct hf_buf b; unsigned flags; };
@@ -218,13 +218,34 @@ static int base_append(struct hf_log *l, struct hf_err *err)
 	return ret;
 }
 
+/* There is a base of base_gen: what is older than is to be kept may go. */
+static int base_told(struct hf_log *l, uint64_t retain, struct hf_err *err)
+{
+	uint64_t keep, room, total;
+	int ret;
+
+	keep = keep_from(l, retain);
+	room = l->claim->ops->room(l->claim, &total);
+	ret = l->claim->ops->trim(l->claim, keep, err);
+	if (ret)
+		return ret;
+	l->untold = false;
+	if (room < total / 4)
+		l->held = 0;
+	dedup_sweep(&l->dedup);
+	keep_forget(l, keep);
+	return 0;
+}
+
 int hf_log_base(struct hf_log *l, uint64_t retain, struct hf_err *err)
 {
-	uint64_t when = l->when_ns, keep, room, total;
+	uint64_t when = l->when_ns;
 	int ret;
 
 	if (!l->claim || l->npend)
 		return -EBUSY;
+	if (l->untold)
+		return base_told(l, retain, err);
 	hf_log_abort(l);	/* what was put and taken back may lose its place now */
 	ret = copy_contents(l, SIZE_MAX, err);
 	if (!ret)
@@ -239,14 +260,5 @@ int hf_log_base(struct hf_log *l, uint64_t retain, struct hf_err *err)
 	l->loaded_base = true;
 	l->base_gen = l->gen;
 	keep_note(l, l->gen, l->when_ns, true);
-	keep = keep_from(l, retain);
-	room = l->claim->ops->room(l->claim, &total);
-	ret = l->claim->ops->trim(l->claim, keep, err);
-	if (ret)
-		return ret;
-	if (room < total / 4)
-		l->held = 0;
-	dedup_sweep(&l->dedup);
-	keep_forget(l, keep);
-	return 0;
+	return base_told(l, retain, err);
 }

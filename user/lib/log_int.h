@@ -25,6 +25,7 @@ struct hf_log {
 	uint64_t held;			/* both, since space went before history */
 	bool loaded_base;		/* there is a base in this epoch */
 	uint64_t base_gen;		/* of the last one */
+	bool untold;			/* the first commit was one, and the row does not tell of it yet */
 
 	struct gen_mark *mark;		/* oldest first */
 	size_t nmark;

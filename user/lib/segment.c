@@ -283,7 +283,8 @@ int seg_append(struct claim *c, const struct hf_rec *r, const void *tail, size_t
 	ret = pack_flush(c, err);
 	if (ret)
 		return ret;
-	c->tier = r->kind == HF_REC_BASE ? TIER_BASE : r->kind != HF_REC_DELTA ? TIER_SEAL :
+	/* a base of the first state of all gives nothing back: it is a commit */
+	c->tier = r->kind == HF_REC_BASE ? (c->gen ? TIER_BASE : TIER_DELTA) : r->kind != HF_REC_DELTA ? TIER_SEAL :
 		  taillen ? TIER_CONTENTS : TIER_DELTA;
 	if (r->kind == HF_REC_BASE && (!c->begin.place || (r->flags & HF_REC_FIRST))) {
 		ret = put_pins(c, true, &c->begin, err);
