@@ -113,6 +113,7 @@ static void many(void)
 		"d/1", "gone/deep/x", "d/2", "e/2", "d/3", "pipe", "away", "sub/new/a", "sub/new/b", "d", "", "sub/was/f",
 	};
 	static const char *const again[] = { "d/1", "d/2", "d/n1" }, *const out[] = { "d/1", "../x" };
+	static const char *const own[] = { "e/n7", "e", "e/n8" }, *const moved[] = { "e/n9", "e" };
 	static const char *const swapped[] = { "other", "d", "d/1", "d/2", "d/n1" };
 	struct hf_err err = { 0 };
 	struct memdb m;
@@ -132,6 +133,13 @@ static void many(void)
 	   "echo a >w/sub/new/a; echo b >w/sub/new/b; mkfifo w/pipe; echo f >w/sub/was; chmod 700 w/d");
 	is(many_at_once(t, &m, mixed, 12, NULL, &err), 0, "of all kinds");
 	is(differences(t, &m), 0, "the other name of a file was found, and what was below a directory is gone");
+	sh("sleep 0.05; echo 7 >w/e/n7; chmod 710 w/e; echo 8 >w/e/n8");
+	m.puts = 0;
+	is(many_at_once(t, &m, own, 3, NULL, &err), 0, "a directory among what is in it");
+	is(m.puts, 3, "is put once");
+	sh("sleep 0.05; mv w/e w/x; mv w/x w/e; echo 9 >w/e/n9");
+	is(many_at_once(t, &m, moved, 2, NULL, &err), 0, "one that was moved");
+	is(differences(t, &m), 0, "brings new times to the one that it lies in");
 	is(many_at_once(t, &m, out, 2, NULL, &err), -EINVAL, "a name that leads out is refused");
 	mem_commit(&m);
 

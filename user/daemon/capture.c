@@ -221,14 +221,16 @@ static int capture_some(struct resource *r, struct cut *cut, size_t from, size_t
 		if (!e->todo)
 			continue;
 		hf_ahead_at(ahead, k++);
-		/* what is only mapped need not have changed */
-		if (i >= cut->sorted && !(e->flags & HF_DIRTY_MAPPED))
-			tell(r, c, e);
 		ret = capture_one(r, c, &db, s, e, cut, err);
 	}
 	hf_ahead_stop(ahead);
 	if (s)
 		end = hf_names_end(s, &st, &te);
+	/* not while it is captured: who is told wants a processor too, and while the commit is written
+	 * there is one */
+	for (size_t i = from > cut->sorted ? from : cut->sorted; i < to; i++)
+		if (!(cut->v[i].flags & HF_DIRTY_MAPPED))	/* what is only mapped need not have changed */
+			tell(r, c, &cut->v[i]);
 	if (hf_tree_blind(c->tree))
 		cut->moved += st.put + st.deleted;
 	cut->unstable += st.unstable;

@@ -198,8 +198,9 @@ void resource_notify(void *arg, bool urgent)
 		r->soiled_ms = hf_now_ms();
 	}
 	r->urgent |= urgent;
-	pthread_cond_signal(&r->wake);
 	pthread_mutex_unlock(&r->lock);
+	/* not under the lock, which the worker wants first of all */
+	pthread_cond_signal(&r->wake);
 }
 
 void resource_set_state(struct resource *r, enum rstate s, const char *why)

@@ -426,7 +426,8 @@ out:
 	return ret;
 }
 
-static int capture_found(struct capture *c, int dirfd, const char *name, const char *rel)
+/* *dir: it is a directory that is known; what it is itself is still to be captured */
+static int capture_found(struct capture *c, int dirfd, const char *name, const char *rel, bool *dir)
 {
 	struct hf_pair p = { .rel = rel, .name = name, .dirfd = dirfd, .kind = HF_WALK_ENTRY };
 	struct hf_buf attr = HF_BUF_INIT;
@@ -455,7 +456,10 @@ static int capture_found(struct capture *c, int dirfd, const char *name, const c
 		p.known = &k;
 	}
 	p.stx = &stx;
-	if (is_dir && !was_dir)
+	*dir = is_dir && was_dir;
+	if (*dir)
+		ret = 0;
+	else if (is_dir)
 		ret = hf_merge(c->t, c->db, rel, HF_WALK_LAZY, capture_pair, c, c->err);
 	else
 		ret = hf_cap_entry(c, &p);
@@ -472,8 +476,8 @@ static int capture_found(struct capture *c, int dirfd, const char *name, const c
 struct hf_names {
 	struct capture c;
 	struct hf_dircur cur;
-	struct hf_buf dir;		/* the directory of the last name, if that has new times by now */
-	bool due;
+	struct hf_buf dir;		/* a directory whose own attributes are still to be captured, */
+	bool due;			/* if this says so: as names in it came or went, or it is to be itself */
 	struct hf_capture_stat late;	/* what belongs to no single name */
 	struct hf_err err;
 	int ret;
@@ -517,6 +521,19 @@ static void dir_times(struct hf_names *s)
 		s->ret = ret;
 }
 
+/* the directory @rel[0..len) is captured before another one's turn, or at the end */
+static int dir_due(struct hf_names *s, const char *rel, size_t len)
+{
+	if (same_dir(s, rel, len))
+		return 0;
+	dir_times(s);
+	s->dir.len = 0;
+	hf_buf_put(&s->dir, rel, len);
+	hf_buf_u8(&s->dir, 0);
+	s->due = !s->dir.bad;
+	return s->dir.bad ? -ENOMEM : 0;
+}
+
 /* those above @rel that are not known; @len: of its directory */
 static int capture_above(struct hf_names *s, const char *rel, size_t len)
 {
@@ -528,13 +545,7 @@ static int capture_above(struct hf_names *s, const char *rel, size_t len)
 	ret = capture_dir(&s->c, &s->cur, rel, 0, false);
 	for (const char *p = strchr(rel, '/'); !ret && p; p = strchr(p + 1, '/'))
 		ret = capture_dir(&s->c, &s->cur, rel, p - rel, false);
-	if (ret)
-		return ret;
-	s->dir.len = 0;
-	hf_buf_put(&s->dir, rel, len);
-	hf_buf_u8(&s->dir, 0);
-	s->due = !s->dir.bad;
-	return s->dir.bad ? -ENOMEM : 0;
+	return ret ? ret : dir_due(s, rel, len);
 }
 
 static int capture_below(struct hf_names *s, const char *rel)
@@ -542,8 +553,14 @@ static int capture_below(struct hf_names *s, const char *rel)
 	struct hf_tree *t = s->c.t;
 	const char *name;
 	char *up = NULL;
+	bool dir = false;
 	int fd, ret = 0;
 
+	/* it is due already: there is only the one that it lies in */
+	if (*rel && same_dir(s, rel, strlen(rel))) {
+		name = strrchr(rel, '/');
+		return capture_dir(&s->c, &s->cur, rel, name ? name - rel : 0, true);
+	}
 	while ((fd = hf_dircur_parent(&s->cur, rel, &name)) < 0) {
 		/* something above is no directory (any more): that is what changed */
 		if (fd != -ENOENT && fd != -ENOTDIR && fd != -ELOOP) {
@@ -578,7 +595,9 @@ static int capture_below(struct hf_names *s, const char *rel)
 			goto out;
 		}
 	}
-	ret = capture_found(&s->c, fd, *rel ? name : "", rel);
+	ret = capture_found(&s->c, fd, *rel ? name : "", rel, &dir);
+	if (!ret && dir)
+		ret = dir_due(s, rel, strlen(rel));
 out:
 	free(up);
 	return ret;
