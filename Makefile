@@ -9,6 +9,7 @@ MANDIR ?= $(PREFIX)/share/man
 # where Pacemaker and systemd look; both follow PREFIX, override for another root
 OCFDIR ?= $(PREFIX)/lib/ocf
 UNITDIR ?= $(PREFIX)/lib/systemd/system
+CATALOGDIR ?= $(PREFIX)/lib/systemd/catalog
 DESTDIR ?=
 B ?= build
 CC ?= gcc
@@ -58,7 +59,7 @@ export HF_BUILD = $(abspath $(B))
 PROVE = prove --timer -j$(JOBS) -e 'selftests/one.sh 900'
 T_FIRST = $(wildcard selftests/cluster/*.t)
 T_SCRIPTS = $(filter-out $(T_FIRST),$(wildcard selftests/*/*.t))
-SUITES = checks cli model store tree track failover cluster vm
+SUITES = checks cli model store tree track failover rules cluster vm
 # a make that was given -j hands its own job server on
 SUBMAKE = +@$(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 
@@ -181,6 +182,7 @@ check-store:  ## test crypto, disk, claims, log
 check-tree:  ## test capture, compare, restore
 check-track:  ## test how changes are noticed
 check-failover:  ## test takeovers between daemons on this machine
+check-rules:  ## test the rules of FEATURES.md, row by row
 check-cluster:  ## test under a real Pacemaker, in namespaces
 check-vm:  ## test in machines, with the module, on stock kernels
 
@@ -263,7 +265,7 @@ I = $(DESTDIR)
 .PHONY: install
 install: all  ## install below DESTDIR and PREFIX (default /usr)
 	install -d -m 0755 $(I)$(SBINDIR) $(I)$(LIBDIR)/pkgconfig $(I)$(PREFIX)/include \
-		$(I)$(OCFDIR)/resource.d/holdfast $(I)$(UNITDIR)
+		$(I)$(OCFDIR)/resource.d/holdfast $(I)$(UNITDIR) $(I)$(CATALOGDIR)
 	install -d -m 0750 $(I)$(SYSCONFDIR)/holdfast
 	install -m 0755 $(B)/holdfastd $(B)/holdfast $(I)$(SBINDIR)
 	install -m 0755 $(B)/$(SONAME) $(I)$(LIBDIR)
@@ -278,6 +280,7 @@ install: all  ## install below DESTDIR and PREFIX (default /usr)
 	sed 's|@SBINDIR@|$(SBINDIR)|g' scripts/hooks/systemd/holdfastd.service \
 		>$(I)$(UNITDIR)/holdfastd.service
 	chmod 0644 $(I)$(UNITDIR)/holdfastd.service
+	install -m 0644 scripts/hooks/systemd/holdfast.catalog $(I)$(CATALOGDIR)
 	set -e; for m in $(MAN); do d=$(I)$(MANDIR)/man$${m##*.}; install -d -m 0755 $$d; \
 		gzip -9nc $$m >$$d/$${m##*/}.gz; chmod 0644 $$d/$${m##*/}.gz; done
 
@@ -286,7 +289,7 @@ uninstall:  ## remove what install put there; configuration and state stay
 	rm -f $(I)$(SBINDIR)/holdfastd $(I)$(SBINDIR)/holdfast $(I)$(LIBDIR)/$(SONAME) \
 		$(I)$(LIBDIR)/libholdfast.so $(I)$(PREFIX)/include/holdfast.h \
 		$(I)$(LIBDIR)/pkgconfig/holdfast.pc $(I)$(OCFDIR)/resource.d/holdfast/tree \
-		$(I)$(UNITDIR)/holdfastd.service
+		$(I)$(UNITDIR)/holdfastd.service $(I)$(CATALOGDIR)/holdfast.catalog
 	for m in $(MAN); do rm -f $(I)$(MANDIR)/man$${m##*.}/$${m##*/}.gz; done
 	-rmdir $(I)$(OCFDIR)/resource.d/holdfast $(I)$(SYSCONFDIR)/holdfast 2>/dev/null
 

@@ -8,6 +8,7 @@
  * store is used.
  */
 #include "memory.h"
+#include "notice.h"
 #include "resource.h"
 #include <stdlib.h>
 
@@ -50,6 +51,22 @@ static void remember(int ret, const struct hf_err *e)
 	free(n);
 }
 
+/* The first of them is to be found, and that it is over. */
+static void tell_store(int ret, const struct hf_err *e)
+{
+	static uint64_t since;
+	uint64_t now = hf_now_ms();
+
+	if (ret && since)
+		hf_logf(HF_LOG_WARN, "heartbeat: %s", e->msg);
+	else if (ret)
+		notice(N_STORE_SILENT, HF_LOG_WARN, NULL, "heartbeat: %s", e->msg);
+	else if (since)
+		notice(N_STORE_BACK, HF_LOG_NOTE, NULL, "heartbeat: the store answers again, after %llu s",
+		       (unsigned long long)(now - since) / 1000);
+	since = !ret ? 0 : since ? since : now;
+}
+
 static void look_at(struct resource *r, void *arg)
 {
 	struct hf_log_stat st;
@@ -83,7 +100,7 @@ static void look_at(struct resource *r, void *arg)
 	snprintf(r->warn_behind, sizeof(r->warn_behind), "%.255s", ret ? e.msg : "");
 	pthread_mutex_unlock(&r->lock);
 	if (news)
-		hf_logf(HF_LOG_ERR, "%s: %s", r->name, e.msg);
+		notice(N_BEHIND, HF_LOG_ERR, r->name, "%s: %s", r->name, e.msg);
 }
 
 /* Has anybody changed the registrations since they were read last? */
@@ -102,7 +119,7 @@ static void look_at_regs(void)
 		return;
 	behind = memory_look(&id, &st, 0, &e);
 	if (behind && !was)
-		hf_logf(HF_LOG_ERR, "%s", e.msg);
+		notice(N_BEHIND, HF_LOG_ERR, NULL, "%s", e.msg);
 	memset(&e, 0, sizeof(e));
 	if (regs_follow(&st, &e))
 		hf_logf(HF_LOG_WARN, "registrations: %s", e.msg);
@@ -123,16 +140,16 @@ static void *run(void *arg)
 		ret = hfd.store->ops->beat(hfd.store, &e);
 		remember(ret, &e);
 		if (ret == -ESTALE) {
-			hf_logf(HF_LOG_ERR, "another incarnation holds this node's identity; stopping: %s", e.msg);
+			notice(N_IDENTITY, HF_LOG_ERR, NULL,
+			       "another incarnation holds this node's identity; stopping: %s", e.msg);
 			pthread_mutex_lock(&beat_lock);
 			lost = true;
 			pthread_mutex_unlock(&beat_lock);
 			post(exit_stale, NULL);
 			return NULL;
 		}
-		if (ret)
-			hf_logf(HF_LOG_WARN, "heartbeat: %s", e.msg);
-		else {
+		tell_store(ret, &e);
+		if (!ret) {
 			look_at_regs();
 			if (++beats % 16 == 0)
 				regs_tell_store();

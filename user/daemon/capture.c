@@ -14,6 +14,7 @@
  *
  * Runs in the worker, without locks.
  */
+#include "notice.h"
 #include "replicator.h"
 #include "server.h"
 #include "treedb.h"
@@ -126,8 +127,8 @@ static bool tree_there(struct resource *r, unsigned i, struct cut *cut, bool *fr
 			hf_tree_close(c->tree);
 		c->tree = old;
 		if (!c->lost)
-			hf_logf(HF_LOG_ERR, "%s: %s is lost (%s); nothing of it is captured until it is back",
-				r->name, c->path, e.msg[0] ? e.msg : strerror(-ret));
+			notice(N_LOST, HF_LOG_ERR, r->name, "%s: %s is lost (%s); nothing of it is captured until it is back",
+			       r->name, c->path, e.msg[0] ? e.msg : strerror(-ret));
 		c->lost = true;
 		if (!cut->tree_ret)
 			cut->tree_ret = hf_fail(&cut->tree_err, HF_FAILED, -ENXIO,

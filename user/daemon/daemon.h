@@ -70,8 +70,6 @@ void tracker_calm(int delta);	/* 1 while a restore runs, -1 after it */
 /* forget the trees that an earlier daemon left in the module and no resource will take up again */
 void tracker_reap(void);
 
-/* hooks.c */
-void hook_run(const char *event, const char *resource, uint64_t gen);
 
 /* jutil.c */
 struct json_object *jobj(void);

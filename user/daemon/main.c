@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* holdfastd: from the command line to the event loop, and back in mirror order. */
 #include "memory.h"
+#include "notice.h"
 #include "resource.h"
 #include "server.h"
 #include "verbs.h"
@@ -12,25 +13,9 @@
 #include <sys/stat.h>
 #include <sys/resource.h>
 #include <systemd/sd-daemon.h>
-#define SD_JOURNAL_SUPPRESS_LOCATION
-#include <systemd/sd-journal.h>
 #include <unistd.h>
 
 struct hfd hfd;
-
-static bool debug;
-
-static void sink_stderr(enum hf_level level, const char *msg)
-{
-	if (level <= HF_LOG_INFO || debug)
-		fprintf(stderr, "holdfastd: %s\n", msg);
-}
-
-static void sink_journal(enum hf_level level, const char *msg)
-{
-	if (level <= HF_LOG_INFO || debug)
-		sd_journal_send("MESSAGE=%s", msg, "PRIORITY=%i", (int)level, NULL);
-}
 
 /* JOURNAL_STREAM names the device and inode of what systemd connected to stderr. */
 static bool on_journal(void)
@@ -260,6 +245,7 @@ static void stop(int code)
 	any = resources_any_live();
 	resources_stop(5000, code != HF_STALE);
 	tracker_stop();
+	hooks_stop(1000);
 	beat_stop();
 	memory_stop();
 	if (!any && code != HF_STALE)
@@ -271,6 +257,7 @@ int main(int argc, char **argv)
 {
 	const char *conf = NULL;
 	struct hf_err err = { 0 };
+	bool debug = false;
 	int opt, ret;
 
 	while ((opt = getopt(argc, argv, "c:dVh")) != -1) {
@@ -292,7 +279,8 @@ int main(int argc, char **argv)
 	}
 	if (optind != argc)
 		return usage(stderr, HF_USAGE);
-	hf_log_sink = on_journal() ? sink_journal : sink_stderr;
+	notice_init(on_journal(), debug);
+	hooks_init();
 	hf_seam_init(getenv("HOLDFAST_SEAM"));
 	umask(0077);
 	srandom(hf_now_ns() ^ getpid());
@@ -305,17 +293,17 @@ int main(int argc, char **argv)
 		/* a thread may still be in the store: no teardown under it */
 		_exit(err.exit ? err.exit : hf_exit_of(ret));
 	}
-	hf_logf(HF_LOG_NOTE, "node %s of cluster %s is up (%s tracking)", hfd.id.name, hfd.cluster,
-		hf_track_source(hfd.track));
+	notice(N_STARTED, HF_LOG_NOTE, NULL, "node %s of cluster %s is up (%s tracking)", hfd.id.name, hfd.cluster,
+	       hf_track_source(hfd.track));
 	if (hf_track_why(hfd.track)[0])
-		hf_logf(HF_LOG_NOTE, "without the module: %s", hf_track_why(hfd.track));
+		notice(N_NO_MODULE, HF_LOG_NOTE, NULL, "without the module: %s", hf_track_why(hfd.track));
 	journal_each(resume_one);
 	resources_each(settle_pending, NULL);
 	tracker_reap();
 	sd_notify(0, "READY=1");
 	ret = sd_event_loop(hfd.event);
 	stop(ret);
-	hf_logf(HF_LOG_NOTE, "stopped");
+	notice(N_STOPPED, HF_LOG_NOTE, NULL, "stopped");
 	fflush(NULL);
 	/* what hangs in a dead store must not keep the process; keys go with its locked pages */
 	_exit(ret < 0 ? 1 : ret);

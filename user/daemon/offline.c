@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Going offline: last capture with a full comparison, commit, confirm, release, untrack. */
+#include "notice.h"
 #include "replicator.h"
 
 #define SPOOL_RETRY_MS 2000
@@ -36,11 +37,12 @@ static void spool(struct resource *r, struct job *j, int why)
 	/* without a claim: the newest epoch that was seen when it went online */
 	uint64_t epoch = r->without_store ? r->j.epoch : r->epoch, gen = r->confirmed;
 
-	hf_logf(r->quiet ? HF_LOG_DEBUG : HF_LOG_WARN,
-		away ?
-			"%s: stopped without the store (%s); its last changes are committed when it is back" :
-			"%s: stopped, and not released yet (%s); its last changes are committed when that is possible",
-		r->name, j->err.msg);
+	if (!r->quiet)
+		notice(N_UNRELEASED, HF_LOG_WARN, r->name,
+		       away ?
+			       "%s: stopped without the store (%s); its last changes are committed when it is back" :
+			       "%s: stopped, and not released yet (%s); its last changes are committed when that is possible",
+		       r->name, j->err.msg);
 	if (!away)
 		snprintf(j->note, sizeof(j->note), "%.250s", j->err.msg);
 	pthread_mutex_lock(&r->lock);

@@ -4,6 +4,7 @@
  * never another (Documentation/claims.rst). Runs in the resource's worker; what
  * it shares with others it writes under r->lock.
  */
+#include "notice.h"
 #include "replicator.h"
 #include "server.h"
 #include "treedb.h"
@@ -153,20 +154,26 @@ void published(struct resource *r, uint64_t gen, bool consistent, bool committed
 	       uint64_t ms)
 {
 	struct json_object *ev;
+	bool recovered;
 
 	pthread_mutex_lock(&r->lock);
 	r->gen = r->confirmed = gen;
 	if (committed)
 		r->consistent = consistent;
+	recovered = r->degraded;
 	r->degraded = false;
 	r->warn_guard[0] = r->warn_commit[0] = '\0';
 	pthread_mutex_unlock(&r->lock);
+	if (recovered)
+		notice(N_RECOVERED, HF_LOG_NOTE, r->name, "%s: no longer degraded, generation %llu is confirmed", r->name,
+		       (unsigned long long)gen);
 	r->failures = 0;
 	r->retry_ms = 0;
 	if (!committed)
 		return;
 	r->last_commit_ms = hf_now_ms();
 	r->last_dur_ms = ms;
+	hook_run(r, HOOK_COMMITTED, gen, NULL);
 	if (!server_watched())
 		return;
 	ev = jobj();
@@ -212,7 +219,7 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 {
 	uint64_t t0 = hf_now_ms(), puts = 0, dels = 0, before, gen, wait;
 	struct cut c = { 0 };
-	bool pending, repatterned;
+	bool pending, repatterned, news;
 	char note[128];
 	int ret;
 
@@ -246,8 +253,11 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 		ret = guard(r, a->allow_delete, err);
 		if (ret) {
 			pthread_mutex_lock(&r->lock);
+			news = !*r->warn_guard;
 			snprintf(r->warn_guard, sizeof(r->warn_guard), "delete-guard: %.230s", err->msg);
 			pthread_mutex_unlock(&r->lock);
+			if (news)
+				notice(N_GUARD, HF_LOG_WARN, r->name, "delete-guard: %s", err->msg);
 			goto fail;
 		}
 	}
@@ -408,8 +418,12 @@ static void failed(struct resource *r, int ret, const struct hf_err *e)
 		now_degraded = true;
 	}
 	pthread_mutex_unlock(&r->lock);
-	if (r->failures == 1 || now_degraded)
-		hf_logf(now_degraded ? HF_LOG_ERR : HF_LOG_WARN, "%s%s", now_degraded ? "degraded: " : "", e->msg);
+	if (now_degraded)
+		notice(N_DEGRADED, HF_LOG_ERR, r->name, "degraded: %s", e->msg);
+	else if (r->failures == 1)
+		hf_logf(HF_LOG_WARN, "%s", e->msg);
+	if (now_degraded)
+		hook_run(r, HOOK_DEGRADED, r->confirmed, e->msg);
 	if (now_degraded && pol.exceed_failed)
 		resource_set_state(r, RS_FAILED, e->msg);
 }

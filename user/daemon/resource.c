@@ -13,7 +13,7 @@
  *			r->lock; hf_track_del() and hf_track_drain() never, as they
  *			wait for resource_notify()), places_lock (overlap.c),
  *			cur_lock (regs.c), post_lock (post.c), follow_lock (follow.c), those
- *			of beat.c
+ *			of beat.c, hook_lock (hooks.c)
  *
  * What keeps what alive: the table has one reference to a resource, its worker
  * another, and whoever looked it up a third. Trees, watches and the log belong
@@ -21,6 +21,7 @@
  * the watches' counters there.
  */
 #include "resource.h"
+#include "notice.h"
 #include "replicator.h"
 #include "server.h"
 #include <stdlib.h>
@@ -217,8 +218,8 @@ void resource_set_state(struct resource *r, enum rstate s, const char *why)
 	pthread_mutex_unlock(&r->lock);
 	if (was == s)
 		return;
-	hf_logf(s == RS_FAILED ? HF_LOG_ERR : HF_LOG_NOTE, "%s: %s -> %s%s%s", r->name,
-		rstate_name(was), rstate_name(s), why ? ": " : "", why ? why : "");
+	notice(s == RS_FAILED ? N_FAILED : N_STATE, s == RS_FAILED ? HF_LOG_ERR : HF_LOG_NOTE, r->name,
+	       "%s: %s -> %s%s%s", r->name, rstate_name(was), rstate_name(s), why ? ": " : "", why ? why : "");
 	ev = jobj();
 	jstr(ev, "event", "state");
 	jstr(ev, "resource", r->name);
@@ -227,6 +228,7 @@ void resource_set_state(struct resource *r, enum rstate s, const char *why)
 	if (why)
 		jstr(ev, "why", why);
 	server_broadcast(r->name, ev);
+	hook_state(r, was, s, why);
 }
 
 const struct hf_resource *resource_def(struct resource *r, struct regs **pin)

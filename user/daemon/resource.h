@@ -126,6 +126,8 @@ struct resource {
 	uint64_t examine_ms;
 	unsigned examine_tries;
 
+	uint64_t hook_ms;	/* hooks.c: when it is told of a commit next, or was last */
+
 	struct follow *follow;	/* what is kept of another's log (follow.c) */
 
 	atomic_ullong busy;	/* hf_now_ms() when it began to wait for the store; 0 */
@@ -239,6 +241,17 @@ void forget_unregistered(struct resource *r, bool all);
 void note_mounts(struct resource *r);
 int checkpoints_reload(struct resource *r, struct hf_err *err);
 int job_reload(struct resource *r, struct job *j);
+
+/* hooks.c: told without waiting, from any thread, without r->lock */
+enum hook_event {
+	HOOK_ONLINE, HOOK_OFFLINE, HOOK_RESTORED, HOOK_COMMITTED, HOOK_STALE, HOOK_DEGRADED, HOOK_FAILED,
+};
+struct hook_counts { uint64_t runs, failed, timed_out, dropped, waiting, ms; };
+void hooks_init(void);
+void hooks_stop(unsigned ms);
+void hook_run(struct resource *r, enum hook_event event, uint64_t gen, const char *why);
+void hook_state(struct resource *r, enum rstate was, enum rstate now, const char *why);
+void hooks_counted(struct hook_counts *c);
 
 /* settled.c */
 struct settled;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The trees of a resource made equal to a generation, and what that would change. */
+#include "notice.h"
 #include "resource.h"
 #include "treedb.h"
 #include <stdlib.h>
@@ -124,8 +125,8 @@ static int restore_one(struct resource *r, struct ckpt *c, struct hf_log *from, 
 		if (!j->displaced)
 			j->displaced = json_object_new_array();
 		json_object_array_add(j->displaced, json_object_new_string(id));
-		hf_logf(HF_LOG_NOTE, "%s: %llu entries of %s were kept aside as %s", r->name,
-			(unsigned long long)count, c->path, id);
+		notice(N_KEPT_ASIDE, HF_LOG_NOTE, r->name, "%s: %llu entries of %s were kept aside as %s", r->name,
+		       (unsigned long long)count, c->path, id);
 	}
 	j->restored.looked += st.looked;
 	j->restored.written += st.written;
@@ -154,6 +155,8 @@ int restore_all(struct resource *r, struct hf_log *from, struct job *j, struct h
 			ret = restore_one(r, r->cp[i], from, j, settled, err);
 	settled_free(settled);
 	hf_displaced_prune(hfd.displaced_dir, hfd.conf->displaced_bytes, hfd.conf->displaced_keep_s);
+	if (!ret)
+		hook_run(r, HOOK_RESTORED, hf_log_gen(from), j->rollback ? "rollback" : NULL);
 	return ret;
 }
 

@@ -4,6 +4,7 @@
  * committed any more; what is here and not in the last generation of the own
  * term that the new owner stands on is kept aside and reported.
  */
+#include "notice.h"
 #include "replicator.h"
 #include "treedb.h"
 #include <stdlib.h>
@@ -22,8 +23,8 @@ void step_down(struct resource *r, const char *why)
 	epoch = r->epoch;
 	gen = r->confirmed;
 	pthread_mutex_unlock(&r->lock);
-	hf_logf(HF_LOG_ERR, "%s: stale: %s; %llu changes were not captured yet", r->name, why,
-		(unsigned long long)dirty);
+	notice(N_STALE, HF_LOG_ERR, r->name, "%s: stale: %s; %llu changes were not captured yet", r->name, why,
+	       (unsigned long long)dirty);
 	hf_log_close(r->log);
 	r->log = NULL;
 	for (unsigned i = 0; i < r->ncp; i++) {
@@ -43,7 +44,7 @@ void step_down(struct resource *r, const char *why)
 	replicator_reset(r);
 	resource_refresh(r);
 	resource_set_state(r, RS_OFFLINE, why);
-	hook_run("stale", r->name, gen);
+	hook_run(r, HOOK_STALE, gen, why);
 	pthread_mutex_lock(&r->lock);
 	r->examine = true;
 	r->examine_ms = hf_now_ms();
@@ -215,9 +216,9 @@ void stale_examine(struct resource *r)
 	ckpts_drop_all(r);
 	resource_journal(r, JR_NONE, 0, 0);
 	if (!ret)
-		hf_logf(count ? HF_LOG_WARN : HF_LOG_NOTE,
-			"%s: compared with generation %llu, %llu entries of this node were never confirmed%s%s",
-			r->name, (unsigned long long)gen, (unsigned long long)count,
-			ids[0] ? "; they are kept aside as " : "", ids);
+		notice(N_UNCONFIRMED, count ? HF_LOG_WARN : HF_LOG_NOTE, r->name,
+		       "%s: compared with generation %llu, %llu entries of this node were never confirmed%s%s",
+		       r->name, (unsigned long long)gen, (unsigned long long)count,
+		       ids[0] ? "; they are kept aside as " : "", ids);
 	hf_displaced_prune(hfd.displaced_dir, hfd.conf->displaced_bytes, hfd.conf->displaced_keep_s);
 }

@@ -5,6 +5,7 @@
  * the resource's worker.
  */
 #include "memory.h"
+#include "notice.h"
 #include "replicator.h"
 #include "treedb.h"
 #include <stdlib.h>
@@ -506,6 +507,11 @@ static int go_online(struct resource *r, struct job *j, enum mode mode)
 	 * was not confirmed, instead of committing it */
 	resource_journal(r, r->quiet ? JR_UNRELEASED : JR_ONLINE, j->epoch, j->gen);
 	resource_set_state(r, RS_ONLINE, NULL);
+	if (mode == TAKE_OVER)
+		notice(N_TAKEN_OVER, HF_LOG_NOTE, r->name,
+		       "%s: taken over in %llu ms: epoch %llu, generation %llu, %llu files written, %llu kept aside", r->name,
+		       (unsigned long long)j->ms_total, (unsigned long long)j->epoch, (unsigned long long)j->gen,
+		       (unsigned long long)j->restored.written, (unsigned long long)j->restored.displaced);
 	note_mounts(r);
 	if (hf_log_wants_base(r->log))
 		r->base_ms = hf_now_ms();
@@ -527,8 +533,8 @@ static int online_without_store(struct resource *r, struct job *j, bool resumed)
 		goto out;
 	}
 	if (!resumed)
-		hf_logf(HF_LOG_WARN, "%s: AUDIT: brought online without the store, with what is on this node",
-			r->name);
+		notice(N_FORCED, HF_LOG_WARN, r->name,
+		       "%s: AUDIT: brought online without the store, with what is on this node", r->name);
 	ckpts_drop_all(r);
 	hf_log_close(r->log);
 	r->log = NULL;

@@ -142,6 +142,18 @@ static int set_scrub(struct parser *p, const struct key *k, const char *value)
 	return 0;
 }
 
+static int set_hooks_timeout(struct parser *p, const struct key *k, const char *value)
+{
+	uint64_t ms;
+
+	if (hf_parse_duration(value, &ms))
+		return bad(p, k, value, "is not a duration; write 30s or 2m");
+	if (ms < 100 || ms > 3600000)
+		return bad(p, k, value, "is out of range; write 100ms to 1h");
+	p->c->hooks_timeout_ms = ms;
+	return 0;
+}
+
 static int set_keep(struct parser *p, const struct key *k, const char *value)
 {
 	uint64_t ms;
@@ -179,6 +191,7 @@ static const struct key keys[] = {
 	{ "node", "runtime_dir", set_path, AT(runtime_dir) },
 	{ "node", "key_file", set_path, AT(key_file) },
 	{ "node", "hooks_dir", set_path, AT(hooks_dir) },
+	{ "node", "hooks_timeout", set_hooks_timeout, 0 },
 	{ "store", "url", set_url, AT(url) },
 	{ "track", "source", set_source, AT(track_source) },
 	{ "track", "require", set_require, 0 },
@@ -367,6 +380,7 @@ static int set_defaults(struct hf_conf *c)
 	c->key_file = strdup("/etc/holdfast/key");
 	c->hooks_dir = strdup("/etc/holdfast/hooks.d");
 	c->track_source = strdup("auto");
+	c->hooks_timeout_ms = 30000;
 	c->scrub_s = 60;
 	c->displaced_keep_s = 30 * 86400ull;
 	c->displaced_bytes = 1ull << 30;

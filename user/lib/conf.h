@@ -14,6 +14,7 @@ struct hf_conf {
 	char *node_name;		/* default: the host's name */
 	char *root;			/* "/" */
 	char *state_dir, *runtime_dir, *key_file, *hooks_dir;
+	uint64_t hooks_timeout_ms;
 	char *url;			/* store url, NULL when not configured */
 	char *track_source;		/* auto, kernel, fanotify */
 	bool require_kernel;
