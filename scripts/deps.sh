@@ -14,7 +14,7 @@ packages() {
 			libjson-c-dev libcap-dev libsystemd-dev libblkid-dev \
 			libmnl-dev libkmod-dev libnl-3-dev libnl-genl-3-dev ;;
 	check)
-		echo perl git rsync attr acl libarchive-tools python3 python3-nacl python3-tdb sqlite3 libcap2-bin procps patch \
+		echo perl git rsync attr acl libarchive-tools python3 python3-nacl python3-tdb python3-prometheus-client sqlite3 libcap2-bin procps patch \
 			e2fsprogs mount util-linux shellcheck coccinelle man-db spin ;;
 	cluster)
 		echo mmdebstrap mount ca-certificates iproute2 util-linux procps python3 ;;

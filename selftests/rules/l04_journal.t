@@ -69,6 +69,7 @@ sleep 2.5
 run 0 "b takes it over" b online r --fenced
 until_true 5 sent TAKEN_OVER HOLDFAST_RESOURCE=r HOLDFAST_NODE=b; ok $? "a takeover"
 until_true 5 sent KEPT_ASIDE HOLDFAST_RESOURCE=r HOLDFAST_NODE=b; ok $? "what it kept aside"
+until_true 5 sent FORCED HOLDFAST_RESOURCE=r HOLDFAST_NODE=b PRIORITY=4; ok $? "that it was forced"
 until_true 5 sent HOOK HOLDFAST_RESOURCE=r HOLDFAST_NODE=b; ok $? "a hook that failed"
 kill -CONT "${pid[a]}"
 echo late >"$tmp/a/root/srv/r/late"

@@ -85,16 +85,17 @@ static void cells(struct table *t, struct json_object *o, bool age)
 	if (!dirty)
 		table_cell(t, PLAIN, "-");
 	else
-		table_cell(t, WARN, "%lld for %s", (long long)dirty, text_duration(jint(o, "oldest_dirty_ms"), b));
+		table_cell(t, jint(o, "rpo_ms") && jint(o, "oldest_dirty_ms") > jint(o, "rpo_ms") ? BAD : WARN, "%lld for %s",
+			   (long long)dirty, text_duration(jint(o, "oldest_dirty_ms"), b));
 	table_cell(t, PLAIN, "%lld", (long long)jint(o, "checkpoints"));
 }
 
 static void print_status(struct json_object *r)
 {
 	static const char *const with[] = {
-		"RESOURCE", "STATE", "OWNER", "GENERATION", "AGE", "DIRTY", "CHECKPOINTS", NULL,
+		"RESOURCE", "STATE", "OWNER", "GENERATION", "AGE", "UNCONFIRMED", "CHECKPOINTS", NULL,
 	}, *const without[] = {
-		"RESOURCE", "STATE", "OWNER", "GENERATION", "DIRTY", "CHECKPOINTS", NULL,
+		"RESOURCE", "STATE", "OWNER", "GENERATION", "UNCONFIRMED", "CHECKPOINTS", NULL,
 	};
 	bool age = false;
 	const char *store = jstr(r, "store");
@@ -136,6 +137,28 @@ static struct json_object *about(struct cli *c)
 	return a;
 }
 
+/* What is there, without what only grows older. */
+static char *lasting(struct json_object *r)
+{
+	struct json_object *copy = NULL;
+	char *text;
+
+	if (json_object_deep_copy(r, &copy, NULL))
+		return NULL;
+	for (size_t i = 0; i < jlen(copy, "resources"); i++) {
+		struct json_object *o = jat(copy, "resources", i), *w = jobj(o, "warm");
+
+		json_object_object_del(o, "oldest_dirty_ms");
+		if (json_object_is_type(w, json_type_object)) {
+			json_object_object_del(w, "age_ms");
+			json_object_object_del(w, "read");
+		}
+	}
+	text = strdup(json_object_to_json_string_ext(copy, JSON_C_TO_STRING_PLAIN));
+	json_object_put(copy);
+	return text;
+}
+
 /* Draws again each second on a terminal; elsewhere says what changed. */
 static int watch_status(struct cli *c)
 {
@@ -145,22 +168,22 @@ static int watch_status(struct cli *c)
 	int ret;
 
 	for (;;) {
-		const char *now;
+		char *now;
 
 		ret = call(c, "status", about(c), &r);
 		if (ret)
 			break;
-		now = json_object_to_json_string_ext(r, JSON_C_TO_STRING_PLAIN);
+		now = lasting(r);
 		if (terminal)
 			printf("\033[H\033[2J");
-		if (terminal || !last || strcmp(last, now)) {
+		if (terminal || !last || !now || strcmp(last, now)) {
 			if (c->json)
 				print_json(r);
 			else
 				print_status(r);
 		}
 		free(last);
-		last = strdup(now);
+		last = now;
 		json_object_put(r);
 		ret = printed(c);
 		if (ret)
@@ -203,6 +226,8 @@ static void print_event(struct json_object *e)
 		say("changed %s%s%s", jstr(e, "path"), *rel ? "/" : "", rel);
 		if (*jstr(e, "who"))
 			say("  by %s", jstr(e, "who"));
+		else
+			say("  (not known by whom)");
 	} else if (!strcmp(kind, "commit")) {
 		say("generation %lld: %lld put, %lld deleted", (long long)jint(e, "generation"),
 		    (long long)jint(e, "puts"), (long long)jint(e, "dels"));
@@ -210,6 +235,8 @@ static void print_event(struct json_object *e)
 			say(", in %lld ms", (long long)jint(e, "ms"));
 		if (jhas(e, "consistent") && !jbool(e, "consistent"))
 			say(", fuzzy");
+		if (*jstr(e, "note"))
+			say("  %s", jstr(e, "note"));
 	} else if (!strcmp(kind, "state")) {
 		say("%s -> %s", jstr(e, "from"), jstr(e, "to"));
 		if (*jstr(e, "why"))

@@ -233,6 +233,16 @@ char *beat_store_text(void)
 	return s;
 }
 
+uint64_t beat_silent_ms(void)
+{
+	uint64_t ms;
+
+	pthread_mutex_lock(&beat_lock);
+	ms = hf_now_ms() - last_ok;
+	pthread_mutex_unlock(&beat_lock);
+	return ms;
+}
+
 unsigned beat_nodes(struct hf_node_info *arr, unsigned max)
 {
 	uint64_t now = hf_now_ms();

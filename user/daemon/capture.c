@@ -81,6 +81,7 @@ oom:
 static void tell(struct resource *r, const struct ckpt *cp, const struct noted *e)
 {
 	struct json_object *o;
+	char who[128];
 
 	if (!server_watched())
 		return;
@@ -90,8 +91,10 @@ static void tell(struct resource *r, const struct ckpt *cp, const struct noted *
 	jbytes(o, "path", cp->path);
 	/* names inside a crypto checkpoint are not told */
 	jbytes(o, "rel", cp->crypto || cp->file ? "" : e->rel);
-	if (e->comm[0])
-		jbytes(o, "who", e->comm);
+	if (e->comm[0] && e->pid) {
+		who_name(e->uid, e->login, e->pid, e->comm, who);
+		jstr(o, "who", who);
+	}
 	server_broadcast(r->name, o);
 }
 

@@ -46,6 +46,7 @@ void beat_stop(void);
 bool beat_lost(void);		/* another incarnation holds the identity */
 /* "ok", or a sentence that says for how long the store has been silent; malloc'ed */
 char *beat_store_text(void);
+uint64_t beat_silent_ms(void);	/* since the store answered last */
 unsigned beat_nodes(struct hf_node_info *arr, unsigned max);
 
 /* regs.c: the registrations as last read, shared by reference */

@@ -25,6 +25,7 @@ struct follow {
 	struct settled *settled;	/* what is here and need not be kept; the thread's */
 	bool busy, called_off;
 	size_t state, contents;	/* bytes of memory */
+	uint64_t made_ms;	/* when that generation was committed, by its owner's clock */
 	uint64_t gen, when_ms;	/* what it is warm for; when that was found to be so last */
 	uint64_t ordered_ms, order_ms;	/* when it was put in order last, and how long that took */
 	uint64_t missing;	/* bytes of contents that there was no room for */
@@ -167,6 +168,7 @@ static int bring_up(struct follow *f, const char *name, struct hf_log **log, con
 	pthread_mutex_lock(&follow_lock);
 	f->state = hf_log_memory(*log, NULL) + settled_bytes(f->settled);
 	f->gen = hf_log_gen(*log);
+	f->made_ms = hf_log_when(*log) / 1000000;
 	f->when_ms = hf_now_ms();
 	pthread_mutex_unlock(&follow_lock);
 	/* nothing came: contents are as complete as they were, unless somebody needs the room */
@@ -216,7 +218,7 @@ static struct hf_log *forget(struct follow *f)
 
 	f->log = NULL;
 	f->state = f->contents = 0;
-	f->gen = f->when_ms = f->missing = 0;
+	f->gen = f->made_ms = f->when_ms = f->missing = 0;
 	f->large = f->reading = false;
 	f->err[0] = '\0';
 	return log;
@@ -416,6 +418,7 @@ struct json_object *follow_json(struct resource *r)
 		jstr(o, "state", f->large ? "too-large" : f->err[0] ? "unavailable" :
 		     f->reading ? "reading" : f->when_ms ? "warm" : "cold");
 		ju64(o, "generation", f->gen);
+		ju64(o, "when_ms", f->made_ms);
 		ju64(o, "age_ms", f->when_ms ? now - f->when_ms : 0);
 		ju64(o, "bytes", f->state + f->contents);
 		ju64(o, "contents", f->contents);

@@ -53,7 +53,7 @@ static int change_owned(struct resource *r, struct job *j)
 		return ret;
 	j->gen = gen;
 	/* nothing of the trees is in it, so nothing is acknowledged */
-	published(r, gen, !hf_log_fuzzy(r->log), true, 0, 0, hf_now_ms() - t0);
+	published(r, gen, !hf_log_fuzzy(r->log), true, 0, 0, hf_now_ms() - t0, NULL);
 	if (!j->pin_gen)
 		r->base_ms = hf_now_ms();
 	return 0;

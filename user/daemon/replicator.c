@@ -4,6 +4,7 @@
  * never another (Documentation/claims.rst). Runs in the resource's worker; what
  * it shares with others it writes under r->lock.
  */
+#include "account.h"
 #include "notice.h"
 #include "replicator.h"
 #include "server.h"
@@ -151,7 +152,7 @@ static void note_whole(struct resource *r)
 }
 
 void published(struct resource *r, uint64_t gen, bool consistent, bool committed, uint64_t puts, uint64_t dels,
-	       uint64_t ms)
+	       uint64_t ms, const char *note)
 {
 	struct json_object *ev;
 	bool recovered;
@@ -173,6 +174,8 @@ void published(struct resource *r, uint64_t gen, bool consistent, bool committed
 		return;
 	r->last_commit_ms = hf_now_ms();
 	r->last_dur_ms = ms;
+	account_commit(r, consistent, r->oldest_ns, ms);
+	r->oldest_ns = 0;
 	hook_run(r, HOOK_COMMITTED, gen, NULL);
 	if (!server_watched())
 		return;
@@ -184,6 +187,8 @@ void published(struct resource *r, uint64_t gen, bool consistent, bool committed
 	ju64(ev, "puts", puts);
 	ju64(ev, "dels", dels);
 	ju64(ev, "ms", ms);
+	if (note && *note)
+		jbytes(ev, "note", note);
 	server_broadcast(r->name, ev);
 }
 
@@ -220,7 +225,7 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 	uint64_t t0 = hf_now_ms(), puts = 0, dels = 0, before, gen, wait;
 	struct cut c = { 0 };
 	bool pending, repatterned, news;
-	char note[128];
+	char note[128] = "";
 	int ret;
 
 	a->committed = a->unsettled = false;
@@ -234,6 +239,7 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 	}
 	if (r->forget)
 		forget_unregistered(r, false);
+	r->oldest_ns = account_oldest(r);
 	ret = patterns_begin(r, err);
 	if (!ret)
 		ret = capture_cut(r, a, &c, err);
@@ -309,7 +315,7 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 	a->committed = pending;
 	a->unsettled = !c.settled || c.tree_ret;
 	r->need_scan = r->need_scan && a->unsettled;
-	published(r, gen, a->consistent, pending, puts, dels, hf_now_ms() - t0);
+	published(r, gen, a->consistent, pending, puts, dels, hf_now_ms() - t0, note);
 	if (!a->unsettled)
 		note_whole(r);
 	/* what is older has other names, and a reader of the log should not have to know */
@@ -332,6 +338,8 @@ fail:
 	/* at most a tenth of the time is spent on what nobody tells of */
 	wait = 10 * (hf_now_ms() - t0);
 	r->mapped_ms = c.mapped ? hf_now_ms() + (wait > MAPPED_MS ? wait : MAPPED_MS) : 0;
+	if (ret && !a->committed)
+		account_failure(r, hf_now_ms() - t0);
 	/* what is not committed stays dirty and is captured again */
 	if (ret && r->log && !a->committed)
 		hf_log_abort(r->log);
@@ -391,6 +399,7 @@ int rejoin(struct resource *r, struct hf_err *err)
 	regs_put(pin);
 	pthread_mutex_lock(&r->lock);
 	r->without_store = false;
+	r->account.when_ms = hf_log_when(r->log) / 1000000;
 	r->epoch = hf_log_epoch(r->log);
 	r->gen = r->confirmed = hf_log_gen(r->log);
 	r->consistent = !hf_log_fuzzy(r->log);

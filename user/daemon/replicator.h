@@ -45,7 +45,7 @@ int reclaim(struct resource *r, struct hf_err *err);
 bool breaks_log(int ret);
 /* @gen is confirmed: what it is about is told to those who watch */
 void published(struct resource *r, uint64_t gen, bool consistent, bool committed, uint64_t puts, uint64_t dels,
-	       uint64_t ms);
+	       uint64_t ms, const char *note);
 /* the area is full: a base here, and everybody else's history of what can be spared */
 int make_room(struct resource *r, struct hf_err *err);	/* -ESTALE: the caller steps down */
 
@@ -86,7 +86,9 @@ int capture_cut(struct resource *r, struct rep *a, struct cut *c, struct hf_err 
 void cut_ack(struct resource *r, struct cut *c);
 void cut_free(struct cut *c);
 
-/* who.c: why, and who changed what, as much as fits */
+/* who.c: "root (login bob): vim[4711]" */
+void who_name(uid_t uid, uid_t login, pid_t pid, const char *comm, char out[128]);
+/* why, and who changed what, as much as fits */
 void who_note(const struct resource *r, const struct cut *c, const char *why, char out[128]);
 
 #endif

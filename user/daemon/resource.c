@@ -20,7 +20,7 @@
  * to the worker alone; r->cp is changed under r->lock, so that others may read
  * the watches' counters there.
  */
-#include "resource.h"
+#include "account.h"
 #include "notice.h"
 #include "replicator.h"
 #include "server.h"
@@ -228,6 +228,7 @@ void resource_set_state(struct resource *r, enum rstate s, const char *why)
 	if (why)
 		jstr(ev, "why", why);
 	server_broadcast(r->name, ev);
+	record_state(r->name, rstate_name(was), rstate_name(s), why);
 	hook_state(r, was, s, why);
 }
 
@@ -402,6 +403,13 @@ static void *worker(void *arg)
 		}
 		if (r->examine && r->examine_ms < due)
 			due = r->examine_ms;
+		if (r->account.told.at_ms) {
+			pthread_mutex_unlock(&r->lock);
+			account_tick(r);
+			pthread_mutex_lock(&r->lock);
+			if (r->jobs || r->quit)
+				continue;
+		}
 		wait_locked(r, due == UINT64_MAX ? 60000 : due - now);
 	}
 	while ((j = r->jobs)) {
@@ -413,6 +421,7 @@ static void *worker(void *arg)
 	r->jobs_tail = &r->jobs;
 	r->live = false;
 	pthread_mutex_unlock(&r->lock);
+	account_end(r);
 	ckpts_leave(r);
 	hf_log_close(r->log);
 	r->log = NULL;

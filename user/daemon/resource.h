@@ -71,6 +71,17 @@ struct job {
 	char note[256];
 };
 
+/* account.c */
+#define HF_LAGS 12
+struct account {
+	uint64_t commits, fuzzy, commit_ms, lag_ms, lag[HF_LAGS], late;
+	uint64_t failures, failure_ms, takeovers, takeover_ms;
+	uint64_t when_ms;	/* of the newest generation, by the wall clock; 0 not known */
+	uint64_t rpo_ms;
+	/* the worker's alone: what the record has; at_ms 0: all of it */
+	struct { uint64_t commits, fuzzy, lag_ms, lag_max_ms, late, failures, at_ms, when_ms; } told;
+};
+
 struct resource {
 	struct resource *next;	/* table */
 	char name[HF_NAME_MAX + 1];
@@ -105,6 +116,8 @@ struct resource {
 	struct hf_log_stat st;	/* by the heartbeat */
 	bool st_valid;
 
+	struct account account;	/* written by the worker */
+
 	/* the worker's alone */
 	struct hf_log *log;
 	bool log_broken;	/* must be claimed anew */
@@ -126,6 +139,7 @@ struct resource {
 	uint64_t examine_ms;
 	unsigned examine_tries;
 
+	uint64_t oldest_ns;	/* account_oldest() when the capture began */
 	uint64_t hook_ms;	/* hooks.c: when it is told of a commit next, or was last */
 
 	struct follow *follow;	/* what is kept of another's log (follow.c) */

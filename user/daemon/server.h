@@ -16,6 +16,7 @@ struct req {
 	struct json_object *msg;	/* owns args */
 	struct json_object *args;
 	struct json_object *result;
+	char *forced, who[128];		/* record.c */
 	int ret;
 	struct hf_err err;
 	bool watch;			/* stays open and receives events */

@@ -4,6 +4,7 @@
  * committed any more; what is here and not in the last generation of the own
  * term that the new owner stands on is kept aside and reported.
  */
+#include "account.h"
 #include "notice.h"
 #include "replicator.h"
 #include "treedb.h"
@@ -215,6 +216,8 @@ void stale_examine(struct resource *r)
 	pthread_mutex_unlock(&r->lock);
 	ckpts_drop_all(r);
 	resource_journal(r, JR_NONE, 0, 0);
+	if (!ret)
+		record_unconfirmed(r->name, gen, count);
 	if (!ret)
 		notice(N_UNCONFIRMED, count ? HF_LOG_WARN : HF_LOG_NOTE, r->name,
 		       "%s: compared with generation %llu, %llu entries of this node were never confirmed%s%s",

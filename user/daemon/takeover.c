@@ -4,6 +4,7 @@
  * after which a crash would leave something is journalled before it. Runs in
  * the resource's worker.
  */
+#include "account.h"
 #include "memory.h"
 #include "notice.h"
 #include "replicator.h"
@@ -492,6 +493,7 @@ static int go_online(struct resource *r, struct job *j, enum mode mode)
 	}
 	pthread_mutex_lock(&r->lock);
 	r->live = true;
+	r->account.when_ms = hf_log_when(r->log) / 1000000;
 	r->j.tracked = r->quiet ? 0 : resource_tracked(r);
 	/* checkpoints that came while it was on its way */
 	r->reload |= r->regs != pin;
@@ -508,10 +510,7 @@ static int go_online(struct resource *r, struct job *j, enum mode mode)
 	resource_journal(r, r->quiet ? JR_UNRELEASED : JR_ONLINE, j->epoch, j->gen);
 	resource_set_state(r, RS_ONLINE, NULL);
 	if (mode == TAKE_OVER)
-		notice(N_TAKEN_OVER, HF_LOG_NOTE, r->name,
-		       "%s: taken over in %llu ms: epoch %llu, generation %llu, %llu files written, %llu kept aside", r->name,
-		       (unsigned long long)j->ms_total, (unsigned long long)j->epoch, (unsigned long long)j->gen,
-		       (unsigned long long)j->restored.written, (unsigned long long)j->restored.displaced);
+		account_takeover(r, j);
 	note_mounts(r);
 	if (hf_log_wants_base(r->log))
 		r->base_ms = hf_now_ms();

@@ -4,15 +4,16 @@
  * right type, permitted; then a thread of its own unless memory alone
  * answers it. The number of threads is bounded.
  */
+#include "account.h"
 #include "verbs.h"
-#include "resource.h"
 #include <stdatomic.h>
 #include <stdlib.h>
 
 #define MAX_RUNNING 64
 
 static atomic_uint running;
-static const struct verb *const tables[] = { verbs_read, verbs_store, verbs_diff, verbs_restore, verbs_reg, verbs_res, verbs_node };
+static const struct verb *const tables[] = { verbs_read, verbs_store, verbs_diff, verbs_restore, verbs_reg, verbs_res, verbs_node,
+					    verbs_count };
 
 unsigned verbs_running(void)
 {
@@ -137,7 +138,9 @@ static void *thread(void *arg)
 {
 	struct req *q = arg;
 
+	record_forced_begin(q);
 	q->ret = q->verb->fn(q, &q->err);
+	record_forced_end(q);
 	req_done(q);
 	atomic_fetch_sub(&running, 1);
 	return NULL;

@@ -16,7 +16,8 @@ struct verb {
 	int (*fn)(struct req *q, struct hf_err *err);
 };
 
-extern const struct verb verbs_read[], verbs_store[], verbs_diff[], verbs_restore[], verbs_reg[], verbs_res[], verbs_node[];	/* end with name NULL */
+extern const struct verb verbs_read[], verbs_store[], verbs_diff[], verbs_restore[], verbs_reg[], verbs_res[], verbs_node[],
+	verbs_count[];	/* end with name NULL */
 
 /* at the start: what node.remove was at when the daemon died */
 void node_remove_resume(void);
@@ -28,6 +29,8 @@ struct resource *verb_resource(const char *name, struct hf_err *err);
 /* for a verb that answers from its registration: with all that any node had confirmed */
 int verb_resource_now(const char *name, struct resource **out, struct hf_err *err);
 struct json_object *res_json(struct resource *r);
+struct json_object *verbs_nodes(void);
+void verbs_put_health(struct json_object *o);	/* source of tracking, store */
 struct json_object *cp_json(const struct hf_resource *def, const struct hf_checkpoint *cp);
 
 #endif

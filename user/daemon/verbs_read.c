@@ -32,6 +32,12 @@ static void put_store(struct json_object *o)
 	json_object_object_add(o, "store_warnings", arr);
 }
 
+void verbs_put_health(struct json_object *o)
+{
+	put_source(o);
+	put_store(o);
+}
+
 static int ping(struct req *q, struct hf_err *err)
 {
 	q->result = jobj();
@@ -41,12 +47,11 @@ static int ping(struct req *q, struct hf_err *err)
 	ju64(q->result, "slot", hfd.id.slot);
 	ju64(q->result, "pid", getpid());
 	jstr(q->result, "incarnation", hfd.incarnation);
-	put_source(q->result);
-	put_store(q->result);
+	verbs_put_health(q->result);
 	return 0;
 }
 
-static int node_list(struct req *q, struct hf_err *err)
+struct json_object *verbs_nodes(void)
 {
 	struct json_object *arr = json_object_new_array(), *o;
 	struct hf_node_info *n = calloc(HF_MAX_NODES, sizeof(*n));
@@ -69,8 +74,13 @@ static int node_list(struct req *q, struct hf_err *err)
 		json_object_array_add(arr, o);
 	}
 	free(n);
+	return arr;
+}
+
+static int node_list(struct req *q, struct hf_err *err)
+{
 	q->result = jobj();
-	json_object_object_add(q->result, "nodes", arr);
+	json_object_object_add(q->result, "nodes", verbs_nodes());
 	return 0;
 }
 
@@ -162,6 +172,8 @@ struct json_object *res_json(struct resource *r)
 		ju64(o, "confirmed", r->st.gen);
 		json_object_object_add(o, "consistent", NULL);
 	}
+	if (here && r->account.when_ms)
+		ju64(o, "when_ms", r->account.when_ms);
 	jbool(o, "degraded", r->degraded);
 	for (unsigned i = 0; i < r->ncp; i++) {
 		struct hf_watch *watch = r->cp[i]->watch;
@@ -181,8 +193,14 @@ struct json_object *res_json(struct resource *r)
 	jstr(o, "quality", quality);
 	if (!here)
 		warm = follow_json(r);
-	if (warm)
+	if (warm) {
+		/* of the newest generation that this node has seen of another's log */
+		if (jget_u64(warm, "when_ms"))
+			ju64(o, "when_ms", jget_u64(warm, "when_ms"));
 		json_object_object_add(o, "warm", warm);
+	}
+	if (def && def->policy.rpo_ms)
+		ju64(o, "rpo_ms", def->policy.rpo_ms);
 	if (r->error[0])
 		jstr(o, "error", r->error);
 	put_warnings(w, r);
@@ -267,8 +285,7 @@ static int status(struct req *q, struct hf_err *err)
 	q->result = jobj();
 	jstr(q->result, "node", hfd.id.name);
 	jstr(q->result, "cluster", hfd.cluster);
-	put_store(q->result);
-	put_source(q->result);
+	verbs_put_health(q->result);
 	json_object_object_add(q->result, "resources", c.arr);
 	return 0;
 }

@@ -116,22 +116,29 @@ static char *path_of(const struct resource *r, const struct noted *e)
 	return text;
 }
 
+void who_name(uid_t uid, uid_t login, pid_t pid, const char *comm, char out[128])
+{
+	char user[33], as[33], *text = in_note(comm);
+
+	user_name(uid, user);
+	if (uid == (uid_t)-1)
+		strcpy(user, "?");
+	if (login != (uid_t)-1 && login != uid) {
+		user_name(login, as);
+		snprintf(out, 128, "%s (login %s): %s[%d]", user, as, text ? text : "?", (int)pid);
+	} else {
+		snprintf(out, 128, "%s: %s[%d]", user, text ? text : "?", (int)pid);
+	}
+	free(text);
+}
+
 static size_t put_actor(const struct resource *r, const struct actor *a, char *out, size_t room)
 {
 	const struct noted *e = a->first;
-	char user[33], login[33], who[128], *path = path_of(r, e), *comm = in_note(e->comm);
-	char more[16] = "";
+	char who[128], more[16] = "", *path = path_of(r, e);
 	size_t n = 0;
 
-	user_name(e->uid, user);
-	if (e->uid == (uid_t)-1)
-		strcpy(user, "?");
-	if (e->login != (uid_t)-1 && e->login != e->uid) {
-		user_name(e->login, login);
-		snprintf(who, sizeof(who), "%s (login %s): %s[%d]", user, login, comm ? comm : "?", (int)e->pid);
-	} else {
-		snprintf(who, sizeof(who), "%s: %s[%d]", user, comm ? comm : "?", (int)e->pid);
-	}
+	who_name(e->uid, e->login, e->pid, e->comm, who);
 	if (a->changes > 1)
 		snprintf(more, sizeof(more), " +%u", a->changes - 1);
 	if (path && strlen(who) + 1 + strlen(path) + strlen(more) <= room)
@@ -139,7 +146,6 @@ static size_t put_actor(const struct resource *r, const struct actor *a, char *o
 	else if (strlen(who) + strlen(more) <= room)
 		n = snprintf(out, room + 1, "%s%s", who, more);
 	free(path);
-	free(comm);
 	return n;
 }
 
