@@ -42,7 +42,7 @@ sweep() {
 	shift
 	good=("$@")
 	case "${verb[*]}" in
-	keygen|report|metrics|"node list"|cluster-state|"resource list"|"disk info"|"disk check"|"disk accept"|"checkpoint list"|status|watch|"displaced list"| \
+	keygen|doctor|report|metrics|"node list"|cluster-state|"resource list"|"disk info"|"disk check"|"disk accept"|"checkpoint list"|status|watch|"displaced list"| \
 		module\ *|"tree list"|"tree dirty"|"tree events")
 		;;		# all that they take is optional
 	*)
@@ -101,6 +101,7 @@ sweep offline -- pg --timeout 5s
 sweep sync -- pg
 sweep status -- pg
 sweep watch -- pg
+sweep doctor -- pg
 sweep report -- pg --since 1h
 sweep metrics --
 sweep history -- pg
@@ -147,6 +148,7 @@ surplus offline offline pg x
 surplus sync sync pg x
 surplus status status pg x
 surplus watch watch pg x
+surplus doctor doctor pg x
 surplus report report pg x
 surplus metrics metrics x
 surplus history history pg x
@@ -208,7 +210,7 @@ done
 bad "no verb"
 # in the design, but not there yet: unknown
 for v in "disk upgrade x" "resource rebuild pg" \
-	"move pg b" doctor "backup list x" "job list" "key rotate" \
+	"move pg b" "backup list x" "job list" "key rotate" \
 	"run pg -- true"; do
 	# shellcheck disable=SC2086
 	bad "not in this version: $v" $v

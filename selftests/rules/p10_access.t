@@ -32,6 +32,9 @@ for v in "${reads[@]}"; do
 	# shellcheck disable=SC2086
 	member 0 $v
 done
+member 0 doctor
+says out "^warn  key " "of what is root's it says so"
+grep -q "^ok    store .*answers" "$tmp/out"; ok $? "what the daemon can tell it tells"
 primary 0 status
 changes=("resource add x" "resource delete r --yes" "resource set r settle=1ms" "resource reset r" "checkpoint add r /srv/x"
 	"checkpoint delete r /srv/r --yes" "online r" "online r --fenced" "offline r" "sync r" "rollback r --to 1 --yes"

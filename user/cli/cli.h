@@ -143,6 +143,7 @@ int cmd_offline(struct cli *c);
 int cmd_sync(struct cli *c);
 int cmd_status(struct cli *c);
 int cmd_watch(struct cli *c);
+int cmd_doctor(struct cli *c);
 int cmd_report(struct cli *c);
 int cmd_metrics(struct cli *c);
 int cmd_history(struct cli *c);

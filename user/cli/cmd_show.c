@@ -102,6 +102,8 @@ static void print_status(struct json_object *r)
 	struct table *t;
 
 	say("cluster %s, node %s, tracking with %s", jstr(r, "cluster"), jstr(r, "node"), jstr(r, "source"));
+	if (*jstr(r, "source_why"))
+		say_painted(WARN, " (holdfast doctor says why not the module)");
 	if (strcmp(store, "ok")) {
 		say("\n");
 		say_painted(BAD, "%s", store);

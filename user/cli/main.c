@@ -85,6 +85,7 @@ static const struct cmd cmds[] = {
 	  { { "R", V_NAME, false, true } }, { FLAG("quick"), FLAG("allow-delete"), FLAG("group") }, cmd_sync },
 	{ "status", "[R] [--watch]", "how the resources are", { R_OPT }, { FLAG("watch") }, cmd_status },
 	{ "watch", "[R]", "changes, commits and states of this node as they happen", { R_OPT }, { { 0 } }, cmd_watch },
+	{ "doctor", "[R]", "what is wrong here, and what to do", { R_OPT }, { { 0 } }, cmd_doctor },
 	{ "report", "[R] [--since T]", "commits, lag, takeovers, RPO, and who forced what", { R_OPT },
 	  { { "since", "T", V_DURATION, false } }, cmd_report },
 	{ "metrics", "", "figures for Prometheus (OpenMetrics)", { { 0 } }, { { 0 } }, cmd_metrics },

@@ -1,0 +1,121 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# doctor: configuration, key, identity, disk from every node, module, owner's heartbeat, mounts,
+# quality of tracking, last error: each when it is well, and when it is not, with what to do.
+# shellcheck source=selftests/failover/lib.sh
+. "$(dirname "$0")/../failover/lib.sh"
+# doctor NODE [R]; its findings in $tmp/found, one line each: VERDICT|CHECK|ABOUT|WHAT|DO
+doctor() {
+	hf "$1" --json doctor "${@:2}" >"$tmp/out" 2>"$tmp/err"
+	code=$?
+	$PY -c "
+import json,sys
+for f in json.load(sys.stdin)['findings']:
+    print('|'.join(str(f.get(k,'')) for k in ('verdict','check','about','what','do')))" <"$tmp/out" >"$tmp/found"
+	why=$(cat "$tmp/found")
+}
+# finds PATTERN NAME: doctor must have said it
+finds() { why="no '$1' in: $(cat "$tmp/found")"; grep -qE -e "$1" "$tmp/found"; ok $? "$2"; }
+LEASE=2s
+node x
+doctor x
+is "$code" 1 "a node that was never set up: exit 1"
+finds '^bad\|key\|.*holdfast keygen' "the key is missing, and where to get it"
+cluster a b
+doctor a
+is "$code" 1 "no daemon: exit 1"
+finds '^ok\|configuration\|' "the configuration is read"
+finds '^ok\|key\|' "the key"
+finds '^ok\|disk\|.*authenticated' "the disk, from this node"
+finds '^ok\|identity\|a\|' "the identity"
+finds '^bad\|daemon\|.*\|journalctl' "the daemon that is not there, and where it says why"
+finds '^(ok|warn)\|module\|.+\|.+' "the module"
+up a
+up b
+mkdir -p "$tmp/a/root/srv/r" "$tmp/b/root/srv/r"
+echo 1 >"$tmp/a/root/srv/r/f"
+hf a resource add r >/dev/null && hf a checkpoint add r /srv/r >/dev/null && hf a online r >/dev/null
+until_true 10 eval "hf a node list | grep -q '^b .*up'"
+until_true 10 field_is b r owner a
+doctor a
+is "$code" 0 "all is well: exit 0"
+is "$(grep -c '^bad' "$tmp/found")" 0 "nothing is bad"
+finds '^ok\|daemon\|' "the daemon answers"
+finds '^ok\|store\|.*heartbeat' "the store answers it"
+finds '^ok\|node\|b\|reaches the store' "the disk is reached from the other node"
+finds '^ok\|tracking\|fanotify\|' "where changes come from"
+finds '^ok\|state\|r\|online on a' "the state"
+finds '^ok\|checkpoint\|r /srv/r\|is there' "the checkpoint"
+run 0 "in words" a doctor
+says out "^ok  *checkpoint " "one line for each finding"
+run 0 "of a resource" a doctor r
+run 3 "of one that is not there" a doctor nope
+run 0 "-q" a -q doctor
+is "$(grep -c '^ok' "$tmp/out")" 0 "tells what is not well only"
+
+# each thing that can be wrong
+echo 'rubbish = 1' >>"$tmp/b/conf"
+doctor b
+is "$code" 1 "a bad configuration: exit 1"
+finds '^bad\|configuration\|.*conf:[0-9]+.*rubbish' "file, line and key"
+sed -i '$d' "$tmp/b/conf"
+chmod 644 "$tmp/key"
+doctor b
+finds '^bad\|key\|.*chmod 600' "a key that others may read"
+chmod 600 "$tmp/key"
+cp "$tmp/key" "$tmp/key.keep"; rm "$tmp/key"; hf x keygen >/dev/null 2>&1 || true
+doctor b
+finds '^bad\|disk\|.*key' "another cluster's key"
+cp "$tmp/key.keep" "$tmp/key"
+mv "$tmp/disk" "$tmp/disk.away"
+doctor b
+finds '^bad\|disk\|.*\|see that the device' "a disk that is not there"
+mv "$tmp/disk.away" "$tmp/disk"
+cp "$tmp/b/state/identity" "$tmp/identity"
+sed -i 's/"uuid": *"[0-9a-f]\{8\}/"uuid":"00000000/' "$tmp/b/state/identity"
+doctor b
+finds '^bad\|identity\|.*\|.*holdfast join' "an identity that is not the one on the disk"
+cp "$tmp/identity" "$tmp/b/state/identity"
+
+printf '#!/bin/sh\nexit 1\n' >"$tmp/a/hooks/h"; chmod 775 "$tmp/a/hooks/h"; touch "$tmp/a/hooks/plain"
+doctor a
+finds '^bad\|hooks\|.*/h\|others may write' "a hook that others may write to"
+finds '^warn\|hooks\|.*/plain\|is not executable' "one that is not executable"
+rm "$tmp/a/hooks/"*
+
+# a mount that is lost, an owner that is gone, a state that is failed
+mkdir -p "$tmp/a/root/srv/m" "$tmp/b/root/srv/m"
+mount -t tmpfs none "$tmp/a/root/srv/m" && extra_mounts+=" $tmp/a/root/srv/m"
+echo m >"$tmp/a/root/srv/m/f"
+run 0 "a checkpoint on a mount" a checkpoint add r /srv/m
+until_true 5 eval "doctor b; grep -q '^bad.checkpoint.r /srv/m.*mount it' $tmp/found"
+finds '^bad\|checkpoint\|r /srv/m\|.*not mounted.*\|mount it' "the other node lacks the mount"
+doctor a r
+finds '^ok\|checkpoint\|r /srv/m\|is there, on its own mount' "the owner has it"
+umount -l "$tmp/a/root/srv/m"; extra_mounts=
+hf a sync r >/dev/null 2>&1
+doctor a r
+is "$code" 1 "a mount that is lost: exit 1"
+finds '^bad\|warning\|r\|lost: /srv/m.*\|mount it again' "which tree, and what to do"
+hf a checkpoint delete r /srv/m --yes >/dev/null
+hf a sync r >/dev/null
+crash a
+sleep 2.5
+until_true 10 field_is b r state owner-lost
+doctor b
+finds '^bad\|node\|a\|no heartbeat of it reaches the store' "a node that is gone"
+finds '^bad\|state\|r\|owner-lost, last online on a, which is down\|.*--fenced' "a resource whose owner is gone, and what to do"
+hf b resource set r tolerate=0 on-exceed=failed >/dev/null
+up a HOLDFAST_SEAM=commit.captured:2+:eio
+until_true 10 field_is a r state online
+for i in 1 2; do echo "$i" >"$tmp/a/root/srv/r/f"; sleep 0.3; done
+until_true 10 field_is a r state failed
+doctor a r
+finds '^bad\|state\|r\|failed: .*injected failure.*\|.*resource reset' "failed: the last error, and what to do"
+finds '^bad\|warning\|r\|degraded: ' "degraded"
+kill -STOP "${pid[a]}"
+hf a -q doctor >"$tmp/out" 2>&1 & d=$!
+sleep 1
+kill -CONT "${pid[a]}"
+wait $d; is $? 1 "it waits for a daemon that is slow"
+plan
