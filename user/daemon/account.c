@@ -4,7 +4,7 @@
  * grow while the daemon runs, are for `metrics`; every FLUSH_MS what was added to them goes
  * into the record, for `report`.
  *
- * r->account is written by the worker under r->lock.
+ * r->account is written under r->lock.
  */
 #include "account.h"
 #include "notice.h"
@@ -27,30 +27,38 @@ uint64_t account_oldest(struct resource *r)
 	return oldest;
 }
 
-static void flush(struct resource *r)
+/* The record has all of it then. */
+void account_flush(struct resource *r)
 {
 	struct account *a = &r->account;
-	struct json_object *o = jobj();
+	struct json_object *o = NULL;
 
-	jstr(o, "kind", "commits");
-	jstr(o, "resource", r->name);
-	ju64(o, "from_ms", a->told.when_ms);
-	ju64(o, "commits", a->commits - a->told.commits);
-	ju64(o, "fuzzy", a->fuzzy - a->told.fuzzy);
-	ju64(o, "lag_sum_ms", a->lag_ms - a->told.lag_ms);
-	ju64(o, "lag_max_ms", a->told.lag_max_ms);
-	ju64(o, "late", a->late - a->told.late);
-	ju64(o, "rpo_ms", a->rpo_ms);
-	ju64(o, "failures", a->failures - a->told.failures);
-	a->told.commits = a->commits;
-	a->told.fuzzy = a->fuzzy;
-	a->told.lag_ms = a->lag_ms;
-	a->told.late = a->late;
-	a->told.failures = a->failures;
-	a->told.lag_max_ms = a->told.at_ms = 0;
-	record_line(o);
+	pthread_mutex_lock(&r->lock);
+	if (a->told.at_ms) {
+		o = jobj();
+		jstr(o, "kind", "commits");
+		jstr(o, "resource", r->name);
+		ju64(o, "from_ms", a->told.when_ms);
+		ju64(o, "commits", a->commits - a->told.commits);
+		ju64(o, "fuzzy", a->fuzzy - a->told.fuzzy);
+		ju64(o, "lag_sum_ms", a->lag_ms - a->told.lag_ms);
+		ju64(o, "lag_max_ms", a->told.lag_max_ms);
+		ju64(o, "late", a->late - a->told.late);
+		ju64(o, "rpo_ms", a->rpo_ms);
+		ju64(o, "failures", a->failures - a->told.failures);
+		a->told.commits = a->commits;
+		a->told.fuzzy = a->fuzzy;
+		a->told.lag_ms = a->lag_ms;
+		a->told.late = a->late;
+		a->told.failures = a->failures;
+		a->told.lag_max_ms = a->told.at_ms = 0;
+	}
+	pthread_mutex_unlock(&r->lock);
+	if (o)
+		record_line(o);
 }
 
+/* with r->lock held */
 static void news(struct resource *r)
 {
 	struct account *a = &r->account;
@@ -81,10 +89,10 @@ void account_commit(struct resource *r, bool consistent, uint64_t oldest, uint64
 	a->late += pol.rpo_ms && lag > pol.rpo_ms;
 	a->rpo_ms = pol.rpo_ms;
 	a->when_ms = hf_wall_ns() / 1000000;
-	pthread_mutex_unlock(&r->lock);
 	if (lag > a->told.lag_max_ms)
 		a->told.lag_max_ms = lag;
 	news(r);
+	pthread_mutex_unlock(&r->lock);
 	account_tick(r);
 }
 
@@ -93,8 +101,8 @@ void account_failure(struct resource *r, uint64_t ms)
 	pthread_mutex_lock(&r->lock);
 	r->account.failures++;
 	r->account.failure_ms += ms;
-	pthread_mutex_unlock(&r->lock);
 	news(r);
+	pthread_mutex_unlock(&r->lock);
 }
 
 void account_takeover(struct resource *r, const struct job *j)
@@ -120,14 +128,13 @@ void account_takeover(struct resource *r, const struct job *j)
 
 void account_tick(struct resource *r)
 {
-	if (r->account.told.at_ms && hf_now_ms() - r->account.told.at_ms >= FLUSH_MS)
-		flush(r);
-}
+	bool due;
 
-void account_end(struct resource *r)
-{
-	if (r->account.told.at_ms)
-		flush(r);
+	pthread_mutex_lock(&r->lock);
+	due = r->account.told.at_ms && hf_now_ms() - r->account.told.at_ms >= FLUSH_MS;
+	pthread_mutex_unlock(&r->lock);
+	if (due)
+		account_flush(r);
 }
 
 struct json_object *account_json(struct resource *r)

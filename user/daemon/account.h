@@ -12,13 +12,14 @@ struct req;
 #define LAG_CLASSES { 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 60000 }
 
 /* account.c; all by the worker, without r->lock */
-uint64_t account_oldest(struct resource *r);	/* hf_now_ns() of its oldest change that is not confirmed; 0 none */
+/* hf_now_ns() of its oldest change that is not confirmed; 0 none. Others: with r->lock */
+uint64_t account_oldest(struct resource *r);
 /* @oldest: account_oldest() before the capture; 0: what it found was not known before */
 void account_commit(struct resource *r, bool consistent, uint64_t oldest, uint64_t ms);
 void account_failure(struct resource *r, uint64_t ms);
 void account_takeover(struct resource *r, const struct job *j);
 void account_tick(struct resource *r);		/* now and then: the record is not too far behind */
-void account_end(struct resource *r);		/* the worker ends */
+void account_flush(struct resource *r);		/* ... but has all; any thread */
 struct json_object *account_json(struct resource *r);	/* under r->lock, any thread */
 
 /* record.c: lines of JSON in state_dir/record, oldest files first to go; any thread, no lock of others held */

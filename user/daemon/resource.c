@@ -421,7 +421,7 @@ static void *worker(void *arg)
 	r->jobs_tail = &r->jobs;
 	r->live = false;
 	pthread_mutex_unlock(&r->lock);
-	account_end(r);
+	account_flush(r);
 	ckpts_leave(r);
 	hf_log_close(r->log);
 	r->log = NULL;

@@ -78,7 +78,7 @@ struct account {
 	uint64_t failures, failure_ms, takeovers, takeover_ms;
 	uint64_t when_ms;	/* of the newest generation, by the wall clock; 0 not known */
 	uint64_t rpo_ms;
-	/* the worker's alone: what the record has; at_ms 0: all of it */
+	/* what the record has; at_ms 0: all of it */
 	struct { uint64_t commits, fuzzy, lag_ms, lag_max_ms, late, failures, at_ms, when_ms; } told;
 };
 
@@ -116,7 +116,7 @@ struct resource {
 	struct hf_log_stat st;	/* by the heartbeat */
 	bool st_valid;
 
-	struct account account;	/* written by the worker */
+	struct account account;
 
 	/* the worker's alone */
 	struct hf_log *log;

@@ -131,29 +131,23 @@ static int read_line(void *ctx, struct json_object *o)
 	return 0;
 }
 
-static void flush_one(struct resource *r, void *arg)
+static void begin_one(struct resource *r, void *arg)
 {
 	struct report *p = arg;
 	struct regs *pin;
 	const struct hf_resource *def = resource_def(r, &pin);
 	struct part *t = def && (!p->only || !strcmp(p->only, r->name)) ? part_of(p, r->name) : NULL;
-	struct account a;
+	uint64_t oldest, now = hf_now_ns();
 
 	if (t) {
-		/* what the record does not have yet */
-		pthread_mutex_lock(&r->lock);
-		a = r->account;
-		pthread_mutex_unlock(&r->lock);
-		if (a.told.at_ms && p->to >= a.told.when_ms) {
-			t->commits += a.commits - a.told.commits;
-			t->fuzzy += a.fuzzy - a.told.fuzzy;
-			t->lag_ms += a.lag_ms - a.told.lag_ms;
-			if (a.told.lag_max_ms > t->lag_max_ms)
-				t->lag_max_ms = a.told.lag_max_ms;
-			t->late += a.late - a.told.late;
-			t->failures += a.failures - a.told.failures;
-		}
 		t->rpo_ms = def->policy.rpo_ms;
+		account_flush(r);
+		/* what still waits is late already */
+		pthread_mutex_lock(&r->lock);
+		oldest = account_oldest(r);
+		pthread_mutex_unlock(&r->lock);
+		if (oldest && oldest < now && (now - oldest) / 1000000 > t->lag_max_ms)
+			t->lag_max_ms = (now - oldest) / 1000000;
 	}
 	regs_put(pin);
 }
@@ -252,10 +246,11 @@ static int report(struct req *q, struct hf_err *err)
 	struct hf_err e = { 0 };
 	struct resource *r = NULL;
 	struct part *t;
+	uint64_t to = 0;
 	int ret = 0;
 
 	if (jhas(q->args, "to_ms") && jget_u64(q->args, "to_ms") < p.to)
-		p.to = jget_u64(q->args, "to_ms");
+		p.to = to = jget_u64(q->args, "to_ms");
 	if (p.from > p.to)
 		ret = hf_fail(err, HF_USAGE, -EINVAL, "report: it begins after its end");
 	if (!ret && p.only) {
@@ -265,7 +260,10 @@ static int report(struct req *q, struct hf_err *err)
 	}
 	if (ret)
 		goto out;
-	resources_each(flush_one, &p);
+	resources_each(begin_one, &p);
+	/* what was just written is of the period */
+	if (!to)
+		p.to = hf_wall_ns() / 1000000;
 	record_each(p.from, p.to, read_line, &p);
 	p.nodes = calloc(HF_MAX_NODES, sizeof(*p.nodes));
 	p.nnodes = p.nodes ? beat_nodes(p.nodes, HF_MAX_NODES) : 0;
