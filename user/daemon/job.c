@@ -55,6 +55,75 @@ int job_post(struct resource *r, struct job *j, struct hf_err *err)
 	return ret;
 }
 
+/* With r->lock held, which it gives up to tell: its time is up. */
+static void expire(struct resource *r, struct job *j)
+{
+	struct passage p;
+
+	if (!j->pends || j->expired || (r->state != RS_ONLINE_PENDING && r->state != RS_OFFLINE_PENDING))
+		return;
+	snprintf(j->late, sizeof(j->late), "not %s within %llu ms: it was still %s",
+		 r->state == RS_OFFLINE_PENDING ? "offline" : "online", (unsigned long long)j->timeout_ms,
+		 j->step ? j->step : "waiting");
+	j->expired = true;
+	p = resource_step(r, EV_TIMEOUT, j->late);
+	pthread_mutex_unlock(&r->lock);
+	resource_tell(r, p, EV_TIMEOUT, j->late);
+	pthread_mutex_lock(&r->lock);
+}
+
+bool job_late(struct resource *r, struct job *j)
+{
+	bool late;
+
+	pthread_mutex_lock(&r->lock);
+	if (j->deadline_ms && hf_now_ms() >= j->deadline_ms)
+		expire(r, j);
+	late = j->expired;
+	pthread_mutex_unlock(&r->lock);
+	return late;
+}
+
+static int no_time(struct resource *r, struct job *j, struct hf_err *err)
+{
+	return hf_fail(err, HF_FAILED, -ETIMEDOUT, "%s: not done within %llu ms%s%s", r->name,
+		       (unsigned long long)j->timeout_ms, j->step ? "; it was still " : "", j->step ? j->step : "");
+}
+
+int job_step(struct resource *r, struct job *j, const char *step, struct hf_err *err)
+{
+	bool late;
+
+	pthread_mutex_lock(&r->lock);
+	late = j->deadline_ms && hf_now_ms() >= j->deadline_ms;
+	if (late)
+		expire(r, j);
+	late |= j->expired;
+	if (!late)
+		j->step = step;
+	/* nothing comes after the last one that could be given up */
+	if (!late && !step)
+		j->pends = false;
+	pthread_mutex_unlock(&r->lock);
+	return late ? no_time(r, j, err) : 0;
+}
+
+/* with r->lock held; false: it is being worked on */
+static bool unqueue(struct resource *r, struct job *j)
+{
+	struct job **p = &r->jobs;
+
+	while (*p && *p != j)
+		p = &(*p)->next;
+	if (!*p)
+		return false;
+	*p = j->next;
+	if (!*p)
+		r->jobs_tail = p;
+	job_put(j);
+	return true;
+}
+
 static void wait_slice(struct resource *r)
 {
 	struct timespec ts;
@@ -95,11 +164,18 @@ int job_run(struct resource *r, struct job *j, struct hf_err *err)
 			break;
 		}
 		/* the worker knows the deadline too, and may have the better reason */
-		if (j->deadline_ms && now > j->deadline_ms + 500) {
+		if (!j->deadline_ms || now <= j->deadline_ms + 500)
+			continue;
+		if (unqueue(r, j)) {
 			ret = hf_fail(err, HF_FAILED, -ETIMEDOUT,
-				      "%s: not done within the time given; the work goes on", r->name);
+				      "%s: not begun within %llu ms, because of what this node does with it already; nothing was changed",
+				      r->name, (unsigned long long)j->timeout_ms);
 			break;
 		}
+		expire(r, j);
+		ret = j->expired ? no_time(r, j, err) :
+		      hf_fail(err, HF_FAILED, -ETIMEDOUT, "%s: not done within the time given; the work goes on", r->name);
+		break;
 	}
 	pthread_mutex_unlock(&r->lock);
 	return ret;

@@ -136,10 +136,8 @@ static void resume_one(const char *name)
 		resource_put(r);
 		return;
 	}
-	pthread_mutex_lock(&r->lock);
 	if (r->j.state == JR_ONLINE || r->j.state == JR_CLAIMING || r->j.state == JR_RESTORING)
-		r->state = RS_ONLINE_PENDING;
-	pthread_mutex_unlock(&r->lock);
+		resource_event(r, EV_BEGIN, "resumed");
 	j = job_new(job_resume);
 	if (j)
 		job_post(r, j, NULL);
@@ -148,11 +146,14 @@ static void resume_one(const char *name)
 
 static void settle_pending(struct resource *r, void *arg)
 {
+	bool gone;
+
 	/* a journal whose resource could not be resumed leaves no "pending" behind */
 	pthread_mutex_lock(&r->lock);
-	if (r->gone && !r->jobs && r->state == RS_ONLINE_PENDING)
-		r->state = RS_OFFLINE;
+	gone = r->gone && !r->jobs && r->state == RS_ONLINE_PENDING;
 	pthread_mutex_unlock(&r->lock);
+	if (gone)
+		resource_event(r, EV_REFUSED, "it is not registered any more");
 }
 
 static int on_signal(sd_event_source *s, const struct signalfd_siginfo *si, void *arg)

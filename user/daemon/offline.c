@@ -16,7 +16,7 @@ static void ended(struct resource *r, const char *why)
 	replicator_reset(r);
 	if (!r->unreleased)
 		resource_refresh(r);
-	resource_set_state(r, RS_OFFLINE, why);
+	resource_event(r, EV_STOPPED, why);
 }
 
 static int release(struct resource *r, struct hf_err *err)
@@ -66,6 +66,7 @@ int job_offline(struct resource *r, struct job *j)
 			 .note = "offline" };
 	struct hf_policy pol;
 	struct hf_err e = { 0 };
+	enum rstate was;
 	int ret;
 
 	j->gen = r->confirmed;
@@ -82,12 +83,17 @@ int job_offline(struct resource *r, struct job *j)
 				r->spool_ms = hf_now_ms();
 				resource_journal(r, JR_UNRELEASED, r->j.epoch, r->j.generation);
 			}
-			resource_set_state(r, RS_OFFLINE, "stopped");
+			resource_event(r, EV_STOPPED, NULL);
 		}
 		return 0;
 	}
 	resource_policy(r, &pol);
-	resource_set_state(r, RS_OFFLINE_PENDING, NULL);
+	was = r->state;
+	resource_event(r, EV_STOP, NULL);
+	pthread_mutex_lock(&r->lock);
+	j->pends = pol.strict_stop && !r->quiet;
+	j->step = "committing the last changes";
+	pthread_mutex_unlock(&r->lock);
 	/* brought online without the store: it may be back by now */
 	ret = r->without_store ? rejoin(r, &j->err) : 0;
 	if (!ret)
@@ -123,7 +129,7 @@ int job_offline(struct resource *r, struct job *j)
 	/* one that ends an earlier stop has nobody to tell */
 	if (ret && !r->quiet && (pol.strict_stop || j->strict)) {
 		e = j->err;
-		resource_set_state(r, RS_ONLINE, "the stop failed");
+		resource_event(r, was == RS_FAILED ? EV_BROKEN : EV_KEPT, was == RS_FAILED ? e.msg : "the stop failed");
 		return hf_fail(&j->err, HF_UNAVAIL, ret, "%s: not stopped, because strict-stop is set: %s",
 			       r->name, e.msg);
 	}
@@ -165,10 +171,11 @@ void spool_retry(struct resource *r)
 
 int job_reset(struct resource *r, struct job *j)
 {
-	if (r->state == RS_FAILED && r->live)
-		resource_set_state(r, RS_ONLINE, "reset");
-	else if (r->state == RS_FAILED)
-		resource_set_state(r, RS_OFFLINE, "reset");
+	/* commits that fail again shall be told again */
+	pthread_mutex_lock(&r->lock);
+	r->degraded = false;
+	pthread_mutex_unlock(&r->lock);
+	resource_event(r, r->live ? EV_REGAIN : EV_RESET, "reset");
 	r->failures = 0;
 	r->retry_ms = 0;
 	return 0;

@@ -434,7 +434,7 @@ static void failed(struct resource *r, int ret, const struct hf_err *e)
 	if (now_degraded)
 		hook_run(r, HOOK_DEGRADED, r->confirmed, e->msg);
 	if (now_degraded && pol.exceed_failed)
-		resource_set_state(r, RS_FAILED, e->msg);
+		resource_event(r, EV_BROKEN, e->msg);
 }
 
 /* In parts, between which commits get their turn; @whole: all of it, because there is no room

@@ -29,16 +29,6 @@
 static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct resource *table;
 
-static const char *const state_names[] = {
-	[RS_OFFLINE] = "offline", [RS_ONLINE_PENDING] = "online-pending", [RS_ONLINE] = "online",
-	[RS_OFFLINE_PENDING] = "offline-pending", [RS_FAILED] = "failed",
-};
-
-const char *rstate_name(enum rstate s)
-{
-	return state_names[s];
-}
-
 static struct resource *resource_ref(struct resource *r)
 {
 	__atomic_add_fetch(&r->refs, 1, __ATOMIC_RELAXED);
@@ -204,19 +194,32 @@ void resource_notify(void *arg, bool urgent)
 	pthread_cond_signal(&r->wake);
 }
 
-void resource_set_state(struct resource *r, enum rstate s, const char *why)
+struct passage resource_step(struct resource *r, enum revent ev, const char *why)
 {
-	enum rstate was;
-	struct json_object *ev;
+	struct passage p = { r->state, rstate_next(r->state, ev) };
 
 	if (r->quiet)
-		return;
-	pthread_mutex_lock(&r->lock);
-	was = r->state;
-	r->state = s;
-	snprintf(r->error, sizeof(r->error), "%s", s == RS_FAILED && why ? why : "");
-	pthread_mutex_unlock(&r->lock);
-	if (was == s)
+		return (struct passage){ r->state, r->state };
+	if (p.to < 0)
+		return p;
+	r->state = p.to;
+	/* of several reasons for one failure the first tells most */
+	if (p.to != RS_FAILED)
+		r->error[0] = '\0';
+	else if (p.from != RS_FAILED)
+		snprintf(r->error, sizeof(r->error), "%s", why && *why ? why : revent_name(ev));
+	return p;
+}
+
+void resource_tell(struct resource *r, struct passage p, enum revent what, const char *why)
+{
+	enum rstate was = p.from, s = p.to;
+	struct json_object *ev;
+
+	if (p.to < 0)
+		hf_logf(HF_LOG_ERR, "%s: a bug of holdfastd: '%s' while %s; it stays that", r->name,
+			revent_name(what), rstate_name(was));
+	if (p.to < 0 || was == s)
 		return;
 	notice(s == RS_FAILED ? N_FAILED : N_STATE, s == RS_FAILED ? HF_LOG_ERR : HF_LOG_NOTE, r->name,
 	       "%s: %s -> %s%s%s", r->name, rstate_name(was), rstate_name(s), why ? ": " : "", why ? why : "");
@@ -230,6 +233,16 @@ void resource_set_state(struct resource *r, enum rstate s, const char *why)
 	server_broadcast(r->name, ev);
 	record_state(r->name, rstate_name(was), rstate_name(s), why);
 	hook_state(r, was, s, why);
+}
+
+void resource_event(struct resource *r, enum revent ev, const char *why)
+{
+	struct passage p;
+
+	pthread_mutex_lock(&r->lock);
+	p = resource_step(r, ev, why);
+	pthread_mutex_unlock(&r->lock);
+	resource_tell(r, p, ev, why);
 }
 
 const struct hf_resource *resource_def(struct resource *r, struct regs **pin)

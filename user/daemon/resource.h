@@ -7,14 +7,12 @@
 #include <stdatomic.h>
 #include "daemon.h"
 #include "journal.h"
+#include "state.h"
 
 struct req;
 struct resource;
 struct place;
 struct follow;
-
-enum rstate { RS_OFFLINE, RS_ONLINE_PENDING, RS_ONLINE, RS_OFFLINE_PENDING, RS_FAILED };
-const char *rstate_name(enum rstate s);
 
 /* One checkpoint that is open on this node. Belongs to the worker. */
 struct ckpt {
@@ -54,9 +52,14 @@ struct job {
 	char pin[HF_NAME_MAX + 1];	/* its name */
 	uint64_t pin_gen;		/* 0: unpin */
 	uint64_t deadline_ms;	/* hf_now_ms(); 0 none */
+	uint64_t timeout_ms;	/* what it was made of */
 	uint64_t conn;		/* receives progress; 0 none */
 	/* out */
 	bool done;
+	bool pends;		/* may still time out; under r->lock */
+	bool expired;		/* it did: the resource is failed */
+	char late[256];		/* why it says it is */
+	const char *step;	/* what it is at meanwhile */
 	int ret;
 	struct hf_err err;
 	bool already, spooled, consistent, committed;
@@ -156,7 +159,12 @@ void resources_publish(struct regs *n);
 struct resource *resource_make(const char *name);	/* also if it is not registered (any more) */
 void resource_kick(struct resource *r);			/* wake the worker */
 int resource_start(struct resource *r, struct hf_err *err);
-void resource_set_state(struct resource *r, enum rstate s, const char *why);
+/* the only way from one state to another; @why is for people, and needed for a failure */
+void resource_event(struct resource *r, enum revent ev, const char *why);
+/* its two halves, for who has r->lock: the step is made with it, and told without */
+struct passage { int from, to; };
+struct passage resource_step(struct resource *r, enum revent ev, const char *why);
+void resource_tell(struct resource *r, struct passage p, enum revent what, const char *why);
 void resource_notify(void *arg, bool urgent);		/* hf_notify_fn */
 /* the worker's view of its registration; regs_put() *pin after use; NULL: not registered */
 const struct hf_resource *resource_def(struct resource *r, struct regs **pin);
@@ -178,6 +186,9 @@ void job_put(struct job *j);
 int job_run(struct resource *r, struct job *j, struct hf_err *err);
 int job_post(struct resource *r, struct job *j, struct hf_err *err);	/* does not wait; takes the reference */
 void job_finish(struct resource *r, struct job *j, int ret);	/* with r->lock held */
+/* the worker goes on to @step; -ETIMEDOUT with @err when there is no time left for it */
+int job_step(struct resource *r, struct job *j, const char *step, struct hf_err *err);
+bool job_late(struct resource *r, struct job *j);	/* asked on the way */
 
 /* progress.c; the worker's */
 /* @total: 0, not known */

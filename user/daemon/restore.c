@@ -18,8 +18,10 @@ struct restoring {
 
 static int progress(void *ctx, uint64_t done, uint64_t total)
 {
-	progress_tell(((struct restoring *)ctx)->r, "restore", done, total);
-	return 0;
+	struct restoring *x = ctx;
+
+	progress_tell(x->r, "restore", done, total);
+	return job_late(x->r, x->j);
 }
 
 static bool is_settled(void *ctx, const char *rel, const struct hf_mark *now)

@@ -89,7 +89,7 @@ static bool take_back(struct resource *r, struct job *j)
 	give_up(r, true);
 	resource_journal(r, JR_NONE, 0, 0);
 	resource_refresh(r);
-	resource_set_state(r, RS_FAILED, j->err.msg);
+	resource_event(r, EV_BROKEN, j->err.msg);
 	return false;
 }
 

@@ -44,7 +44,7 @@ void step_down(struct resource *r, const char *why)
 	resource_journal(r, JR_STALE, epoch, gen);
 	replicator_reset(r);
 	resource_refresh(r);
-	resource_set_state(r, RS_OFFLINE, why);
+	resource_event(r, EV_FENCED, why);
 	hook_run(r, HOOK_STALE, gen, why);
 	pthread_mutex_lock(&r->lock);
 	r->examine = true;

@@ -190,8 +190,12 @@ static int claim(struct resource *r, const struct hf_resource *def, struct job *
 		ret = memory_claim(&def->id, err);
 	while (!ret) {
 		ret = hf_log_claim_followed(hfd.store, &def->id, flags, &log, err);
-		if (ret != -EAGAIN || hf_now_ms() + pause > until)
+		if (ret != -EAGAIN || hf_now_ms() + pause > until) {
+			/* one that goes on until its time is up has timed out, whatever stood in its way */
+			while (ret == -EAGAIN && j->deadline_ms && !job_late(r, j) && hf_now_ms() <= until)
+				hf_sleep_ms(10);
 			break;
+		}
 		hf_sleep_ms(pause / 2 + random() % pause);
 		pause = pause < 500 ? pause * 2 : 500;
 		atomic_store(&r->busy, hf_now_ms());
@@ -361,6 +365,8 @@ static int take(struct resource *r, const struct hf_resource *def, struct job *j
 	if (ret)
 		ret = no_journal(r, ret, err);
 	else
+		ret = job_step(r, j, "claiming it", err);
+	if (!ret)
 		ret = claim(r, def, j, mode, err);
 	j->ms_claim = hf_now_ms() - t;
 	if (ahead)
@@ -378,7 +384,9 @@ static int take(struct resource *r, const struct hf_resource *def, struct job *j
 	if (ret)
 		return ret;
 	t = hf_now_ms();
-	ret = track_all(r, known, err);
+	ret = job_step(r, j, "beginning to track it", err);
+	if (!ret)
+		ret = track_all(r, known, err);
 	j->ms_track += hf_now_ms() - t;
 	if (ret)
 		return ret;
@@ -389,6 +397,11 @@ static int take(struct resource *r, const struct hf_resource *def, struct job *j
 		ret = choose_generation(r, def, j, r->log, &from, err);
 		if (ret)
 			return ret;
+		ret = job_step(r, j, "restoring it", err);
+		if (ret) {
+			hf_log_close(from);
+			return ret;
+		}
 		*restoring = true;
 		j->restore_read_ns = hf_store_read_ns();
 		ret = restore_all(r, from ? from : r->log, j, err);
@@ -408,6 +421,9 @@ static int take(struct resource *r, const struct hf_resource *def, struct job *j
 	for (unsigned i = 0; i < r->ncp; i++)
 		r->cp[i]->whole = resumed || (mode == TAKE_OVER && !j->keep_local && !from && !r->cp[i]->seed);
 	forget_unregistered(r, true);
+	ret = job_step(r, j, "confirming it", err);
+	if (ret)
+		return ret;
 	if (resumed)
 		hf_logf(HF_LOG_NOTE, "%s: the module kept track while the daemon was away; no scan is needed",
 			r->name);
@@ -459,10 +475,23 @@ static void undo(struct resource *r, struct job *j, enum mode mode, int ret, boo
 	if (mode == TAKE_OVER)
 		resource_journal(r, JR_NONE, 0, 0);
 	resource_refresh(r);
-	if (restoring || mode == RESUME)
-		resource_set_state(r, RS_FAILED, why);
-	else
-		resource_set_state(r, RS_OFFLINE, why);
+	/* what timed out is failed already, and says so */
+	if (!j->expired)
+		resource_event(r, restoring || mode == RESUME ? EV_BROKEN : EV_REFUSED, why);
+}
+
+/* Unless its time is up already. */
+static int begin(struct resource *r, struct job *j, const char *why)
+{
+	int ret = job_step(r, j, "at its beginning", &j->err);
+
+	if (ret)
+		return ret;
+	resource_event(r, EV_BEGIN, why);
+	pthread_mutex_lock(&r->lock);
+	j->pends = !r->quiet;
+	pthread_mutex_unlock(&r->lock);
+	return 0;
 }
 
 static int go_online(struct resource *r, struct job *j, enum mode mode)
@@ -485,8 +514,14 @@ static int go_online(struct resource *r, struct job *j, enum mode mode)
 	r->live = r->without_store = false;
 	pthread_mutex_unlock(&r->lock);
 	replicator_reset(r);
-	resource_set_state(r, RS_ONLINE_PENDING, NULL);
+	ret = begin(r, j, NULL);
+	if (ret)
+		goto out;
 	ret = take(r, def, j, mode, &restoring, &j->err);
+	if (!ret)
+		ret = job_step(r, j, NULL, &j->err);
+	if (ret == -ECANCELED && j->expired)
+		ret = job_step(r, j, j->step, &j->err);
 	if (ret) {
 		undo(r, j, mode, ret, restoring, j->err.msg);
 		goto out;
@@ -508,7 +543,7 @@ static int go_online(struct resource *r, struct job *j, enum mode mode)
 	/* if it cannot be written the one before says "restoring": then a crash keeps aside what
 	 * was not confirmed, instead of committing it */
 	resource_journal(r, r->quiet ? JR_UNRELEASED : JR_ONLINE, j->epoch, j->gen);
-	resource_set_state(r, RS_ONLINE, NULL);
+	resource_event(r, EV_READY, NULL);
 	if (mode == TAKE_OVER)
 		account_takeover(r, j);
 	note_mounts(r);
@@ -539,7 +574,9 @@ static int online_without_store(struct resource *r, struct job *j, bool resumed)
 	r->log = NULL;
 	r->examine = false;
 	replicator_reset(r);
-	resource_set_state(r, RS_ONLINE_PENDING, "without the store");
+	ret = begin(r, j, "without the store");
+	if (ret)
+		goto out;
 	ret = open_before(r, def, &j->err);
 	for (unsigned i = 0; i < r->ncp && !ret; i++)
 		if (!r->cp[i]->tree)
@@ -549,6 +586,8 @@ static int online_without_store(struct resource *r, struct job *j, bool resumed)
 		resource_forget_tracked(r);
 		ret = track_all(r, 0, &j->err);
 	}
+	if (!ret)
+		ret = job_step(r, j, NULL, &j->err);
 	if (ret) {
 		undo(r, j, resumed ? RESUME : TAKE_OVER, ret, false, j->err.msg);
 		goto out;
@@ -565,7 +604,7 @@ static int online_without_store(struct resource *r, struct job *j, bool resumed)
 	pthread_mutex_unlock(&r->lock);
 	r->retry_ms = resumed ? hf_now_ms() : hf_now_ms() + 5000;
 	resource_journal(r, r->quiet ? JR_UNRELEASED : JR_ONLINE, r->j.epoch, 0);
-	resource_set_state(r, RS_ONLINE, "without the store");
+	resource_event(r, EV_READY, "without the store");
 out:
 	regs_put(pin);
 	return ret;
@@ -661,7 +700,7 @@ int job_resume(struct resource *r, struct job *j)
 			goto out;
 		}
 		if (ret && ret != -ENOENT && !(jr.without_store && jr.state == JR_ONLINE)) {
-			resource_set_state(r, RS_FAILED, j->err.msg);
+			resource_event(r, EV_BROKEN, j->err.msg);
 			goto out;
 		}
 		ret = 0;
@@ -751,7 +790,7 @@ out:
 	/* what was void, or deleted: nothing is pending any more */
 	if (!r->live && r->state == RS_ONLINE_PENDING) {
 		resource_refresh(r);
-		resource_set_state(r, RS_OFFLINE, "nothing to resume");
+		resource_event(r, EV_REFUSED, "nothing to resume");
 	}
 	if (ret)
 		hf_logf(r->quiet ? HF_LOG_DEBUG : HF_LOG_ERR, "%s: not resumed: %s", r->name, j->err.msg);

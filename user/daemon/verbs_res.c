@@ -61,7 +61,7 @@ static struct job *make(struct req *q, int (*fn)(struct resource *r, struct job 
 	}
 	j->conn = q->conn;
 	if (jhas(q->args, "timeout_ms"))
-		j->deadline_ms = hf_now_ms() + (ms < 86400000 ? ms : 86400000);
+		j->deadline_ms = hf_now_ms() + (j->timeout_ms = ms < 86400000 ? ms : 86400000);
 	return j;
 }
 
