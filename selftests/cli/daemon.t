@@ -90,7 +90,7 @@ ok $? "has it not"
 # --- checkpoints
 ra 2 "a path of the kernel's" checkpoint add pg /proc/sys
 ra 2 "a path with .." checkpoint add pg /etc/../etc/pg
-ra 2 "an unknown view" checkpoint add pg /etc/pg --view 64bit
+ra 2 "an unknown view" checkpoint add pg /etc/pg --view other
 ra 3 "of an unknown resource" checkpoint add nobody /etc/pg
 echo one >alpha/root/etc/pg/pg.conf
 ra 0 "checkpoint add" checkpoint add pg /etc//pg/ --exclude '*.tmp'

@@ -45,7 +45,8 @@ static void good(void)
 	ok(!strcmp(c->url, "disk:/dev/disk/by-id/x"), "url");
 	ok(!strcmp(c->track_source, "fanotify") && c->require_kernel && c->scrub_s == 120, "track");
 	ok(c->nview == 2 && !strcmp(hf_conf_view(c, "32bit"), "/srv/compat32") &&
-	   !strcmp(hf_conf_view(c, "native"), "/") && !hf_conf_view(c, "64bit"), "views");
+	   !strcmp(hf_conf_view(c, "native"), "/") && !strcmp(hf_conf_view(c, "64bit"), "/") &&
+	   !strcmp(hf_conf_view(c, "odd"), "/") && !hf_conf_view(c, "none"), "views: 64bit is the default one here");
 	ok(c->read_group && !strcmp(c->read_group, "adm") && !c->job_group, "an empty group is none");
 	ok(c->displaced_keep_s == 43200 && c->displaced_bytes == 64 << 20, "displaced");
 	ok(c->standby_bytes == 0 && c->standby_rate == 1 << 20, "standby");

@@ -138,7 +138,7 @@ hf a offline g >/dev/null
 mkdir -p "$R/keys"; echo secret >"$R/keys/k"; chmod 644 "$R/keys/k"
 add c
 run 5 "crypto: what everybody can read" a checkpoint add c /srv/keys --crypto
-says err "k (mode 0644)" "names the file"
+says err "k can be read by everybody (mode 0644)" "names the file"
 run 5 "crypto: what is not there" a checkpoint add c /srv/nokeys --crypto
 chmod 600 "$R/keys/k"
 run 0 "crypto: accepted" a checkpoint add c /srv/keys --crypto

@@ -121,6 +121,11 @@ static bool tree_there(struct resource *r, unsigned i, struct cut *cut, bool *fr
 	if (!ret)
 		ret = ckpt_mount_check(c, r->name, &e);
 	if (!ret) {
+		place_release(c->place);
+		c->place = NULL;
+		ret = place_reserve(c, r->name, &e);
+	}
+	if (!ret) {
 		resource_forget_tracked(r);
 		ret = ckpt_track(r, c, 0, &w, &e);
 	}

@@ -12,6 +12,32 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* Where a view's root lies, below the node's: a symbolic link on the way does not lead out of that. */
+static char *view_root(const char *base, const char *view, const char *v, struct hf_err *err)
+{
+	struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+				.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
+	int top = open(base, O_PATH | O_DIRECTORY | O_CLOEXEC), fd;
+	char link[64], path[PATH_MAX], *s = NULL;
+	ssize_t n = -1;
+
+	fd = top < 0 ? -1 : (int)syscall(SYS_openat2, top, v, &how, sizeof(how));
+	if (fd >= 0) {
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+		n = readlink(link, path, sizeof(path));
+	}
+	if (n > 0 && (size_t)n < sizeof(path))
+		s = hf_strf("%.*s", (int)n, path);
+	else
+		hf_fail(err, HF_REFUSED, -EBUSY, "view %s: its root %s is not there below %s (%s); make it, or change [view] in %s",
+			view, v, base, strerror(errno), hfd.conf->path);
+	if (fd >= 0)
+		close(fd);
+	if (top >= 0)
+		close(top);
+	return s;
+}
+
 char *node_root(const char *view, struct hf_err *err)
 {
 	const char *base = hfd.conf->root ? hfd.conf->root : "/", *v = hf_conf_view(hfd.conf, view);
@@ -28,7 +54,7 @@ char *node_root(const char *view, struct hf_err *err)
 	if (!strcmp(v, "/"))
 		s = hf_strf("%.*s", (int)n, base);
 	else
-		s = hf_strf("%.*s%s", n == 1 && *base == '/' ? 0 : (int)n, base, v);
+		return view_root(base, view, v, err);
 	if (!s)
 		hf_fail(err, HF_FAILED, -ENOMEM, "out of memory");
 	return s;
@@ -49,7 +75,7 @@ int ckpt_make(const struct hf_resource *def, const struct hf_checkpoint *cp, str
 		   (def->policy.sockets_keep ? HF_TREE_SOCKETS : 0);
 	c->root = node_root(view, err);
 	if (!c->root) {
-		ret = -EINVAL;
+		ret = err && err->exit == HF_REFUSED ? -EBUSY : -EINVAL;
 		goto fail;
 	}
 	c->path = strdup(cp->path);

@@ -9,6 +9,7 @@
  * Lock: places_lock, a leaf, protects the list.
  */
 #include "resource.h"
+#include "pattern.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@ struct place {
 	char fsdev[32];		/* major:minor of the filesystem */
 	char *path;		/* inside it; with the file's name if it is one file */
 	bool file;
+	const struct ckpt *of;	/* the worker's that reserved it */
 };
 
 static pthread_mutex_t places_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -96,8 +98,15 @@ static int inside(struct place *p, uint64_t mnt_id, const char *dir, const char 
 	return ret;
 }
 
-/* of directory @fd, or of @name in it */
-static struct place *place_at(int fd, const char *name, const char *shown, const char *resource)
+static void place_free(struct place *p)
+{
+	free(p->shown);
+	free(p->path);
+	free(p);
+}
+
+/* @dir, or the file @name in it */
+static struct place *place_of(int fd, const char *name, const char *shown, const char *resource)
 {
 	struct place *p = hf_alloc(sizeof(*p));
 	char link[64], dir[4097];
@@ -112,8 +121,7 @@ static struct place *place_at(int fd, const char *name, const char *shown, const
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	n = readlink(link, dir, sizeof(dir) - 1);
 	if (!p->shown || n <= 0 || statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_MNT_ID, &sx)) {
-		free(p->shown);
-		free(p);
+		place_free(p);
 		return NULL;
 	}
 	dir[n] = '\0';
@@ -122,40 +130,119 @@ static struct place *place_at(int fd, const char *name, const char *shown, const
 	if (inside(p, sx.stx_mnt_id, dir, name)) {
 		/* not in our namespace's table: the name it has here must do */
 		snprintf(p->fsdev, sizeof(p->fsdev), "%u:%u", sx.stx_dev_major, sx.stx_dev_minor);
-		p->path = hf_strf("%s%s%s", dir, p->file ? "/" : "", p->file ? name : "");
+		p->path = hf_strf("%s%s%s", dir, name ? "/" : "", name ? name : "");
 	}
 	return p;
 }
 
+static bool one_dir(const struct place *a, const struct place *b)
+{
+	return !a->file && !b->file && a->dev == b->dev && a->ino == b->ino;
+}
+
 static bool overlap(const struct place *a, const struct place *b)
 {
-	if (!a->file && !b->file && a->dev == b->dev && a->ino == b->ino)
+	if (one_dir(a, b))
 		return true;
 	if (!a->path || !b->path || strcmp(a->fsdev, b->fsdev))
 		return false;
 	return below(a->path, b->path) || below(b->path, a->path);
 }
 
-static void place_free(struct place *p)
+/* Whether the outer one of two leaves the other out, which its owner may have seen to: both are
+ * of one resource, so both belong to the worker that asks. */
+static bool left_out(const struct place *a, const struct place *b)
 {
-	free(p->shown);
-	free(p->path);
-	free(p);
+	const struct place *outer = strlen(a->path) < strlen(b->path) ? a : b, *inner = outer == a ? b : a;
+	const char *rel = inner->path + strlen(outer->path);
+	struct hf_patterns *p;
+	unsigned out;
+
+	if (outer->file || !*rel ||
+	    hf_patterns_new((const char *const *)outer->of->exclude, outer->of->nexclude, &p))
+		return false;
+	out = hf_patterns_path(p, rel + (*rel == '/'));
+	hf_patterns_free(p);
+	return out & (inner->file ? HF_OUT_FILE : HF_OUT_DIR);
+}
+
+static bool collide(const struct place *a, const struct place *b, bool same)
+{
+	if (!overlap(a, b))
+		return false;
+	return !same || one_dir(a, b) || !left_out(a, b);
+}
+
+static int own_one(const struct place *p, const char *path, bool file, struct hf_err *err)
+{
+	char *dir = strdup(path), *slash = dir ? strrchr(dir, '/') : NULL;
+	const char *name = file && slash ? path + (slash - dir) + 1 : NULL;
+	struct place *own = NULL;
+	bool hit = false;
+	int fd;
+
+	if (name)
+		slash[slash == dir] = '\0';
+	fd = dir ? open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+	if (fd >= 0) {
+		own = place_of(fd, name, path, "");
+		close(fd);
+	}
+	if (own) {
+		hit = overlap(own, p);
+		place_free(own);
+	}
+	free(dir);
+	return hit ? hf_fail(err, HF_USAGE, -EINVAL, "'%s' cannot be registered: Holdfast itself keeps its state in %s",
+			     p->shown, path) : 0;
+}
+
+/* What Holdfast keeps for itself is in no tree, whatever name or view leads there. */
+static int own_check(const struct place *p, struct hf_err *err)
+{
+	int ret = own_one(p, hfd.conf->state_dir, false, err);
+
+	if (!ret)
+		ret = own_one(p, hfd.conf->runtime_dir, false, err);
+	return ret ? ret : own_one(p, hfd.conf->key_file, true, err);
+}
+
+static struct place *place_here(struct ckpt *c, const char *resource, struct hf_err *err)
+{
+	struct place *p = place_of(hf_tree_fd(c->tree), hf_tree_name(c->tree), c->path, resource);
+
+	if (!p) {
+		hf_fail(err, HF_FAILED, -ENOMEM, "%s: cannot find out where %s lies", resource, c->path);
+	} else if (own_check(p, err)) {
+		place_free(p);
+		p = NULL;
+	}
+	return p;
+}
+
+int place_check(struct ckpt *c, const char *resource, struct hf_err *err)
+{
+	struct place *p = place_here(c, resource, err);
+
+	if (!p)
+		return -EINVAL;
+	place_free(p);
+	return 0;
 }
 
 int place_reserve(struct ckpt *c, const char *resource, struct hf_err *err)
 {
-	struct place *p = place_at(hf_tree_fd(c->tree), hf_tree_name(c->tree), c->path, resource);
+	struct place *p = place_here(c, resource, err);
 	int ret = 0;
 
 	if (!p)
-		return hf_fail(err, HF_FAILED, -ENOMEM, "%s: cannot find out where %s lies", resource, c->path);
+		return -EINVAL;
+	p->of = c;
 	pthread_mutex_lock(&places_lock);
 	for (struct place *o = places; o && !ret; o = o->next) {
 		bool same = !strcmp(o->resource, resource);
 
-		/* of one resource the outer tree may leave the inner one out */
-		if (same ? !o->file && !p->file && o->dev == p->dev && o->ino == p->ino : overlap(o, p))
+		if (collide(o, p, same))
 			ret = hf_fail(err, HF_REFUSED, -EBUSY,
 				      "%s: its tree %s overlaps %s of %s%s; two instances must use different paths",
 				      resource, c->path, o->shown, same ? "the same resource" : o->resource,
@@ -174,7 +261,7 @@ int place_reserve(struct ckpt *c, const char *resource, struct hf_err *err)
 
 int place_outside(int fd, const char *shown, struct hf_err *err)
 {
-	struct place *p = place_at(fd, NULL, shown, "");
+	struct place *p = place_of(fd, NULL, shown, "");
 	int ret = 0;
 
 	if (!p)

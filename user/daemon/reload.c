@@ -89,6 +89,8 @@ static int add_one(struct resource *r, const struct hf_resource *def, const stru
 	if (!ret)
 		ret = place_reserve(c, r->name, err);
 	c->seed = !ret && r->log && !treedb_seeded(r->log, c->id);
+	if (c->seed && c->crypto)
+		ret = secret_check(c, err);
 	if (!ret) {
 		resource_forget_tracked(r);
 		ret = ckpt_track(r, c, 0, &w, err);

@@ -223,8 +223,12 @@ int patterns_heed(struct ckpt *c, struct hf_log *log);
 void patterns_heed_no_more(struct ckpt *c);
 bool patterns_are(struct hf_log *log, const struct hf_checkpoint *cp);	/* its newest generation has those of @cp */
 
+/* secret.c: whether @c, of a crypto checkpoint, is kept from others; HF_REFUSED with the reason */
+int secret_check(struct ckpt *c, struct hf_err *err);
+
 /* overlap.c */
 int place_reserve(struct ckpt *c, const char *resource, struct hf_err *err);
+int place_check(struct ckpt *c, const char *resource, struct hf_err *err);	/* only that it is nothing of our own */
 void place_release(struct place *p);
 /* whether nothing at or below directory @fd is in a tree that is online here; else HF_REFUSED */
 int place_outside(int fd, const char *shown, struct hf_err *err);

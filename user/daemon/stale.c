@@ -166,9 +166,10 @@ static int examine(struct resource *r, const struct hf_resource *def, uint64_t *
 			if (r->cp[k]->id == def->cp[i].id && r->cp[k]->tree)
 				c = r->cp[k];
 		if (!c) {
-			ret = ckpt_make(def, &def->cp[i], &own, err);
-			if (ret)
-				break;
+			if (ckpt_make(def, &def->cp[i], &own, &e)) {
+				hf_logf(HF_LOG_WARN, "%s: %s cannot be compared: %s", r->name, def->cp[i].path, e.msg);
+				continue;
+			}
 			own->file = ckpt_is_file(own, def->cp[i].file, log);
 			c = own;
 			/* a filesystem that is not mounted has lost nothing */

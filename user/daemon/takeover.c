@@ -108,6 +108,11 @@ static int open_after(struct resource *r, const struct hf_resource *def, struct 
 			if (ret)
 				return ret;
 		}
+		if (c->crypto && c->seed && mode == TAKE_OVER) {
+			ret = secret_check(c, err);
+			if (ret)
+				return ret;
+		}
 		if ((c->seed || j->keep_local) && !j->allow_empty && mode == TAKE_OVER && ckpt_empty(c))
 			return hf_fail(err, HF_REFUSED, -EBUSY,
 				       "%s: %s is %s on this node%s; fill it, or use --allow-empty", r->name,

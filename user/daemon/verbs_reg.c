@@ -3,10 +3,7 @@
 #include "resource.h"
 #include "treedb.h"
 #include "verbs.h"
-#include <dirent.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #define BIG (1ull << 30)	/* more than that is data, not configuration */
 
@@ -93,63 +90,6 @@ out:
 	return ret;
 }
 
-/* Refuse what others can read: @dir is consumed. 1: found, named in @where. */
-static int readable_below(int dir, char *where, size_t n)
-{
-	DIR *d = fdopendir(dir);
-	struct dirent *e;
-	struct stat st;
-	int ret = 0;
-
-	if (!d) {
-		close(dir);
-		return -EIO;
-	}
-	while (!ret && (e = readdir(d))) {
-		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") ||
-		    fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW))
-			continue;
-		if (S_ISREG(st.st_mode) && (st.st_mode & 0007)) {
-			char *p = hf_printable(e->d_name, strlen(e->d_name));
-
-			snprintf(where, n, "%s (mode %04o)", p ? p : "a file", st.st_mode & 07777);
-			free(p);
-			ret = 1;
-		} else if (S_ISDIR(st.st_mode)) {
-			int fd = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-			ret = fd < 0 ? -errno : readable_below(fd, where, n);
-		}
-	}
-	closedir(d);
-	return ret;
-}
-
-static int check_crypto(struct ckpt *c, struct hf_err *err)
-{
-	char where[300];
-	struct stat st;
-	int fd, ret;
-
-	ret = ckpt_stat(c, &st);
-	if (ret)
-		return hf_fail(err, HF_REFUSED, -EBUSY,
-			       "%s is not there; a crypto checkpoint is added where its key lies", c->path);
-	if (S_ISREG(st.st_mode)) {
-		if (!(st.st_mode & 0007))
-			return 0;
-		return hf_fail(err, HF_REFUSED, -EBUSY,
-			       "%s can be read by everybody (mode %04o), so it is no secret; chmod o= it first",
-			       c->path, st.st_mode & 07777);
-	}
-	fd = openat(hf_tree_fd(c->tree), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	ret = fd < 0 ? -errno : readable_below(fd, where, sizeof(where));
-	if (ret > 0)
-		return hf_fail(err, HF_REFUSED, -EBUSY,
-			       "%s holds a file that can be read by everybody: %s; chmod o= it first", c->path, where);
-	return ret;
-}
-
 static char **strings(struct json_object *args, const char *key, unsigned *n)
 {
 	struct json_object *a;
@@ -189,7 +129,7 @@ static int look_here(struct req *q, const struct hf_resource *def, struct hf_che
 	}
 	if (!ret)
 		cp->file = c->file = S_ISREG(st.st_mode);
-	if (ret && !cp->crypto) {
+	if (ret && !(cp->crypto && !elsewhere)) {
 		/* it need not be there before its resource is online somewhere */
 		ret = 0;
 		if (!elsewhere && !allow_empty)
@@ -202,13 +142,17 @@ static int look_here(struct req *q, const struct hf_resource *def, struct hf_che
 	ret = ckpt_open(c, def, false, err);
 	if (ret && !cp->crypto)
 		goto out;
-	if (cp->crypto) {
-		ret = ret ? hf_fail(err, HF_REFUSED, -EBUSY,
-				    "%s is not there; a crypto checkpoint is added where its key lies", cp->path) :
-			    check_crypto(c, err);
-		if (ret)
-			goto out;
+	if (ret) {
+		ret = hf_fail(err, HF_REFUSED, -EBUSY,
+			      "%s is not there; a crypto checkpoint is added where its key lies", cp->path);
+		goto out;
 	}
+	ret = place_check(c, def->name, err);
+	/* of what is online elsewhere its owner looks at the original */
+	if (!ret && cp->crypto && !elsewhere)
+		ret = secret_check(c, err);
+	if (ret)
+		goto out;
 	ret = hf_tree_measure(c->tree, force ? 0 : BIG, &ts, err);
 	if (ret == -EFBIG)
 		ret = hf_fail(err, HF_REFUSED, ret,
@@ -378,6 +322,13 @@ static int checkpoint_add(struct req *q, struct hf_err *err)
 		ret = hf_fail(err, HF_NOTFOUND, -ENOENT, "there is no resource %s", name);
 		goto out;
 	}
+	/* whatever view, and whether it is there or not */
+	for (unsigned i = 0; i < def->ncp && !ret; i++)
+		if (!strcmp(def->cp[i].path, cp.path))
+			ret = hf_fail(err, HF_EXISTS, -EEXIST, "%s: %s is registered already (view %s)", name, cp.path,
+				      def->cp[i].view);
+	if (ret)
+		goto out;
 	if (owner_now(&def->id, &st, NULL))
 		memset(&st, 0, sizeof(st));
 	pthread_mutex_lock(&r->lock);

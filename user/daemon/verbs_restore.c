@@ -47,6 +47,7 @@ static int place(struct into *i, const struct hf_checkpoint *cp, struct ckpt **o
 	int ret;
 
 	all.nexclude = 0;
+	all.view = (char *)"native";
 	ret = ckpt_make(i->def, &all, &c, err);
 	if (ret)
 		return ret;

@@ -226,7 +226,9 @@ static int set_view(struct parser *p, const char *name, const char *value)
 		if (set_str(p, &v[i].name, name))
 			return p->ret;
 	}
-	if (value[0] != '/' || strstr(value, "/../") || strlen(value) >= PATH_MAX)
+	size_t n = strlen(value);
+
+	if (value[0] != '/' || strstr(value, "/../") || (n >= 3 && !strcmp(value + n - 3, "/..")) || n >= PATH_MAX)
 		return bad(p, &k, value, "is not an absolute path; write one that begins with / and "
 			   "is below root");
 	return set_str(p, &p->c->view[i].root, value);
@@ -480,7 +482,8 @@ const char *hf_conf_view(const struct hf_conf *c, const char *view)
 	for (unsigned i = 0; i < c->nview; i++)
 		if (!strcmp(c->view[i].name, view))
 			return c->view[i].root;
-	return NULL;
+	/* where there is no alternate one, they are the default */
+	return !strcmp(view, "32bit") || !strcmp(view, "64bit") ? "/" : NULL;
 }
 
 /* "disk:/x" and "/x" are the same store, and so are two names of one device */

@@ -36,7 +36,7 @@ char *hf_conf_socket(const struct hf_conf *c);
 /** hf_conf_write() - a new configuration file for @url; -EEXIST when it exists and
  *  names another store */
 int hf_conf_write(const char *path, const char *url, struct hf_err *err);
-const char *hf_conf_view(const struct hf_conf *c, const char *view);	/* root, NULL unknown; "native" is "/" */
+const char *hf_conf_view(const struct hf_conf *c, const char *view);	/* root, NULL unknown; "native" is "/", and so are "32bit" and "64bit" unless set */
 
 /* values with units, also used by `resource set`; whole string or -EINVAL */
 int hf_parse_duration(const char *s, uint64_t *ms);	/* 5ms 1s 2m 3h 4d; bare 0 */
