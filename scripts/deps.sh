@@ -15,6 +15,7 @@ packages() {
 			libmnl-dev libkmod-dev libnl-3-dev libnl-genl-3-dev ;;
 	check)
 		echo perl git rsync attr acl libarchive-tools python3 python3-nacl python3-tdb python3-prometheus-client sqlite3 libcap2-bin procps patch \
+			softhsm2 opensc openssh-client gnupg openssl gdb g++ \
 			e2fsprogs mount util-linux shellcheck coccinelle man-db spin ;;
 	cluster)
 		echo mmdebstrap mount ca-certificates iproute2 util-linux procps python3 ;;

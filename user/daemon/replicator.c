@@ -496,6 +496,10 @@ static void do_note(struct resource *r)
 	uint64_t upto = r->confirmed;
 	int ret;
 
+	/* what was compressed last is in memory for as long as more of it may come */
+	for (unsigned i = 0; i < r->ncp; i++)
+		if (r->cp[i]->crypto)
+			hf_log_cool(r->log);
 	atomic_store(&r->busy, hf_now_ms());
 	ret = hf_log_note(r->log, &e);
 	atomic_store(&r->busy, 0);

@@ -3,7 +3,9 @@
  * keyed hash. Their place is not bound: a base may copy them as they are. */
 #include "chunk.h"
 #include <sodium.h>
+#include <stddef.h>
 #include <stdlib.h>
+#define ZSTD_STATIC_LINKING_ONLY	/* memory of our own: it holds parts of what was compressed */
 #include <zstd.h>
 
 struct dd { struct dd *next; struct hf_ref ref; uint32_t count; };
@@ -107,6 +109,29 @@ void dedup_clear(struct dedup *t)
 	*t = (struct dedup){ 0 };
 }
 
+union head { size_t n; max_align_t align; };
+
+static void *zalloc(void *opaque, size_t n)
+{
+	union head *h = malloc(sizeof(*h) + n);
+
+	if (h)
+		h->n = n;
+	return h ? h + 1 : NULL;
+}
+
+static void zfree(void *opaque, void *p)
+{
+	union head *h = (union head *)p - 1;
+
+	if (!p)
+		return;
+	sodium_memzero(p, h->n);
+	free(h);
+}
+
+static const ZSTD_customMem wiped = { .customAlloc = zalloc, .customFree = zfree };
+
 int chunker_init(struct chunker *c, const struct hf_keys *keys, const uint8_t disk[16])
 {
 	memset(c, 0, sizeof(*c));
@@ -117,16 +142,30 @@ int chunker_init(struct chunker *c, const struct hf_keys *keys, const uint8_t di
 	return c->buf && c->plain ? 0 : -ENOMEM;
 }
 
-void chunker_exit(struct chunker *c)
+void chunker_cool(struct chunker *c)
 {
 	ZSTD_freeCCtx(c->zip);
 	ZSTD_freeDCtx(c->unzip);
+	c->zip = c->unzip = NULL;
+}
+
+void chunker_exit(struct chunker *c)
+{
+	chunker_cool(c);
 	if (c->plain)
 		sodium_memzero(c->plain, HF_CHUNK_MAX);
 	if (c->buf)	/* chunks are opened in place */
 		sodium_memzero(c->buf, HF_CHUNK_MAX + HFD_CHUNK_HDR);
 	free(c->plain);
 	free(c->buf);
+}
+
+void chunk_forget(struct chunker *c, const struct hf_ref *ref)
+{
+	if (ref->len > HF_CHUNK_MAX || ref->clen > HF_CHUNK_MAX)
+		return;
+	sodium_memzero(c->plain, ref->len);
+	sodium_memzero(c->buf, ref->clen + HFD_CHUNK_HDR);
 }
 
 struct chunk_ad { uint8_t what[8], disk[16], hash[HF_HASH]; };
@@ -152,7 +191,7 @@ int chunk_seal(struct chunker *c, const void *p, uint32_t len, const uint8_t has
 	memcpy(ref->hash, hash, HF_HASH);
 	if (zip && len >= 512) {
 		if (!c->zip)
-			c->zip = ZSTD_createCCtx();
+			c->zip = ZSTD_createCCtx_advanced(wiped);
 		if (!c->zip)
 			return -ENOMEM;
 		n = ZSTD_compressCCtx(c->zip, body, len, p, len, 1);
@@ -194,7 +233,7 @@ int chunk_open(struct chunker *c, const struct hf_ref *ref)
 		return 0;
 	}
 	if (!c->unzip)
-		c->unzip = ZSTD_createDCtx();
+		c->unzip = ZSTD_createDCtx_advanced(wiped);
 	if (!c->unzip)
 		return -ENOMEM;
 	return ZSTD_decompressDCtx(c->unzip, c->plain, ref->len, body, ref->clen) == ref->len ? 0 : -EBADMSG;

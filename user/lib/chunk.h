@@ -23,12 +23,15 @@ struct chunker {
 };
 int chunker_init(struct chunker *c, const struct hf_keys *keys, const uint8_t disk[16]);
 void chunker_exit(struct chunker *c);
+void chunker_cool(struct chunker *c);	/* nothing of what it did stays in memory; it goes on when it is used again */
 /** chunk_seal() - @p into c->buf, compressed if @zip and if it pays; ref: len, clen, flags, hash are
  *  filled; place is the caller's */
 int chunk_seal(struct chunker *c, const void *p, uint32_t len, const uint8_t hash[HF_HASH], bool zip,
 	       struct hf_ref *ref);
 /** chunk_open() - c->buf (clen and header bytes, as read) to c->plain; -EBADMSG. */
 int chunk_open(struct chunker *c, const struct hf_ref *ref);
+/** chunk_forget() - wipe what chunk_open() of @ref left in both; a log stays open for long */
+void chunk_forget(struct chunker *c, const struct hf_ref *ref);
 /** chunk_whole() - whether that would succeed; it stays sealed */
 bool chunk_whole(const struct chunker *c, const struct hf_ref *ref);
 #define chunk_stored(ref) ((ref)->clen + (uint32_t)HFD_CHUNK_HDR)

@@ -327,6 +327,7 @@ int hf_log_content(struct hf_log *l, const void *key, uint32_t keylen,
 			ret = log_fetch(l, r, err);
 		if (!ret)
 			ret = sink(ctx, l->ck.plain, r->len);
+		chunk_forget(&l->ck, r);
 	}
 	ent_put(e);
 	return ret;

@@ -71,7 +71,7 @@ int hf_log_warm(struct hf_log *l, size_t room, bool (*wants)(void *ctx, const st
 /** hf_log_order() - sort now what hf_log_each() would have to sort; it stays so until an item comes or goes */
 int hf_log_order(struct hf_log *l);
 bool hf_log_ordered(const struct hf_log *l);
-/** hf_log_cool() - forget contents that were read ahead */
+/** hf_log_cool() - forget contents that were read ahead, and what was compressed or decompressed last */
 void hf_log_cool(struct hf_log *l);
 /** hf_log_memory() - about how much the state takes, and (@contents, may be NULL) what was read ahead */
 size_t hf_log_memory(const struct hf_log *l, size_t *contents);

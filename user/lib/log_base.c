@@ -62,6 +62,7 @@ static int copy_one(struct hf_log *l, struct hf_ref *r, struct hf_err *err)
 		r->slot = l->slot;
 		ret = ops->put_bytes(l->claim, l->ck.buf, chunk_stored(r), &r->place, err);
 	}
+	chunk_forget(&l->ck, &old);
 	if (ret) {
 		*r = old;
 		return ret;

@@ -99,6 +99,7 @@ void hf_log_cool(struct hf_log *l)
 {
 	stash_free(l->stash);
 	l->stash = NULL;
+	chunker_cool(&l->ck);
 }
 
 /* the newest first; of one commit in the order in which they lie */

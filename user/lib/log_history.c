@@ -148,8 +148,10 @@ static int gone_put(void *ctx, struct ent *e)
 	if (same_place(old, e)) {
 		e->flags |= old->flags & ENT_GONE;
 	} else if (g->stage.epoch != g->held && !same_place(table_get(&g->now->items, ent_key(e), e->keylen), e)) {
-		for (uint32_t i = 0; i < e->nref && !ret; i++)
+		for (uint32_t i = 0; i < e->nref && !ret; i++) {
 			ret = log_fetch(g->now, &e->ref[i], NULL);
+			chunk_forget(&g->now->ck, &e->ref[i]);
+		}
 		if (ret == -EBADMSG) {
 			e->flags |= ENT_GONE;
 			ret = 0;

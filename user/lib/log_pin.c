@@ -95,6 +95,7 @@ static int pin_item(struct hf_log *l, struct hf_log *from, const struct ent *e, 
 		ret = log_fetch(from, r, err);
 		if (!ret)
 			ret = log_put_chunk(l, from->ck.plain, r->len, r->hash, &c->ref[i], err);
+		chunk_forget(&from->ck, r);
 	}
 	if (ret) {
 		ent_put(c);
