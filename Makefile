@@ -6,6 +6,7 @@ SYSCONFDIR ?= /etc
 LIBDIR ?= $(PREFIX)/lib
 SBINDIR ?= $(PREFIX)/sbin
 MANDIR ?= $(PREFIX)/share/man
+DOCDIR ?= $(PREFIX)/share/doc/holdfast
 # where Pacemaker and systemd look; both follow PREFIX, override for another root
 OCFDIR ?= $(PREFIX)/lib/ocf
 UNITDIR ?= $(PREFIX)/lib/systemd/system
@@ -271,6 +272,8 @@ install: all  ## install below DESTDIR and PREFIX (default /usr)
 	install -m 0755 $(B)/$(SONAME) $(I)$(LIBDIR)
 	ln -sf $(SONAME) $(I)$(LIBDIR)/libholdfast.so
 	install -m 0644 include/holdfast.h $(I)$(PREFIX)/include
+	install -d -m 0755 $(I)$(DOCDIR)
+	install -m 0644 Documentation/example.c $(I)$(DOCDIR)
 	printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(LIBDIR)' 'includedir=$(PREFIX)/include' '' \
 		'Name: holdfast' 'Description: configuration that fails over with its service' \
 		'Version: $(VERSION)' 'Requires.private: $(PKGS)' 'Libs: -L$${libdir} -lholdfast' \
@@ -289,9 +292,9 @@ uninstall:  ## remove what install put there; configuration and state stay
 	rm -f $(I)$(SBINDIR)/holdfastd $(I)$(SBINDIR)/holdfast $(I)$(LIBDIR)/$(SONAME) \
 		$(I)$(LIBDIR)/libholdfast.so $(I)$(PREFIX)/include/holdfast.h \
 		$(I)$(LIBDIR)/pkgconfig/holdfast.pc $(I)$(OCFDIR)/resource.d/holdfast/tree \
-		$(I)$(UNITDIR)/holdfastd.service $(I)$(CATALOGDIR)/holdfast.catalog
+		$(I)$(UNITDIR)/holdfastd.service $(I)$(CATALOGDIR)/holdfast.catalog $(I)$(DOCDIR)/example.c
 	for m in $(MAN); do rm -f $(I)$(MANDIR)/man$${m##*.}/$${m##*/}.gz; done
-	-rmdir $(I)$(OCFDIR)/resource.d/holdfast $(I)$(SYSCONFDIR)/holdfast 2>/dev/null
+	-rmdir $(I)$(OCFDIR)/resource.d/holdfast $(I)$(DOCDIR) $(I)$(SYSCONFDIR)/holdfast 2>/dev/null
 
 .PHONY: clean
 clean:  ## remove the build directory

@@ -95,6 +95,232 @@ typedef int (*hf_event_fn)(void *arg, const char *json);
 HF_API int hf_call(struct hf_conn *c, const char *verb, const char *args,
 		   hf_event_fn event, void *arg, char **result, struct hf_err *err);
 
+/**
+ * DOC: verbs
+ *
+ * What the command does by way of the daemon, a function for each verb. They
+ * are hf_call() with the arguments put together and the answer taken apart;
+ * what a verb means is in holdfast(8). Names of resources are 1 to 63 bytes of
+ * A-Z a-z 0-9 . _ @ : + -; paths are absolute.
+ *
+ * All of them return 0, or a negative errno with @err filled, whose exit is
+ * what the command would exit with. Each waits until the daemon has answered.
+ * One connection serves one call at a time: a thread that wants to go on
+ * meanwhile opens another one.
+ *
+ * Results that are JSON texts are those of Documentation/socket.rst.
+ */
+
+/**
+ * enum hf_flags - how a verb is meant; each takes those that it names, any other is HF_USAGE
+ * @HF_FENCED: the owner was fenced: its claim may be taken although it seems to live
+ * @HF_DRY_RUN: only tell what would be done
+ * @HF_KEEP_LOCAL: what is on this node becomes the newest generation
+ * @HF_ALLOW_EMPTY: a path may be missing or empty
+ * @HF_WITHOUT_STORE: what is on this node is to serve, although the store is out of reach
+ * @HF_QUICK: what no event reports need not be looked for
+ * @HF_ALLOW_DELETE: delete-guard is not to hold a commit back
+ * @HF_FORCE: more than 1 GiB may be registered
+ * @HF_CRYPTO: a crypto checkpoint
+ */
+enum hf_flags {
+	HF_FENCED = 1 << 0,
+	HF_DRY_RUN = 1 << 1,
+	HF_KEEP_LOCAL = 1 << 2,
+	HF_ALLOW_EMPTY = 1 << 3,
+	HF_WITHOUT_STORE = 1 << 4,
+	HF_QUICK = 1 << 5,
+	HF_ALLOW_DELETE = 1 << 6,
+	HF_FORCE = 1 << 7,
+	HF_CRYPTO = 1 << 8,
+};
+
+/** hf_ping() - the daemon: version, node, cluster, whether the store answers; @json may be NULL */
+HF_API int hf_ping(struct hf_conn *c, char **json, struct hf_err *err);
+
+/** hf_resource_add() - register @resource, of @type (free-form, NULL for none). HF_EXISTS */
+HF_API int hf_resource_add(struct hf_conn *c, const char *resource, const char *type, struct hf_err *err);
+
+/** hf_resource_delete() - delete @resource, its checkpoints and their history. @flags: HF_DRY_RUN.
+ *  HF_NOTFOUND, HF_REFUSED while it is online somewhere. */
+HF_API int hf_resource_delete(struct hf_conn *c, const char *resource, unsigned flags, struct hf_err *err);
+
+/** hf_resource_set() - set the policy @key to @value, with its unit ("5ms"); NULL: to its default */
+HF_API int hf_resource_set(struct hf_conn *c, const char *resource, const char *key, const char *value,
+			   struct hf_err *err);
+
+/** hf_resource_reset() - leave the state failed on this node */
+HF_API int hf_resource_reset(struct hf_conn *c, const char *resource, struct hf_err *err);
+
+/**
+ * hf_resource_list() - the names of the resources
+ * @c: connection
+ * @type: only those of this type; NULL for all
+ * @buf: receives them one after the other, in order, each with its NUL, and a
+ *       last NUL after the last one; may be NULL when *@size is 0
+ * @size: bytes that @buf has; receives how many it takes
+ * @err: receives the reason of a failure
+ *
+ * None at all is no error: *@buf is the last NUL. Return: 0, or a negative
+ * errno; -ERANGE when @buf is too small: *@size says how large it must be, what
+ * is in @buf is nothing, and @err is HF_FAILED.
+ */
+HF_API int hf_resource_list(struct hf_conn *c, const char *type, char *buf, size_t *size, struct hf_err *err);
+
+/**
+ * struct hf_resource_state - how a resource is
+ * @state: offline, online-pending, online, offline-pending, failed (Documentation/states.rst); seen
+ *         from a node that does not own it, owner-lost as well
+ * @owner: name of the node that owns it; empty when none does
+ * @owner_alive: non-zero when that is alive
+ * @degraded: non-zero when it is online and commits fail
+ * @consistent: non-zero when the newest generation is a consistent cut; on other nodes 0
+ * @checkpoints: how many it has
+ * @epoch: term of ownership
+ * @generation: the newest one
+ * @confirmed: the newest one of which its owner has made sure that it is still the owner
+ * @dirty: entries that changed and are not confirmed
+ * @oldest_dirty_ms: how long the oldest of them has waited
+ * @error: why it is failed; empty while it is not
+ */
+struct hf_resource_state {
+	char state[32];
+	char owner[64];
+	int owner_alive;
+	int degraded;
+	int consistent;
+	unsigned checkpoints;
+	uint64_t epoch;
+	uint64_t generation;
+	uint64_t confirmed;
+	uint64_t dirty;
+	uint64_t oldest_dirty_ms;
+	char error[512];
+};
+
+/**
+ * hf_resource_stat() - how @resource is, from this node's memory: never waits for the store
+ * @c: connection
+ * @resource: its name
+ * @st: receives it
+ * @size: sizeof(*@st): a program that was built with a larger or a smaller one gets what it knows, and
+ *        zeroes for what this library does not
+ * @err: receives the reason of a failure
+ */
+HF_API int hf_resource_stat(struct hf_conn *c, const char *resource, struct hf_resource_state *st,
+			    size_t size, struct hf_err *err);
+
+/**
+ * hf_checkpoint_add() - register a tree, or one file
+ * @c: connection
+ * @resource: for this resource
+ * @path: absolute
+ * @view: the root that it is resolved in: native, 32bit, 64bit, or one of [view]; NULL: native
+ * @flags: HF_CRYPTO, HF_ALLOW_EMPTY, HF_FORCE
+ * @exclude: patterns that leave names out, as in gitignore(5); NULL for none
+ * @nexclude: how many
+ * @generation: receives the generation that has it, 0 when the resource is online nowhere; may be NULL
+ * @err: receives the reason of a failure
+ *
+ * Where the resource is online, on whichever node, its owner captures it before this returns.
+ * HF_EXISTS when it is registered already, in whichever view; HF_USAGE for what cannot be.
+ */
+HF_API int hf_checkpoint_add(struct hf_conn *c, const char *resource, const char *path, const char *view,
+			     unsigned flags, const char *const *exclude, unsigned nexclude,
+			     uint64_t *generation, struct hf_err *err);
+
+/** hf_checkpoint_delete() - keep @path no longer. @flags: HF_DRY_RUN. HF_NOTFOUND */
+HF_API int hf_checkpoint_delete(struct hf_conn *c, const char *resource, const char *path, unsigned flags,
+				struct hf_err *err);
+
+/** hf_checkpoint_list() - the paths of the checkpoints of @resource, NULL for all resources; the rest as for
+ *  hf_resource_list(), HF_NOTFOUND when there is no such resource. What else is known of them:
+ *  hf_call() with checkpoint.list. */
+HF_API int hf_checkpoint_list(struct hf_conn *c, const char *resource, char *buf, size_t *size,
+			      struct hf_err *err);
+
+/**
+ * hf_online() - take @resource over: claim, restore, track
+ * @c: connection
+ * @resource: its name
+ * @flags: HF_FENCED, HF_KEEP_LOCAL, HF_ALLOW_EMPTY, HF_WITHOUT_STORE
+ * @timeout_ms: after which it is failed and this returns; 0 for as long as it takes
+ * @event: called with progress, or NULL
+ * @arg: passed to @event
+ * @generation: receives what its trees are now; may be NULL
+ * @err: receives the reason of a failure
+ *
+ * Online already is 0. HF_REFUSED when another node owns it and lives, and when its trees overlap
+ * with those of another resource.
+ */
+HF_API int hf_online(struct hf_conn *c, const char *resource, unsigned flags, unsigned timeout_ms,
+		     hf_event_fn event, void *arg, uint64_t *generation, struct hf_err *err);
+
+/** hf_offline() - last capture, commit, release. Parameters as for hf_online(); @spooled, unless NULL, receives
+ *  non-zero when the store did not answer and the last changes are committed when it does. */
+HF_API int hf_offline(struct hf_conn *c, const char *resource, unsigned timeout_ms, uint64_t *generation,
+		      int *spooled, struct hf_err *err);
+
+/**
+ * hf_sync() - wait until everything that was changed before is confirmed
+ * @c: connection
+ * @resources: names; several as by `sync --group`
+ * @n: how many
+ * @flags: HF_QUICK, HF_ALLOW_DELETE
+ * @generations: receives the generation of each, unless NULL
+ * @err: receives the reason of a failure
+ *
+ * 0 means P1: whatever crashes from now on, a restore has it.
+ */
+HF_API int hf_sync(struct hf_conn *c, const char *const *resources, unsigned n, unsigned flags,
+		   uint64_t *generations, struct hf_err *err);
+
+/** hf_status() - this node and its resources, or @resource alone (NULL: all) */
+HF_API int hf_status(struct hf_conn *c, const char *resource, char **json, struct hf_err *err);
+
+/** hf_watch() - changes, commits and states of @resource (NULL: of all) as they happen, until @event returns
+ *  non-zero, which ends the connection; then -ECANCELED */
+HF_API int hf_watch(struct hf_conn *c, const char *resource, hf_event_fn event, void *arg,
+		    struct hf_err *err);
+
+/** hf_history() - the generations of @resource, and those that are pinned */
+HF_API int hf_history(struct hf_conn *c, const char *resource, char **json, struct hf_err *err);
+
+/** hf_history_pin() - keep @generation under @name for good; @generation 0: no longer */
+HF_API int hf_history_pin(struct hf_conn *c, const char *resource, uint64_t generation, const char *name,
+			  struct hf_err *err);
+
+/** hf_diff() - what changed from generation @from (0: the newest) to @to (0: this node's trees) */
+HF_API int hf_diff(struct hf_conn *c, const char *resource, uint64_t from, uint64_t to, char **json,
+		   struct hf_err *err);
+
+/** hf_rollback() - make generation @to the newest one, and restore it; @generation receives its new number, unless
+ *  NULL. Only where @resource is online. */
+HF_API int hf_rollback(struct hf_conn *c, const char *resource, uint64_t to, uint64_t *generation,
+		       struct hf_err *err);
+
+/** hf_extract() - put generation @generation (0: the newest) below the directory @to, to look at. Crypto
+ *  checkpoints are left out; the answer, in @json unless NULL, names them. */
+HF_API int hf_extract(struct hf_conn *c, const char *resource, uint64_t generation, const char *to,
+		      char **json, struct hf_err *err);
+
+/** hf_displaced() - what restores kept aside, of @resource or (NULL) of all */
+HF_API int hf_displaced(struct hf_conn *c, const char *resource, char **json, struct hf_err *err);
+
+/** hf_displaced_bring() - bring the kept-aside set @id of @resource back: all of it, or the name @rel; into the
+ *  checkpoint, or into the directory @to. @rel and @to may be NULL. */
+HF_API int hf_displaced_bring(struct hf_conn *c, const char *resource, const char *id, const char *rel,
+			      const char *to, struct hf_err *err);
+
+/** hf_nodes() - the nodes of the cluster, and which of them are up */
+HF_API int hf_nodes(struct hf_conn *c, char **json, struct hf_err *err);
+
+/** hf_node_remove() - free slot and area of a node that is gone. @flags: HF_DRY_RUN. HF_REFUSED while it lives */
+HF_API int hf_node_remove(struct hf_conn *c, const char *name, unsigned flags, struct hf_err *err);
+
+/** hf_version() - of the library that is linked at run time, as HF_VERSION */
+HF_API const char *hf_version(void);
+
 /** hf_keygen() - write a new random cluster key to @path (mode 0600)
  *  @path: where; NULL for the configured key file
  *  @conf: configuration, as for hf_connect()
@@ -135,6 +361,7 @@ HF_API int hf_disk_format(const char *conf, const char *dev, const struct hf_for
  * @nodes: so many nodes in all; 0 to leave their number
  * @force: no other grow is at it on any node, though one was cut off, as the caller knows
  * @json: receives {"size":…,"nodes_max":…,"areas":[{"slot":…,"area_size":…,"grown":…}]}
+ * @err: receives the reason of a failure
  *
  * HF_REFUSED when it did not become larger, when there would be fewer nodes than now or more than it
  * was formatted for, or while another grow is at it, or was cut off at it on another machine. What was there before
@@ -171,9 +398,10 @@ HF_API int hf_dir_set(const char *conf, const char *url, int force, struct hf_er
  * @conf: configuration file to write if there is none (HF_EXISTS when it
  *        names another disk)
  * @dev: the quorum disk
+ * @json: receives node, slot and cluster
+ * @err: receives the reason of a failure
  *
- * The key must be in place. Used by both `init` and `join`. Prints nothing;
- * @json tells node, slot and cluster.
+ * The key must be in place. Used by both `init` and `join`.
  */
 HF_API int hf_node_join(const char *conf, const char *dev, char **json, struct hf_err *err);
 

@@ -96,7 +96,8 @@ check_spdx() {
 		Kbuild:?* | kernel/*:?*)
 			echo "$f: the module is GPL-2.0, not ${id#*: }"; bad=1 ;;
 		*:) echo "$f: no SPDX-License-Identifier in its first lines"; bad=1 ;;
-		user/lib/*:LGPL-2.1-or-later | include/holdfast.h:LGPL-2.1-or-later) ;;
+		user/lib/*:LGPL-2.1-or-later | include/holdfast.h:LGPL-2.1-or-later | \
+			Documentation/example.c:LGPL-2.1-or-later) ;;
 		user/lib/*:?* | include/holdfast.h:?*)
 			echo "$f: the library is LGPL-2.1-or-later, not ${id#*: }"; bad=1 ;;
 		*:GPL-2.0-or-later) ;;
