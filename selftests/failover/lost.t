@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # X12: a node that was dead or fenced out says what it held that was never confirmed: how many, which, where
 # they are kept aside; they can be looked at, and brought back.
+# shellcheck disable=SC2034	# what lib.sh reads
 . "$(dirname "$0")/lib.sh"
 cluster a b
 A=$tmp/a/root/srv Bd=$tmp/b/root/srv

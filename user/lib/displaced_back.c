@@ -219,7 +219,11 @@ static int join(struct back *b, int dirfd)
 		return 0;
 	if (unlinkat(dirfd, b->tmp, 0) || linkat(fd, from, dirfd, b->tmp, 0))
 		return fail(b, -errno, "cannot make a hard link");
-	return 1;
+	/* somebody may have exchanged it in between */
+	if (!hf_tree_statx(dirfd, b->tmp, &stx) && stx.stx_ino == e->ino)
+		return 1;
+	unlinkat(dirfd, b->tmp, 0);
+	return fail(b, -ESTALE, "cannot make a hard link");
 }
 
 static int end(struct back *b)
