@@ -11,12 +11,15 @@
 #include <grp.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#define MAX_CONN 128
+#define MAX_CONN 128		/* of root, and half as many of all others together */
+#define MAX_PEER 32		/* of one process; beyond it the one that is idle for longest goes */
+#define IDLE_MS 1000		/* nobody's first request is hung up on, however many others come */
 #define MAX_LINE (1u << 20)
 #define MAX_PENDING (4u << 20)	/* of events; a reply may be larger */
 
@@ -31,11 +34,12 @@ struct conn {
 	bool root, reader;
 	uid_t uid;
 	pid_t pid;
+	uint64_t idle_ms;	/* since it was accepted, or answered */
 	char watch_resource[HF_NAME_MAX + 1];
 };
 
 static struct conn *conns;
-static unsigned nconns;
+static unsigned nconns[2];	/* of others, of root */
 static uint64_t next_id = 1;
 static atomic_uint nwatch;
 static int lfd = -1;
@@ -49,7 +53,7 @@ static void conn_free(struct conn *c)
 	for (p = &conns; *p != c; p = &(*p)->next)
 		;
 	*p = c->next;
-	nconns--;
+	nconns[c->root]--;
 	if (c->watching)
 		atomic_fetch_sub(&nwatch, 1);
 	sd_event_source_disable_unref(c->io);
@@ -228,6 +232,40 @@ static bool in_group(int fd, const struct ucred *u)
 	return yes;
 }
 
+/* A connection that waits for nothing, of the same process or (@pid 0) of the same kind. */
+static struct conn *idlest(bool root, pid_t pid, uint64_t before)
+{
+	struct conn *found = NULL;
+	int unread;
+
+	for (struct conn *c = conns; c; c = c->next) {
+		if (c->root != root || (pid && c->pid != pid) || c->busy || c->watching ||
+		    c->out.len > c->sent || c->idle_ms > before || (found && found->idle_ms <= c->idle_ms))
+			continue;
+		/* what it sent was not looked at yet */
+		if (!ioctl(c->fd, FIONREAD, &unread) && !unread)
+			found = c;
+	}
+	return found;
+}
+
+/* Room for one more; those who only hold places must not keep others out. */
+static bool make_place(const struct conn *c)
+{
+	struct conn *idle = NULL;
+	unsigned n = 0;
+
+	for (struct conn *o = conns; o; o = o->next)
+		n += o->pid == c->pid && o->uid == c->uid;
+	if (n >= MAX_PEER)
+		idle = idlest(c->root, c->pid, UINT64_MAX);
+	if (!idle && nconns[c->root] >= (c->root ? MAX_CONN : MAX_CONN / 2))
+		idle = idlest(c->root, 0, hf_now_ms() - IDLE_MS);
+	if (idle)
+		conn_free(idle);
+	return nconns[c->root] < (c->root ? MAX_CONN : MAX_CONN / 2);
+}
+
 static bool accept_one(int fd)
 {
 	int cfd = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -247,8 +285,7 @@ static bool accept_one(int fd)
 	c->reader = c->root || in_group(cfd, &u);
 	c->uid = u.uid;
 	c->pid = u.pid;
-	/* readers may fill half of the places, so that root always finds one */
-	if (nconns >= (c->root ? MAX_CONN : MAX_CONN / 2)) {
+	if (!make_place(c)) {
 		static const char full[] =
 			"{\"exit\":1,\"errno\":11,\"error\":\"the daemon has too many connections; try again\"}\n";
 
@@ -260,6 +297,7 @@ static bool accept_one(int fd)
 	}
 	c->fd = cfd;
 	c->id = next_id++;
+	c->idle_ms = hf_now_ms();
 	if (sd_event_add_io(hfd.event, &c->io, cfd, EPOLLIN | EPOLLRDHUP, on_io, c) < 0) {
 		free(c);
 		close(cfd);
@@ -267,7 +305,7 @@ static bool accept_one(int fd)
 	}
 	c->next = conns;
 	conns = c;
-	nconns++;
+	nconns[c->root]++;
 	return true;
 }
 
@@ -304,6 +342,7 @@ static void finish(void *arg)
 			q->result = NULL;
 		}
 		c->busy = false;
+		c->idle_ms = hf_now_ms();
 		if (conn_say(c, o))
 			conn_next(c);
 		json_object_put(o);

@@ -234,10 +234,34 @@ static int set_view(struct parser *p, const char *name, const char *value)
 	return set_str(p, &p->c->view[i].root, value);
 }
 
+/* What there is instead: the keys of that section, or the sections. */
+static int unknown(struct parser *p, const char *section, const char *name)
+{
+	char *s = hf_printable(section, strnlen(section, 80)), *n = hf_printable(name, strnlen(name, 80));
+	char list[256] = "";
+	bool known = false;
+
+	for (size_t i = 0; i < HF_ARRAY(keys); i++) {
+		if (strcmp(section, keys[i].section))
+			continue;
+		snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s", known ? ", " : "", keys[i].key);
+		known = true;
+	}
+	for (size_t i = 0; !known && i < HF_ARRAY(keys); i++)
+		if (!i || strcmp(keys[i].section, keys[i - 1].section))
+			snprintf(list + strlen(list), sizeof(list) - strlen(list), "[%s], ", keys[i].section);
+	p->ret = hf_fail(p->err, HF_USAGE, -EINVAL, known ?
+			 "%s:%d: [%s] %s: unknown key; [%s] has %s; see holdfast.conf(5)" :
+			 "%s:%d: [%s] %s: unknown section '%s'; there are %s[view]; see holdfast.conf(5)",
+			 p->file, p->line, s ? s : "", n ? n : "", s ? s : "", list);
+	free(s);
+	free(n);
+	return 0;
+}
+
 static int handler(void *ctx, const char *section, const char *name, const char *value)
 {
 	struct parser *p = ctx;
-	char *s, *n;
 
 	if (p->ret)
 		return 0;
@@ -253,17 +277,7 @@ static int handler(void *ctx, const char *section, const char *name, const char 
 		p->seen |= 1ull << i;
 		return !k->set(p, k, value);
 	}
-	s = hf_printable(section, strlen(section));
-	n = hf_printable(name, strnlen(name, 80));
-	bool known = false;
-
-	for (size_t i = 0; i < HF_ARRAY(keys); i++)
-		known |= !strcmp(section, keys[i].section);
-	p->ret = hf_fail(p->err, HF_USAGE, -EINVAL, "%s:%d: [%s] %s: unknown %s; holdfast.conf(5) lists them",
-			 p->file, p->line, s ? s : "", n ? n : "", known ? "key" : "section");
-	free(s);
-	free(n);
-	return 0;
+	return unknown(p, section, name);
 }
 
 /*
