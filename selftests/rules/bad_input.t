@@ -3,6 +3,7 @@
 # Bad input while a cluster runs: every verb that the command has, with arguments that are missing,
 # surplus, empty, overlong, not UTF-8 or hostile; every key of the configuration and of `resource
 # set` with a bad value; clients on the socket. Nothing changes, and nobody else is disturbed.
+# shellcheck disable=SC2034	# what lib.sh reads
 . "$(dirname "$0")/../failover/lib.sh"
 here=$(cd "$(dirname "$0")" && pwd)
 cluster a b

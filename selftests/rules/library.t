@@ -3,6 +3,7 @@
 # The library as a program gets it: installed, found with pkg-config, in C and in C++, the example
 # of the documentation, the versions of its symbols, a comment for each function; and W2's list in
 # the caller's buffer and every other verb, against a daemon.
+# shellcheck disable=SC2034	# what lib.sh reads
 . "$(dirname "$0")/../failover/lib.sh"
 inst=$tmp/inst
 make -s -C "$top" DEPS=0 B="$B" DESTDIR="$inst" PREFIX=/usr V=s install >"$tmp/out" 2>"$tmp/err"; ok $? "installed"

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # W5: views. Which root a path is resolved in, that it cannot leave it, that the same path in
 # another view is the same checkpoint, and that no alternate view means the default.
+# shellcheck disable=SC2034	# what lib.sh reads
 . "$(dirname "$0")/../failover/lib.sh"
 cluster a b
 A=$tmp/a/root B_=$tmp/b/root

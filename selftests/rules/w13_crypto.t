@@ -3,6 +3,7 @@
 # W13, P11: crypto checkpoints. What is refused and why; real key stores that another node goes on
 # using: a SoftHSM token, an OpenSSH host key, a GnuPG home, a TLS key. And nowhere else than in
 # their own paths is anything of them in the clear: disk, logs, state, core, memory of a standby.
+# shellcheck disable=SC2034	# what lib.sh reads
 . "$(dirname "$0")/../failover/lib.sh"
 here=$(cd "$(dirname "$0")" && pwd)
 for p in softhsm2-util pkcs11-tool ssh-keygen gpg openssl gcore; do
