@@ -262,6 +262,12 @@ int cmd_checkpoint_add(struct cli *c)
 		    text_bytes(jint(r, "bytes"), bytes));
 	if (jint(r, "generation"))
 		say("; generation %lld has it", (long long)jint(r, "generation"));
+	if (jhas(r, "scan_s") && jint(r, "scan_s"))
+		say("; tracked by a scan every %lld s", (long long)jint(r, "scan_s"));
+	else if (*jstr(r, "quality"))
+		say("; tracked by %s", strcmp(jstr(r, "quality"), "events") ? "scans, at each sync" : "events");
+	if (jhas(r, "memory"))
+		say(", in %s of kernel memory", text_bytes(jint(r, "memory"), bytes));
 	say("\n");
 	if (*jstr(r, "note"))
 		say("%s\n", jstr(r, "note"));

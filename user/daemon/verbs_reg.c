@@ -3,9 +3,12 @@
 #include "resource.h"
 #include "treedb.h"
 #include "verbs.h"
+#include <linux/magic.h>
 #include <stdlib.h>
+#include <sys/vfs.h>
 
 #define BIG (1ull << 30)	/* more than that is data, not configuration */
+#define DIR_MEMORY 1426		/* of the kernel, for each marked directory; Documentation/performance.md */
 
 /* After a change: what it made is known here at once. */
 static int changed(int ret)
@@ -104,6 +107,14 @@ static char **strings(struct json_object *args, const char *key, unsigned *n)
 	return v;
 }
 
+/* What is changed in a lower layer is told by no event. */
+static bool layered(const struct ckpt *c)
+{
+	struct statfs fs;
+
+	return !fstatfs(hf_tree_fd(c->tree), &fs) && fs.f_type == OVERLAYFS_SUPER_MAGIC;
+}
+
 /* What the path is on this node; fills the answer. @online: here, so it must be there. */
 static int look_here(struct req *q, const struct hf_resource *def, struct hf_checkpoint *cp, bool here,
 		     bool elsewhere, struct hf_err *err)
@@ -167,6 +178,9 @@ static int look_here(struct req *q, const struct hf_resource *def, struct hf_che
 	ju64(q->result, "directories", ts.dirs);
 	ju64(q->result, "files", ts.files);
 	ju64(q->result, "bytes", ts.bytes);
+	ju64(q->result, "memory", ts.dirs * DIR_MEMORY);
+	/* whoever has it online knows better, and says so */
+	jstr(q->result, "quality", layered(c) ? "scan" : "events");
 out:
 	ckpt_free(c);
 	return ret;
@@ -286,6 +300,15 @@ static void asker(struct resource *r, uint64_t conn)
 	pthread_mutex_unlock(&r->lock);
 }
 
+/* How well it can be tracked, in words of the node that captures it. */
+static void say_scan(struct req *q)
+{
+	const char *quality = jget_str(q->result, "quality");
+
+	if (quality && strcmp(quality, "events"))
+		ju64(q->result, "scan_s", hfd.conf->scrub_s);
+}
+
 static int checkpoint_add(struct req *q, struct hf_err *err)
 {
 	const char *name = jget_str(q->args, "resource"), *view = jget_str(q->args, "view");
@@ -352,6 +375,7 @@ static int checkpoint_add(struct req *q, struct hf_err *err)
 		if (ret)
 			take_back(name, cp.path);
 	}
+	say_scan(q);
 out:
 	if (ret) {
 		json_object_put(q->result);
