@@ -329,6 +329,22 @@ static void tried_again(void)
 	is(hf_restore(dst, &m.db, &o, &rst, &err), 0, "the next takeover");
 	is(hf_displaced_end(o.keep, true, id, &n, &err), 0, "end");
 	ok(strcmp(first, id) && n == 1, "has a set of its own");
+	/* a directory that an interrupted restore made of a file, and has begun to set the attributes of */
+	sh("mkdir rsrc/x; chmod 2750 rsrc/x; echo 1 >rsrc/x/y; chown bin rsrc/x; rm -rf again/x; echo was >again/x");
+	scan(src, &m, false);
+	for (int i = 0; i < 3; i++) {
+		o.keep = begin("again");
+		hf_seam_init(i < 2 ? i ? "restore.write:1:eio" : "restore.meta:1:eio" : NULL);
+		if (i == 1)
+			sh("chown bin again/x; chmod 750 again/x; rm again/x/y");
+		is(hf_restore(dst, &m.db, &o, &rst, &err), i < 2 ? -EIO : 0, "a file becomes a directory");
+		is(hf_displaced_end(o.keep, i == 2, id, &n, &err), 0, "end");
+	}
+	struct hf_tree *to = opent("againback", 0, true);
+
+	is(hf_displaced_restore(path_of("state"), key, "again", id, "x", to, NULL, &n, &err), 0, "brought back");
+	ok(n == 1 && !strcmp(shout("cat againback/x"), "was\n"), "it is the file that it was");
+	hf_tree_close(to);
 	/* of two reasons or checkpoints none goes on with the other's */
 	sh("echo x >again/d/f2");
 	o.keep = begin("again");

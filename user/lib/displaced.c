@@ -382,8 +382,8 @@ static int is_kept(struct hf_displaced *d, const uint8_t rel[16], const struct h
 	return 0;
 }
 
-/* *begun: the entry was there and could be looked at */
-static int add_entry(struct hf_displaced *d, struct hf_tree *t, const char *rel, bool *begun)
+/* @shared: the generation has it too; *begun: the entry was there and could be looked at */
+static int add_entry(struct hf_displaced *d, struct hf_tree *t, const char *rel, bool shared, bool *begun)
 {
 	struct hf_attr a = { 0 };
 	struct hf_buf b = HF_BUF_INIT, e = HF_BUF_INIT;
@@ -422,6 +422,9 @@ static int add_entry(struct hf_displaced *d, struct hf_tree *t, const char *rel,
 		if (ret)
 			goto out;
 	}
+	/* of a directory only attributes are kept, and these an interrupted restore may have begun to set */
+	if (shared && d->nkept)
+		goto out;
 	name_hash(rel, strlen(rel), rel_hash);
 	ret = is_kept(d, rel_hash, &a, S_ISREG(stx.stx_mode) ? fd : -1);
 	if (ret) {
@@ -455,14 +458,14 @@ out:
 	return ret;
 }
 
-int hf_displaced_add(struct hf_displaced *d, struct hf_tree *t, const char *rel, struct hf_err *err)
+static int add(struct hf_displaced *d, struct hf_tree *t, const char *rel, bool shared, struct hf_err *err)
 {
 	bool begun = false;
 	int ret = -ESTALE;
 
 	/* what changes its type under the hand is looked at again; what is gone needs no copy */
 	for (int i = 0; i < HF_TRIES && ret == -ESTALE && !begun; i++)
-		ret = add_entry(d, t, rel, &begun);
+		ret = add_entry(d, t, rel, shared, &begun);
 	if (ret == -ENOMEM)
 		return hf_fail(err, HF_OK, ret, "out of memory");
 	/* where there is no room, or no disk, what must be restored is restored all the same (P7) */
@@ -472,6 +475,16 @@ int hf_displaced_add(struct hf_displaced *d, struct hf_tree *t, const char *rel,
 		d->left_out++;
 	}
 	return 0;
+}
+
+int hf_displaced_add(struct hf_displaced *d, struct hf_tree *t, const char *rel, struct hf_err *err)
+{
+	return add(d, t, rel, false, err);
+}
+
+int hf_displaced_add_dir(struct hf_displaced *d, struct hf_tree *t, const char *rel, struct hf_err *err)
+{
+	return add(d, t, rel, true, err);
 }
 
 void hf_displaced_limit(struct hf_displaced *d, uint64_t max)

@@ -280,9 +280,14 @@ static int keep_all(struct restore *r)
 		any = r->items.e[i].keep;
 	if (any && r->o && r->o->keep)
 		hf_displaced_spare(r->o->keep, r->t->root, room_needed(r));
-	for (size_t i = 0; !ret && i < r->items.n; i++)
-		if (r->items.e[i].keep)
-			ret = hf_rst_keep(r, r->items.e[i].rel);
+	for (size_t i = 0; !ret && i < r->items.n; i++) {
+		const struct item *it = &r->items.e[i];
+
+		if (it->keep && it->op == OP_TIGHTEN)
+			ret = r->o && r->o->keep ? hf_displaced_add_dir(r->o->keep, r->t, it->rel, r->err) : 0;
+		else if (it->keep)
+			ret = hf_rst_keep(r, it->rel);
+	}
 	hf_rst_keep_flush(r);
 	return ret;
 }

@@ -357,6 +357,9 @@ int hf_tmp_make(struct hf_tree *t, int dirfd, char tmp[HF_TMP_LEN + 1], const st
 /* displaced.c */
 void hf_displaced_flush(struct hf_displaced *d);	/* durable so far */
 uint64_t hf_displaced_count(const struct hf_displaced *d);
+/** hf_displaced_add_dir() - the same of a directory that the generation has too: not in a set that goes on,
+ *  as the interrupted restore may have made it */
+int hf_displaced_add_dir(struct hf_displaced *d, struct hf_tree *t, const char *rel, struct hf_err *err);
 /** hf_displaced_spare() - leave @need bytes to the filesystem of @fd, should the set go there too */
 void hf_displaced_spare(struct hf_displaced *d, int fd, uint64_t need);
 
