@@ -83,6 +83,21 @@ run 0 "is in the next one" b offline r
 run 0 "so that a gets it" a online r
 is "$(cat "$Ar/t/b.swp" 2>&1)" precious "as it is"
 
+# the owner dies while it cannot capture another tree: what it took in by other patterns was committed, and stays
+mkdir -p "$Ar/p1/cache" "$Ar/p2"; echo in >"$Ar/p1/cache/x"; echo 2 >"$Ar/p2/f"
+hf a resource add q >/dev/null && hf a checkpoint add q /srv/p1 --exclude cache/ >/dev/null &&
+	hf a checkpoint add q /srv/p2 >/dev/null && hf a online q >/dev/null; ok $? "another resource"
+g=$(field a q generation)
+mv "$Ar/p2" "$Ar/p2.away"
+hf a checkpoint set q /srv/p1 --all >/dev/null 2>&1
+has_x() { hf a --json diff q "$g" "$(field a q generation)" | grep -q '"rel":"cache/x","change":"added"'; }
+until_true 10 has_x; ok $? "other patterns while one of its trees is lost"
+crash a
+run 0 "b takes over" b online q --fenced
+is "$(cat "$Br/p1/cache/x" 2>&1)" in "P1: what was taken in is there"
+hf b offline q >/dev/null; mv "$Ar/p2.away" "$Ar/p2"
+up a; hf a online r >/dev/null
+
 # one that is excluded from another may be one of its own, and its exclusion stays
 hf a checkpoint set r /srv/t --exclude etc >/dev/null
 run 0 "what is excluded may be a checkpoint of its own" a checkpoint add r /srv/t/etc

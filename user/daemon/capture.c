@@ -194,6 +194,7 @@ static int capture_one(struct resource *r, struct ckpt *c, struct treedb *db, st
 	if (e->todo)
 		cut->moved += !e->twice + st.put + st.deleted;
 	e->twice = true;
+	e->failed = ret;
 	e->stuck = st.unstable || ret;
 	cut->unstable += st.unstable;
 	return tree_failed(r, c, db, ret, &te, cut, err);
@@ -302,6 +303,7 @@ static int scan_one(struct resource *r, struct ckpt *c, bool full, struct cut *c
 	treedb_init(&db, r->log, hfd.keys, c->id, &r->busy);
 	if (!full) {
 		ret = capture_one(r, c, &db, NULL, &root, cut, err);
+		c->scanned &= !root.failed;
 		treedb_exit(&db);
 		tell_outside(r, c);
 		return ret;

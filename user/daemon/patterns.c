@@ -165,7 +165,7 @@ int patterns_begin(struct resource *r, struct hf_err *err)
 				 strerror(-ret)) : 0;
 }
 
-int patterns_note(struct resource *r, const struct cut *cut, bool *noted, struct hf_err *err)
+int patterns_note(struct resource *r, bool *noted, struct hf_err *err)
 {
 	int ret = 0;
 
@@ -174,8 +174,9 @@ int patterns_note(struct resource *r, const struct cut *cut, bool *noted, struct
 		struct ckpt *c = r->cp[i];
 		char *text;
 
-		/* said when it is so: after a scan that missed nothing */
-		if (!c->scanned || c->lost || cut->tree_ret || cut->unstable)
+		/* Said with the commit that has what they let in, as a restore would leave that alone else: whatever
+		 * is wrong besides, with a file that never holds still or with another tree. */
+		if (!c->scanned || c->lost)
 			continue;
 		ret = differ(r->log, c);
 		if (ret <= 0)

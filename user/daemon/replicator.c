@@ -247,7 +247,7 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 		r->log_broken |= breaks_log(ret);
 		goto fail;
 	}
-	ret = patterns_note(r, &c, &repatterned, err);
+	ret = patterns_note(r, &repatterned, err);
 	if (!ret)
 		ret = mark_seeded(r, &c, err);
 	if (ret) {

@@ -54,7 +54,7 @@ struct cut;
 /* at the beginning of a transaction: entries go that are excluded now and were not */
 int patterns_begin(struct resource *r, struct hf_err *err);
 /* at its end, into it: what is excluded; @noted: that is news */
-int patterns_note(struct resource *r, const struct cut *cut, bool *noted, struct hf_err *err);
+int patterns_note(struct resource *r, bool *noted, struct hf_err *err);
 bool patterns_changed(struct resource *r);	/* the log has other ones than those in force */
 /* 1: @c goes by those of @cp from now on; 0: it does already */
 int patterns_replace(struct resource *r, struct ckpt *c, const struct hf_checkpoint *cp);
@@ -65,7 +65,7 @@ struct noted {
 	uint64_t id, seq;
 	char *rel;
 	unsigned flags;
-	bool todo, stuck;
+	bool todo, stuck, failed;
 	bool twice;		/* of a blind tree: was read before */
 	pid_t pid;
 	uid_t uid, login;
