@@ -203,6 +203,30 @@ static void overtaken(struct memdb *m)
 	hf_tree_close(dst);
 }
 
+static void somebody_put_another(const char *name)
+{
+	if (!strcmp(name, "deep"))
+		sh("n=$(echo dst/new/.holdfast-*); mv $n gone; mkdir $n");
+}
+
+/* the one that was filled is not the one that gets the name */
+static void exchanged(struct memdb *m)
+{
+	struct hf_restore_stat st;
+	struct hf_err err = { 0 };
+	struct hf_tree *dst;
+
+	sh("rm -rf dst gone; mkdir dst");
+	mem_forget(m);
+	dst = opent("dst", 0, false);
+	at_rename = somebody_put_another;
+	ok(restore(dst, m, &st, &err) != 0, "P5: a directory that was taken away fails the restore");
+	at_rename = NULL;
+	is(restore(dst, m, &st, NULL), 0, "the next one");
+	same("src", "dst", "P6: is exact");
+	hf_tree_close(dst);
+}
+
 /* what one that was killed left behind; and what only looks like it */
 static void left_behind(struct memdb *m)
 {
@@ -239,6 +263,7 @@ int main(void)
 	called_off();
 	damaged(&m);
 	overtaken(&m);
+	exchanged(&m);
 	left_behind(&m);
 	mem_free(&m);
 	return scratch_end();

@@ -110,6 +110,14 @@ static int begin(struct restore *r, int dirfd, char tmp[HF_TMP_LEN + 1])
 	return -ENOENT;
 }
 
+static bool is_at(int dirfd, const char *name, int fd)
+{
+	struct statx a, b;
+
+	return !hf_tree_statx(dirfd, name, &a) && !hf_fd_statx(fd, &b) && a.stx_ino == b.stx_ino &&
+	       a.stx_dev_major == b.stx_dev_major && a.stx_dev_minor == b.stx_dev_minor;
+}
+
 /* none of it was written; what was read ahead for it is used up */
 static void undo(struct restore *r, const struct item *dir, const size_t *v, const struct hf_restore_stat *was)
 {
@@ -158,6 +166,9 @@ int hf_nest_write(struct restore *r, struct item *dir, const size_t *v)
 		r->no_nest |= errno != EEXIST;
 		ret = 1;
 	}
+	/* somebody who may write beside it may have put another one in its place */
+	if (!ret && !is_at(dirfd, name, fd))
+		ret = hf_rst_fail(r, -ESTALE, "cannot make", dir->rel);
 	if (!ret)
 		r->st->written++;
 	else
