@@ -208,7 +208,7 @@ check_layers() {
 			{ echo "user/cli includes $f, which is not the public header"; bad=1; }
 	done < <(sed -n 's/^#include "\([^"]*\)".*/\1/p' user/cli/*.[ch] | sort -u)
 	# trees and tracking know no stores, stores know no trees; log.c joins them
-	for f in track dirty tree walk attr acl owner links capture compare restore displaced; do
+	for f in track dirty tree walk scout attr acl owner links capture compare restore displaced; do
 		grep -n -E '#include "(store|log|reg|disk)\.h"' user/lib/$f*.[ch] 2>/dev/null && bad=1
 	done
 	for f in store disk area chain claim node row segment ondisk crypto; do
