@@ -110,6 +110,30 @@ def while_down(tap, kernel, a, other):
     a.hf("offline res")
 
 
+def brought(tap, kernel, a, other):
+    """Directories that a restore makes with their files are tracked from when they have their names."""
+    a.run("mkdir -p ./etc/many/d/e && for i in $(seq 20); do echo $i >./etc/many/d/$i; echo $i >./etc/many/d/e/$i; done")
+    a.register("many", "/etc/many")
+    a.hf("online many")
+    a.sync("many")
+    a.hf("offline many")
+    other.hf("online many")
+    tap.ok(other.run("cd ./etc/many && find . -type f | sort | xargs cat") ==
+           a.run("cd ./etc/many && find . -type f | sort | xargs cat"), f"{kernel}: many files, brought to another node")
+    other.until(lambda: followed(other, "many"), "the restore itself is no change")
+    gen = other.resource("many")["generation"]
+    other.run("echo changed >./etc/many/d/e/7 && rm ./etc/many/d/8 && mkdir ./etc/many/d/e/new && echo n >./etc/many/d/e/new/f")
+    other.until(lambda: followed(other, "many") and other.resource("many")["generation"] > gen,
+                "changes in directories that a restore made")
+    other.run("echo more >>./etc/many/d/e/new/f")
+    other.until(lambda: followed(other, "many"), "and in one that was made in them")
+    other.hf("offline many")
+    a.hf("online many")
+    tap.ok(a.run("cat ./etc/many/d/e/7 ./etc/many/d/e/new/f; ls ./etc/many/d | wc -l") == "changed\nn\nmore\n20\n",
+           f"{kernel}: what is changed in it there is followed")
+    a.hf("offline many")
+
+
 def one(tap, kernel):
     with vm.Cluster(kernel) as machines:
         hf = cluster.Holdfast(machines, track={"source": "kernel", "require": "kernel"})
@@ -120,6 +144,7 @@ def one(tap, kernel):
         one_file(tap, kernel, a, other)
         left_out(tap, kernel, a)
         while_down(tap, kernel, a, other)
+        brought(tap, kernel, a, other)
         hf.stop()
         vm.verdicts(tap, machines, f"{kernel} ")
 
