@@ -46,7 +46,7 @@ static void many(struct memdb *m, bool ahead)
 
 	sh("rm -rf dst; mkdir -p dst/old/sub dst/gone/deeper 'dst/a b' dst/open dst/set; chmod 0755 dst dst/open; chmod 2700 dst/set; chgrp mail dst/set;"
 	   "for i in $(seq 100); do echo $i >dst/gone/deeper/$i; done; cp -a src/old/. dst/old; echo other >dst/old/f7; rm dst/old/f8;"
-	   "touch dst/.holdfast-aaaaaaaa; setfacl -d -m u:games:rwx dst/open; mkfifo dst/new; ln -s nowhere dst/was");
+	   "touch dst/.holdfast-aaaaaaaa; setfacl -d -m u:games:rwx dst/open; mkdir -m 700 dst/acl; setfacl -d -m u:games:rwx dst/acl; mkfifo dst/new; ln -s nowhere dst/was");
 	mem_forget(m);
 	dst = opent("dst", 0, false);
 	if (ahead)
@@ -247,8 +247,8 @@ int main(void)
 
 	scratch_begin();
 	mem_init(&m);
-	sh("mkdir -p src/old/sub 'src/a b' src/new/deep src/was src/open src/set src/empty; for i in $(seq 150); do echo contents $i >src/old/f$i; echo $i >\"src/a b/$i\"; head -c $((i * 37)) /dev/urandom >src/new/deep/$i; done;"
-	   "for i in $(seq 20); do echo $i >src/open/$i; echo $i >src/set/$i; echo $i >src/was/$i; : >src/new/0$i; done; head -c 700000 /dev/urandom >src/new/big; truncate -s 300000 src/new/hole; ln src/new/deep/7 src/new/7; ln src/old/f9 src/9;"
+	sh("mkdir -p src/old/sub 'src/a b' src/new/deep src/was src/open src/set src/empty src/acl; for i in $(seq 150); do echo contents $i >src/old/f$i; echo $i >\"src/a b/$i\"; head -c $((i * 37)) /dev/urandom >src/new/deep/$i; done;"
+	   "for i in $(seq 20); do echo $i >src/open/$i; echo $i >src/set/$i; echo $i >src/was/$i; echo $i >src/acl/$i; : >src/new/0$i; done; head -c 700000 /dev/urandom >src/new/big; truncate -s 300000 src/new/hole; ln src/new/deep/7 src/new/7; ln src/old/f9 src/9;"
 	   "chown daemon:mail src/new/deep/1* src/new; chmod 6755 src/new/deep/12 src/new/deep/60; chmod 1777 src/new; chmod 000 src/new/deep/40; setfattr -n user.k -v v src/new/deep/50 src/new/deep/51; setfacl -m u:bin:rw src/new/deep/52 src/open/3;"
 	   "setfacl -d -m g:mail:r src/new/deep; ln -s 'deep/1' src/new/link; mkfifo src/new/p; touch -h -d 2001-01-01 src/new/link src/new/deep src/old; chgrp -R mail src/set; chmod 2750 src/set");
 	src = opent("src", 0, false);
