@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What capturing an entry (capture.c) and files with several names (capture_links.c) share. */
+/* What capturing an entry (capture.c), many of them by name (capture_names.c) and files with several names
+ * (capture_links.c) share. */
 #ifndef HF_CAPTURE_INT_H
 #define HF_CAPTURE_INT_H
 
@@ -18,6 +19,11 @@ struct capture {
 	int db_err;		/* what the generation said; never taken for the file's own errno */
 };
 
+int hf_cap_begin(struct capture *c, struct hf_tree *t, const struct hf_tree_db *db, struct hf_capture_stat *st,
+		 struct hf_err *err);
+void hf_cap_end(struct capture *c);
+int hf_cap_del(struct capture *c, const char *rel);		/* it is gone */
+int hf_cap_pair(void *ctx, const struct hf_pair *p);		/* for hf_merge() */
 /** hf_cap_entry() - what @pair says is in the tree; it may be something else by now, or gone */
 int hf_cap_entry(struct capture *c, const struct hf_pair *pair);
 /** hf_cap_link() - hf_attr.link for a local file that was just looked at */
