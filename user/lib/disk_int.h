@@ -152,6 +152,16 @@ struct chunk {			/* bytes of the own area that some generation refers to */
 	uint32_t len, count;
 };
 
+struct pack_io {		/* a full buffer that is being written */
+	struct disk *d;
+	uint8_t *buf;
+	size_t n;
+	uint64_t off;
+	pthread_t thread;
+	bool busy;
+	int ret;
+};
+
 struct claim {
 	struct hf_claim pub;
 	struct disk *d;
@@ -178,6 +188,7 @@ struct claim {
 	uint8_t *pbuf;			/* not written yet: plen bytes that belong at poff */
 	uint64_t poff;
 	size_t plen;
+	struct pack_io io;
 	bool dirty_pack;		/* written, not flushed */
 	enum tier tier;			/* of what is written now */
 	uint8_t *buf;

@@ -323,15 +323,45 @@ int seg_append(struct claim *c, const struct hf_rec *r, const void *tail, size_t
 
 /* ---- packs ---- */
 
-static int pack_write(struct claim *c, struct hf_err *err)
+static void *write_on(void *arg)
+{
+	struct pack_io *io = arg;
+
+	io->ret = disk_write_pack(io->d, io->buf, io->n, io->off);
+	return NULL;
+}
+
+/* nothing is on its way any more */
+static int pack_wait(struct claim *c, struct hf_err *err)
+{
+	if (!c->io.busy)
+		return 0;
+	pthread_join(c->io.thread, NULL);
+	c->io.busy = false;
+	if (!c->io.ret)
+		return 0;
+	c->broken = true;
+	return io_err(c, err, c->io.ret, "written");
+}
+
+/* @more: there is, so that it may be written while that is made */
+static int pack_write(struct claim *c, bool more, struct hf_err *err)
 {
 	size_t n = (c->plen + HFD_SECTOR - 1) / HFD_SECTOR * HFD_SECTOR;
-	int ret;
+	int ret = pack_wait(c, err);
+	uint8_t *buf = c->pbuf;
 
-	if (!c->plen)
-		return 0;
-	hf_padding(c->pbuf + c->plen, n - c->plen);
-	ret = disk_write_pack(c->d, c->pbuf, n, c->poff);
+	if (ret || !c->plen)
+		return ret;
+	hf_padding(buf + c->plen, n - c->plen);
+	if (more && !c->io.buf)
+		c->io.buf = dio_alloc(PACK_BUF + HFD_SECTOR);
+	if (more && c->io.buf) {
+		c->pbuf = c->io.buf;
+		c->io = (struct pack_io){ .d = c->d, .buf = buf, .n = n, .off = c->poff };
+		c->io.busy = !pthread_create(&c->io.thread, NULL, write_on, &c->io);
+	}
+	ret = c->io.busy ? 0 : disk_write_pack(c->d, buf, n, c->poff);
 	if (ret) {
 		c->broken = true;
 		return io_err(c, err, ret, "written");
@@ -369,12 +399,12 @@ int pack_put(struct claim *c, const void *p, size_t n, uint64_t *place, struct h
 	if (!c->pbuf && !(c->pbuf = dio_alloc(PACK_BUF + HFD_SECTOR)))
 		return -ENOMEM;
 	if (c->plen + n > PACK_BUF)
-		ret = pack_write(c, err);
+		ret = pack_write(c, true, err);
 	if (!ret && (!s || c->poff + c->plen + n > s->place + s->len)) {
 		bool goes_on = s && !pack_extend(c, s, n, want, &fresh);
 
 		if (!goes_on)
-			ret = pack_write(c, err);
+			ret = pack_write(c, true, err);
 		if (!goes_on && !ret)
 			ret = take(c, want, blocks(n), &fresh.place, &fresh.len, err);
 		if (!ret) {
@@ -395,8 +425,10 @@ int pack_put(struct claim *c, const void *p, size_t n, uint64_t *place, struct h
 
 int pack_flush(struct claim *c, struct hf_err *err)
 {
-	int ret = pack_write(c, err);
+	int ret = pack_write(c, false, err);
 
+	free(c->io.buf);
+	c->io.buf = NULL;
 	if (ret || !c->dirty_pack)
 		return ret;
 	ret = disk_sync(c->d);
@@ -420,6 +452,8 @@ void pack_settle(struct claim *c)
 {
 	size_t n = 0;
 
+	/* a place that is given up must not be written any more */
+	pack_wait(c, NULL);
 	for (size_t i = 0; i < c->npack; i++) {
 		const struct seg *s = &c->pack[i];
 
@@ -502,6 +536,7 @@ void claim_free_before(struct claim *c, const struct pos *base)
 		n++;
 	if (n == c->nseg)
 		return;		/* not ours: nothing before it is */
+	pack_wait(c, NULL);
 	for (size_t i = 0; i < n; i++)
 		area_pin(c->d, c->seg[i].place, c->seg[i].len, -1);
 	memmove(c->seg, c->seg + n, (c->nseg - n) * sizeof(*c->seg));
@@ -536,6 +571,7 @@ void claim_space_drop(struct claim *c)
 	struct blockset s;
 	struct pin *kept = NULL;
 
+	pack_wait(c, NULL);
 	if (c->nseg && !blockset_init(&s, c->d)) {
 		all_blocks(c, &s);
 		kept = blockset_pin(&s, c->pub.id.row, c->rb.log, c->epoch, c->gen);
@@ -561,5 +597,6 @@ void claim_space_drop(struct claim *c)
 	free(c->pack);
 	free(c->base);
 	free(c->pbuf);
+	free(c->io.buf);
 	free(c->buf);
 }
