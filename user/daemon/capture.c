@@ -200,8 +200,8 @@ static int capture_one(struct resource *r, struct ckpt *c, struct treedb *db, st
 	return tree_failed(r, c, db, ret, &te, cut, err);
 }
 
-/* What is to be done of v[from..to), which are of one tree. *work: there was some */
-static int capture_some(struct resource *r, struct cut *cut, size_t from, size_t to, bool *work, struct hf_err *err)
+/* What is to be done of v[from..to), which are of one tree. *work: how much there was */
+static int capture_some(struct resource *r, struct cut *cut, size_t from, size_t to, size_t *work, struct hf_err *err)
 {
 	struct ckpt *c = r->cp[cut->v[from].cp];
 	const char **rel = calloc(to - from, sizeof(*rel));
@@ -220,7 +220,7 @@ static int capture_some(struct resource *r, struct cut *cut, size_t from, size_t
 		free(rel);
 		return rel ? 0 : hf_fail(err, HF_FAILED, -ENOMEM, "%s: out of memory", r->name);
 	}
-	*work = true;
+	*work += n;
 	treedb_init(&db, r->log, hfd.keys, c->id, &r->busy);
 	end = hf_names_begin(c->tree, &db.db, &s, &te);
 	if (s)
@@ -333,9 +333,14 @@ static void retry_stuck(struct cut *c)
 			c->v[i].todo = true;
 }
 
+/* A round with so many names in it is one of a burst, which has an end; it is waited for so long. */
+#define BURST 32
+#define BURST_MS 1000
+
 int capture_cut(struct resource *r, struct rep *a, struct cut *c, struct hf_err *err)
 {
-	uint64_t *s0, *s1, until = hf_now_ms() + a->patience_ms;
+	uint64_t *s0, *s1, now = hf_now_ms(), until = now + a->patience_ms, burst = now + BURST_MS;
+	unsigned tries = 0;
 	bool *there, *scan;	/* scan: still to be compared as a whole */
 	int ret = 0;
 
@@ -357,7 +362,7 @@ int capture_cut(struct resource *r, struct rep *a, struct cut *c, struct hf_err 
 		r->cp[i]->scanned = there[i] && scan[i];
 	}
 	for (unsigned round = 0;; round++) {
-		bool work = false;
+		size_t work = 0;
 
 		hf_track_drain(hfd.track);
 		read_seq(r, s1);
@@ -366,10 +371,10 @@ int capture_cut(struct resource *r, struct rep *a, struct cut *c, struct hf_err 
 			c->settled = true;
 			break;
 		}
-		if (round >= 5 && hf_now_ms() >= until)
+		if (tries >= 5 && hf_now_ms() >= until)
 			break;
-		if (round >= 5)
-			hf_sleep_ms(round < 20 ? 1 : 10);
+		if (tries >= 5)
+			hf_sleep_ms(tries < 20 ? 1 : 10);
 		memcpy(s0, s1, r->ncp * sizeof(*s0));
 		retry_stuck(c);
 		c->unstable = c->moved = 0;
@@ -400,7 +405,7 @@ int capture_cut(struct resource *r, struct rep *a, struct cut *c, struct hf_err 
 
 			if (!there[i] || !scan[i])
 				continue;
-			work = true;
+			work++;
 			ret = scan_one(r, r->cp[i], a->full, c, err);
 			scan[i] = c->unstable > before;
 		}
@@ -409,6 +414,7 @@ int capture_cut(struct resource *r, struct rep *a, struct cut *c, struct hf_err 
 		if (c->n)
 			qsort(c->v, c->n, sizeof(*c->v), noted_cmp);
 		c->sorted = c->n;
+		tries += work < BURST || hf_now_ms() >= burst;
 		/* clean, and nobody asked for more: the reading above is the cut */
 		if (!round && !work) {
 			c->settled = true;
