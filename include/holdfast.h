@@ -424,10 +424,10 @@ HF_API int hf_node_init(const char *conf, const char *dev, const struct hf_forma
  *  @json receives {"state":…,"cluster":…,"node":…}. */
 HF_API int hf_cluster_state(const char *conf, char **json);
 
-/** hf_doctor() - what can be found out about this node without a daemon: configuration, key,
+/** hf_node_doctor() - what can be found out about this node without a daemon: configuration, key,
  *  identity, store. @json receives {"findings":[{"check":…,"about":…,"verdict":"ok"|"warn"|"bad",
  *  "what":…,"do":…}]}; the daemon's `doctor` has the rest. Never writes. 0, or -ENOMEM. */
-HF_API int hf_doctor(const char *conf, char **json);
+HF_API int hf_node_doctor(const char *conf, char **json);
 
 #ifdef __cplusplus
 }

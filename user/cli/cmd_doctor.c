@@ -160,7 +160,7 @@ int cmd_doctor(struct cli *c)
 	char *text = NULL;
 
 	json_object_object_add(o, "findings", arr);
-	if (hf_doctor(c->conf, &text)) {
+	if (hf_node_doctor(c->conf, &text)) {
 		ret = out_of_memory();
 		goto out;
 	}

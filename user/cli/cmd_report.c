@@ -117,9 +117,12 @@ static void print_report(struct json_object *r)
 int cmd_report(struct cli *c)
 {
 	struct json_object *a = args_new(), *r;
-	int64_t now = (int64_t)time(NULL) * 1000, since = arg_number(c, "since", SINCE_MS);
+	int64_t now, since = arg_number(c, "since", SINCE_MS);
+	struct timespec ts;
 	int ret;
 
+	clock_gettime(CLOCK_REALTIME, &ts);
+	now = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 	args_str(a, "resource", arg_pos(c, 0));
 	json_object_object_add(a, "from_ms", json_object_new_int64(now > since ? now - since : 0));
 	ret = call(c, "report", a, &r);

@@ -62,7 +62,8 @@ struct part {
 	char name[HF_NAME_MAX + 1];
 	uint64_t commits, fuzzy, lag_ms, lag_max_ms, late, failures, rpo_ms, took_over, failed, lost;
 	struct json_object *by_node, *takeovers;
-	uint64_t history_ms, epoch, gen;
+	uint64_t history_ms, epoch, gen;	/* of the generation that was read last */
+	uint32_t slot;
 };
 
 struct report {
@@ -178,7 +179,7 @@ static int read_gen(void *ctx, const struct hf_gen_info *g)
 		const char *node = node_name(p, g->slot, b);
 
 		ju64(t->by_node, node, jget_u64(t->by_node, node) + 1);
-		if (g->epoch != t->epoch && t->epoch) {
+		if (g->slot != t->slot && t->epoch) {
 			o = jobj();
 			ju64(o, "epoch", g->epoch);
 			jbytes(o, "node", node);
@@ -187,6 +188,7 @@ static int read_gen(void *ctx, const struct hf_gen_info *g)
 		}
 	}
 	t->epoch = g->epoch;
+	t->slot = g->slot;
 	t->gen = g->gen;
 	return 0;
 }

@@ -102,7 +102,7 @@ static void key(struct json_object *arr, const struct hf_conf *c, bool *good)
 	hf_keys_free(k);
 }
 
-int hf_doctor(const char *conf, char **json)
+int hf_node_doctor(const char *conf, char **json)
 {
 	struct json_object *o = json_object_new_object(), *arr = json_object_new_array();
 	struct hf_conf *c = NULL;
