@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* lib_walk CONF DIR CONF2: every verb of the public header against a daemon, for library.t. */
+/* lib_walk CONF DIR CONF2: every verb of the public header against a daemon, for w02_library.t. */
 #include "../tap.h"
 #include <holdfast.h>
 #include <errno.h>

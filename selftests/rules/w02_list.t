@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # W2, W14, W16: listing: none is valid, by type, by kind, by pattern, as JSON; deleting asks on a
-# terminal, --yes does not, --dry-run changes nothing. The caller's buffer: library.t.
+# terminal, --yes does not, --dry-run changes nothing. The caller's buffer: w02_library.t.
 . "$(dirname "$0")/../failover/lib.sh"
 cluster a
 R=$tmp/a/root/srv; up a; ok $? "a node"

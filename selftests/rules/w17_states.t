@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # W17: the states of a resource, walked by a daemon: each step told once, what each command does
 # in each of them, what times out, and that a failure says why and can be left. The table itself
-# is compared with Documentation/states.rst by t_states.
+# is compared with Documentation/states.rst by t_w17_states.
 # shellcheck disable=SC2034	# what lib.sh reads
 . "$(dirname "$0")/../failover/lib.sh"
 cluster a b
