@@ -283,6 +283,17 @@ HF_API int hf_status(struct hf_conn *c, const char *resource, char **json, struc
 HF_API int hf_watch(struct hf_conn *c, const char *resource, hf_event_fn event, void *arg,
 		    struct hf_err *err);
 
+/** hf_metrics() - the figures that the command prints for Prometheus, as JSON */
+HF_API int hf_metrics(struct hf_conn *c, char **json, struct hf_err *err);
+
+/** hf_report() - what happened from @from_ms to @to_ms (0: now), in ms since 1970, to @resource or (NULL) all */
+HF_API int hf_report(struct hf_conn *c, const char *resource, uint64_t from_ms, uint64_t to_ms, char **json,
+		     struct hf_err *err);
+
+/** hf_doctor() - what the daemon finds wrong with this node, and with @resource or (NULL) all; see also
+ *  hf_node_doctor() */
+HF_API int hf_doctor(struct hf_conn *c, const char *resource, char **json, struct hf_err *err);
+
 /** hf_history() - the generations of @resource, and those that are pinned */
 HF_API int hf_history(struct hf_conn *c, const char *resource, char **json, struct hf_err *err);
 

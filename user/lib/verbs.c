@@ -384,6 +384,32 @@ int hf_watch(struct hf_conn *c, const char *resource, hf_event_fn event, void *a
 	return ask(c, "watch", &a, event, arg, NULL, NULL, err);
 }
 
+int hf_metrics(struct hf_conn *c, char **json, struct hf_err *err)
+{
+	struct ask a = { 0 };
+
+	return ask(c, "metrics", &a, NULL, NULL, json, NULL, err);
+}
+
+int hf_report(struct hf_conn *c, const char *resource, uint64_t from_ms, uint64_t to_ms, char **json,
+	      struct hf_err *err)
+{
+	struct ask a = { 0 };
+
+	put_str(&a, "resource", resource);
+	put_num(&a, "from_ms", from_ms);
+	put_num(&a, "to_ms", to_ms);
+	return ask(c, "report", &a, NULL, NULL, json, NULL, err);
+}
+
+int hf_doctor(struct hf_conn *c, const char *resource, char **json, struct hf_err *err)
+{
+	struct ask a = { 0 };
+
+	put_str(&a, "resource", resource);
+	return ask(c, "doctor", &a, NULL, NULL, json, NULL, err);
+}
+
 int hf_history(struct hf_conn *c, const char *resource, char **json, struct hf_err *err)
 {
 	struct ask a = { 0 };
