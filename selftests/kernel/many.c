@@ -10,7 +10,6 @@
 #include <sys/wait.h>
 #include "nltree.h"
 
-#define CYCLES 5000
 #define TREES 1000
 #define DIRS 6			/* of the tree that comes and goes */
 
@@ -99,7 +98,7 @@ static pid_t start_writer(void)
 	}
 }
 
-static void cycles(void)
+static void cycles(unsigned int count)
 {
 	unsigned int resumed = 0, wrong = 0, dirty = 0;
 	struct hf_err err;
@@ -116,7 +115,7 @@ static void cycles(void)
 	}
 	pid = start_writer();
 	must(hf_nl_open(&second, &err));
-	for (unsigned int i = 0; i < CYCLES; i++) {
+	for (unsigned int i = 0; i < count; i++) {
 		uint32_t id = i % 3 ? tree_add_all(&nl, "c", "one") : tree_add(&nl, "c", "one");
 		struct hf_nlmsg m;
 
@@ -143,9 +142,9 @@ static void cycles(void)
 	must(waitpid(pid, &status, 0));
 	hf_nl_close(&second);
 	is(wrong, 0, "P2: a tree is added, marked and deleted again and again while it changes");
-	is(resumed, CYCLES / 50, "and taken over in between");
+	is(resumed, count / 50, "and taken over in between");
 	ok(WIFSIGNALED(status), "who writes in it never failed (P9)");
-	printf("# %d times, %u with changes noted by then\n", CYCLES, dirty);
+	printf("# %u times, %u with changes noted by then\n", count, dirty);
 	is_empty("no tree is left of them");
 }
 
@@ -261,10 +260,10 @@ static void at_once(void)
 	is_empty("no tree is left of them");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	begin_module(&nl);
-	cycles();
+	cycles(argc > 1 ? (unsigned int)atoi(argv[1]) : 5000);
 	at_once();
 	hf_nl_close(&nl);
 	return tap_done();

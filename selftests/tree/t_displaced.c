@@ -272,6 +272,9 @@ static void while_written(bool there)
 	dst = opent("ww", 0, false);
 	pid = fork();
 	if (!pid) {
+		/* its points are not the parent's */
+		if (!freopen("/dev/null", "w", stdout))
+			_exit(2);
 		o.keep = begin("ww");
 		hf_seam_init("restore.rename:1:stop");
 		status = hf_restore(dst, &m.db, &o, &rst, &err);

@@ -132,6 +132,11 @@ static void zfree(void *opaque, void *p)
 
 static const ZSTD_customMem wiped = { .customAlloc = zalloc, .customFree = zfree };
 
+void *chunker_zip(void)
+{
+	return ZSTD_createCCtx_advanced(wiped);
+}
+
 int chunker_init(struct chunker *c, const struct hf_keys *keys, const uint8_t disk[16])
 {
 	memset(c, 0, sizeof(*c));
@@ -191,7 +196,7 @@ int chunk_seal(struct chunker *c, const void *p, uint32_t len, const uint8_t has
 	memcpy(ref->hash, hash, HF_HASH);
 	if (zip && len >= 512) {
 		if (!c->zip)
-			c->zip = ZSTD_createCCtx_advanced(wiped);
+			c->zip = chunker_zip();
 		if (!c->zip)
 			return -ENOMEM;
 		n = ZSTD_compressCCtx(c->zip, body, len, p, len, 1);

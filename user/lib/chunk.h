@@ -23,6 +23,7 @@ struct chunker {
 };
 int chunker_init(struct chunker *c, const struct hf_keys *keys, const uint8_t disk[16]);
 void chunker_exit(struct chunker *c);
+void *chunker_zip(void);	/* a ZSTD_CCtx whose memory is wiped when it is freed */
 void chunker_cool(struct chunker *c);	/* nothing of what it did stays in memory; it goes on when it is used again */
 /** chunk_seal() - @p into c->buf, compressed if @zip and if it pays; ref: len, clen, flags, hash are
  *  filled; place is the caller's */

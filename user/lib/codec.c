@@ -16,6 +16,7 @@
  * A blob is a u32 length and its bytes. With HF_REC_ZSTD the payload is a u32 length
  * and a zstd frame of that many bytes.
  */
+#include "chunk.h"
 #include "state.h"
 #include <stdlib.h>
 #include <zstd.h>
@@ -106,7 +107,7 @@ int codec_pack(struct hf_buf *b, void **zip, unsigned *flags)
 		return -ENOMEM;
 	}
 	if (b->len <= KEEP_MAX && !*zip)
-		*zip = ZSTD_createCCtx();
+		*zip = chunker_zip();
 	n = b->len <= KEEP_MAX && *zip ? ZSTD_compressCCtx(*zip, z.p + z.len, z.cap - z.len, b->p, b->len, 1) :
 	    ZSTD_compress(z.p + z.len, z.cap - z.len, b->p, b->len, 1);
 	if (ZSTD_isError(n) || n + 4 >= b->len) {
