@@ -9,7 +9,7 @@ timeout -k 20 "$1" "$2" | tee "$said"
 status=${PIPESTATUS[0]}
 if [ "$status" -ne 0 ]; then
 	echo
-	awk -v name="$2" '/^ok|^1\.\./ { on = 0 } /^not ok/ { on = 1; left = 12 } /^# Bail/ { on = 1; left = 3 }
+	awk -v name="$2" '/^ok|^1\.\./ { on = 0 } /^not ok/ { on = 1; left = 25 } /^# Bail/ { on = 1; left = 3 }
 		on && left-- > 0 { print name ": " $0 }' "$said"
 	[ "$status" -lt 124 ] || echo "$2: ended with $status (124, 137: it took more than $1 seconds)"
 fi >&2
