@@ -107,7 +107,7 @@ class Commits(threading.Thread):
 
 def burst(lab, out, opt):
     """a burst of 10,000 creations in 1,000 directories"""
-    lab.fs('src', 1024)
+    lab.fs('src', 1536)
     model = lab.fs('model', 256) + '/t'      # not on the filesystem of the quorum disk: to remove it takes long there
     size = lab.tree(model, 10000, per=10)
     a, = lab.cluster('b', ('a', lab.path('src') + '/a'), mib=1024, areas=2)
