@@ -118,6 +118,92 @@ static void taken_back(struct hf_log *l, struct hf_log *m, const struct hf_logid
 	must(hf_log_base(l, 0, &err));
 }
 
+/* a large first state: a base, of which the row does not tell yet */
+#define FIRST 2000
+static struct hf_log *first(const struct hf_logid *id)
+{
+	struct hf_log *l = claim(id);
+	char key[24], attr[500];
+
+	memset(attr, 'a', sizeof(attr));
+	for (int i = 0; i < FIRST; i++) {
+		snprintf(key, sizeof(key), "f%d", i);
+		must(hf_log_put(l, key, strlen(key), attr, sizeof(attr), NULL, NULL, &err));
+	}
+	must(commit(l));
+	return l;
+}
+
+/* The same as above, while the base is still to be told of. */
+static void told_late(struct hf_log *m, const struct hf_logid *two, unsigned k)
+{
+	struct hf_logid id = LOGID(10 + k, 3);
+	struct hf_log *l = first(&id), *r;
+	unsigned size = 400000 + k * 40000;
+
+	fill(noise, size, size);
+	must(put(l, "x", noise, size));
+	if (k % 2)
+		must(hf_log_unput(l, "x", 1));
+	else
+		hf_log_abort(l);
+	must(hf_log_base(l, 0, &err));
+	churn(m, 2 * KEYS);
+	must(put(l, "small", "v", 1));
+	fill(noise, size, size);
+	if (k % 2)
+		must(put(l, "x", noise, size));
+	must(commit(l));
+	ok(!bad_of(two), "P1: %u bytes that were %s before a first base is told of are not written over another log", size,
+	   k % 2 ? "taken back" : "given up");
+	must(hf_log_read(a.st, &id, 0, &r, &err));
+	fill(noise, size, size);
+	ok(!(k % 2) || holds(r, "x", noise, size), "and not known by a place that they have no more");
+	hf_log_close(r);
+	hf_log_close(l);
+}
+
+static int count(void *ctx, const struct hf_item *it)
+{
+	++*(int *)ctx;
+	return 0;
+}
+
+/* Space is short when it is told of, and there are generations since: what is kept of them is whole. */
+static void told_when_short(struct hf_log *m)
+{
+	struct hf_logid id = LOGID(9, 3);
+	struct hf_log *l = first(&id), *r;
+	unsigned n = 0, whole = 0, gone = 0;
+	char key[24];
+
+	while (!area_tight(disk_of(a.st))) {
+		snprintf(key, sizeof(key), "more%u", n++);
+		fill(noise, PIECE, n);
+		must(put(m, key, noise, PIECE));
+		must(commit(m));
+	}
+	for (unsigned i = 0; i < 5; i++) {
+		if (i == 2)
+			must(hf_log_base(l, 10, &err));
+		snprintf(key, sizeof(key), "g%u", i);
+		must(put(l, key, "v", 1));
+		must(commit(l));
+	}
+	for (unsigned gen = 1; gen < 6; gen++) {
+		int items = 0, ret = hf_log_read(a.st, &id, gen, &r, &err);
+
+		gone += ret == -ENOENT;
+		if (ret)
+			continue;
+		must(hf_log_each(r, "", 0, count, &items));
+		whole += items == (int)(FIRST + gen - 1);
+		hf_log_close(r);
+	}
+	ok(whole + gone == 5, "P6: a generation that can be read is whole, whatever space there was (%u are, %u are gone)", whole, gone);
+	hf_log_close(l);
+}
+
 int main(void)
 {
 	struct hf_logid one = LOGID(1, 1), two = LOGID(2, 2);
@@ -134,6 +220,9 @@ int main(void)
 	taken_back(l, m, &one, &two, false);
 	taken_back(l, m, &one, &two, true);
 	hf_log_close(l);
+	for (unsigned k = 0; k < 10; k++)
+		told_late(m, &two, k);
+	told_when_short(m);
 	hf_log_close(m);
 	node_close(&a);
 	free(noise);

@@ -505,7 +505,7 @@ static int say(struct claim *c, struct hf_err *err)
 int claim_trim(struct hf_claim *pc, uint64_t keep, struct hf_err *err)
 {
 	struct claim *c = claim_of(pc);
-	struct pos *oldest = NULL;
+	struct pos *oldest = NULL, *newest;
 	uint64_t total;
 	bool tight;
 	int ret;
@@ -516,22 +516,24 @@ int claim_trim(struct hf_claim *pc, uint64_t keep, struct hf_err *err)
 		ret = confirm_locked(c, err);
 	if (ret || !c->nbase)
 		goto out;
+	newest = &c->base[c->nbase - 1];
 	tight = area_tight(c->d);
-	if (tight && keep < c->gen) {
+	/* what is kept begins with a base, also where that of the first state is told of later */
+	if (tight && keep < newest->gen) {
 		if (!c->short_said)
 			hf_logf(HF_LOG_NOTE,
 				"%s: space is short in the area of %s: history before generation %llu goes",
-				pc->id.name, c->d->id.name, (unsigned long long)c->gen);
-		keep = c->gen;		/* space before history */
+				pc->id.name, c->d->id.name, (unsigned long long)newest->gen);
+		keep = newest->gen;		/* space before history */
 	}
 	c->short_said = tight;
 	for (size_t i = 0; i < c->nbase; i++)
 		if (c->base[i].gen <= keep)
 			oldest = &c->base[i];
-	c->mine.acc.base = c->base[c->nbase - 1];
+	c->mine.acc.base = *newest;
 	c->mine.acc.after = c->after;
 	if (tight)
-		oldest = &c->base[c->nbase - 1];
+		oldest = newest;
 	if (oldest)
 		c->mine.acc.first = *oldest;
 	if (keep > c->mine.acc.keep)

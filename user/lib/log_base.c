@@ -245,12 +245,12 @@ int hf_log_base(struct hf_log *l, uint64_t retain, struct hf_err *err)
 
 	if (!l->claim || l->npend)
 		return -EBUSY;
-	if (l->untold)
-		return base_told(l, retain, err);
 	hf_log_abort(l);	/* what was put and taken back may lose its place now */
-	ret = copy_contents(l, SIZE_MAX, err);
+	ret = l->untold ? 0 : copy_contents(l, SIZE_MAX, err);
 	if (!ret)
 		ret = l->claim->ops->flush(l->claim, err);
+	if (l->untold)
+		return ret ? ret : base_told(l, retain, err);
 	if (!ret)
 		ret = base_append(l, err);
 	l->when_ns = when;
