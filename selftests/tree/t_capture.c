@@ -8,10 +8,20 @@
 #include <stdatomic.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 
 static atomic_bool stop;
 static atomic_ulong rounds;
+
+/* looks that go by more than a name, and so along whatever is on the way */
+static atomic_uint by_path;
+
+int statx(int dirfd, const char *restrict path, int flags, unsigned mask, struct statx *restrict stx)
+{
+	by_path += *path != '/' && strchr(path, '/');
+	return syscall(SYS_statx, dirfd, path, flags, mask, stx);
+}
 
 static bool holds(struct memdb *m, const char *rel, const char *text)
 {
@@ -106,6 +116,31 @@ static int many_at_once(struct hf_tree *t, struct memdb *m, const char *const *r
 	return ret ? ret : end;
 }
 
+static int put_fails(void *arg, const char *rel, const void *attr, size_t attrlen, const struct hf_source *src,
+		     const struct hf_mark *mark, uint8_t hash[32])
+{
+	return strcmp(rel, "e/bad") ? mem_put(arg, rel, attr, attrlen, src, mark, hash) : -EIO;
+}
+
+/* what one name fails with is no failure of what is done once for all of them */
+static void one_fails(struct hf_tree *t, struct memdb *m)
+{
+	struct hf_capture_stat st = { 0 };
+	struct hf_err err = { 0 };
+	struct hf_names *s;
+
+	sh("sleep 0.05; echo bad >w/e/bad");
+	m->db.put = put_fails;
+	is(hf_names_begin(t, &m->db, &s, &err), 0, "begin");
+	is(hf_names_one(s, "e/bad", &st, &err), -EIO, "a name that fails");
+	m->puts = 0;
+	is(hf_names_end(s, &st, &err), 0, "is the last one, and the only one");
+	is(m->puts, 1, "its directory is captured");
+	m->db.put = mem_put;
+	sh("rm w/e/bad");
+	is(many_at_once(t, m, (const char *[]){ "e/bad" }, 1, NULL, &err), 0, "it goes");
+}
+
 static void many(void)
 {
 	static const char *const added[] = { "d/n1", "d/n2", "d/n3", "d/n4", "e/n5", "e/n6" };
@@ -140,6 +175,8 @@ static void many(void)
 	sh("sleep 0.05; mv w/e w/x; mv w/x w/e; echo 9 >w/e/n9");
 	is(many_at_once(t, &m, moved, 2, NULL, &err), 0, "one that was moved");
 	is(differences(t, &m), 0, "brings new times to the one that it lies in");
+	one_fails(t, &m);
+	is(by_path, 0, "P10: none of the looks follows a link in the place of a directory");
 	is(many_at_once(t, &m, out, 2, NULL, &err), -EINVAL, "a name that leads out is refused");
 	mem_commit(&m);
 

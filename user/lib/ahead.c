@@ -23,10 +23,17 @@ struct hf_ahead {
 static void begin_writing(const struct hf_tree *t, const char *rel)
 {
 	struct statx stx;
-	int fd;
+	int fd, ret;
 
-	/* what opening does something to is not opened */
-	if (!*rel || hf_tree_out(t, rel) == HF_OUT || hf_tree_statx(t->root, rel, &stx) || !S_ISREG(stx.stx_mode))
+	if (!*rel || hf_tree_out(t, rel) == HF_OUT)
+		return;
+	/* what opening does something to is not opened; a link on the way may lead to where even a look does not end */
+	fd = hf_tree_openat(t->root, rel, O_PATH);
+	if (fd < 0)
+		return;
+	ret = hf_fd_statx(fd, &stx);
+	close(fd);
+	if (ret || !S_ISREG(stx.stx_mode))
 		return;
 	fd = hf_open_regular(t->root, rel);
 	if (fd < 0)

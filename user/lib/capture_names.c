@@ -154,6 +154,7 @@ static void dir_times(struct hf_names *s)
 	s->due = false;
 	s->c.st = &s->late;
 	s->c.err = &s->err;
+	s->c.db_err = 0;	/* of a name before, if any */
 	ret = capture_dir(&s->c, &s->cur, (const char *)s->dir.p, s->dir.len - 1, true);
 	if (!s->ret)
 		s->ret = ret;
@@ -267,6 +268,7 @@ int hf_names_end(struct hf_names *s, struct hf_capture_stat *st, struct hf_err *
 	dir_times(s);
 	s->c.st = &s->late;
 	s->c.err = &e;
+	s->c.db_err = 0;
 	ret = hf_cap_links(&s->c, false);
 	/* one that went away meanwhile looks empty */
 	if (!ret)
