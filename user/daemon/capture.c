@@ -339,7 +339,8 @@ static void retry_stuck(struct cut *c)
 
 int capture_cut(struct resource *r, struct rep *a, struct cut *c, struct hf_err *err)
 {
-	uint64_t *s0, *s1, now = hf_now_ms(), until = now + a->patience_ms, burst = now + BURST_MS;
+	uint64_t *s0, *s1, now = hf_now_ms(), until = now + a->patience_ms;
+	uint64_t burst = a->patience_ms && a->patience_ms < BURST_MS ? until : now + BURST_MS;
 	unsigned tries = 0;
 	bool *there, *scan;	/* scan: still to be compared as a whole */
 	int ret = 0;

@@ -247,16 +247,21 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 		r->log_broken |= breaks_log(ret);
 		goto fail;
 	}
+	/* contents may still be on their way, and who looks at an entry waits for the store */
+	atomic_store(&r->busy, hf_now_ms());
 	ret = patterns_note(r, &repatterned, err);
 	if (!ret)
 		ret = mark_seeded(r, &c, err);
+	atomic_store(&r->busy, 0);
 	if (ret) {
 		r->log_broken |= breaks_log(ret);
 		goto fail;
 	}
 	pending = hf_log_pending(r->log);
 	if (pending) {
+		atomic_store(&r->busy, hf_now_ms());
 		ret = guard(r, a->allow_delete, err);
+		atomic_store(&r->busy, 0);
 		if (ret) {
 			pthread_mutex_lock(&r->lock);
 			news = !*r->warn_guard;
@@ -341,8 +346,11 @@ fail:
 	if (ret && !a->committed)
 		account_failure(r, hf_now_ms() - t0);
 	/* what is not committed stays dirty and is captured again */
-	if (ret && r->log && !a->committed)
+	if (ret && r->log && !a->committed) {
+		atomic_store(&r->busy, hf_now_ms());
 		hf_log_abort(r->log);
+		atomic_store(&r->busy, 0);
+	}
 	if (ret && !a->committed && a->scan)
 		r->need_scan = true;
 	if (ret || a->unsettled) {
