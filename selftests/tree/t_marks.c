@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <sys/xattr.h>
+#include <time.h>
 
 static void (*after_clean)(void), (*at_syncfs)(void);
 
@@ -29,6 +30,19 @@ int syncfs(int fd)
 
 	if (at_syncfs)
 		at_syncfs();
+	return ret;
+}
+
+static void (*after_keep)(void);
+
+int fdatasync(int fd)
+{
+	void (*fn)(void) = after_keep;
+	int ret = syscall(SYS_fdatasync, fd);
+
+	after_keep = NULL;
+	if (fn)
+		fn();
 	return ret;
 }
 
@@ -130,6 +144,63 @@ static void blind_store(void)
 	mem_free(&m);
 }
 
+static void change_again(void) { sh("echo keep2 >m/t/f"); }
+
+static void second_begins(void)
+{
+	struct timespec now;
+
+	do
+		clock_gettime(CLOCK_REALTIME, &now);
+	while (now.tv_nsec > 200000000);
+}
+
+/* Where times are whole seconds, two changes in one of them are told apart by their contents alone. */
+static void coarse_times(void)
+{
+	static const uint8_t key[32] = { 5 };
+	struct hf_restore_stat rst = { 0 };
+	struct hf_restore_opts o = { 0 };
+	struct hf_err err = { 0 };
+	struct hf_tree *t, *src;
+	struct memdb m, g;
+	uint64_t kept = 0;
+
+	mem_init(&m);
+	mem_init(&g);
+	sh("rm -rf m; mkdir m");
+	if (sh("truncate -s 8M img && mkfs.ext4 -q -F -I 128 img && mount -o loop img m") || sh("mkdir m/t")) {
+		skip("times of whole seconds: no such filesystem here");
+		return;
+	}
+	t = opent("m/t", 0, false);
+	second_begins();
+	sh("echo first >m/t/f; sleep 0.1");
+	scan(t, &m, false);
+	sh("echo other >m/t/f; sleep 0.05");
+	is(scan(t, &m, false).put, 1, "P1: a change in the second of the one before is seen");
+	second_begins();
+	sh("mkdir g; echo third >g/f; touch -d @1000000000 g/f");
+	src = opent("g", 0, false);
+	scan(src, &g, false);
+	is(restore(t, &g, &rst, NULL), 0, "restore");
+	sh("sleep 0.1; echo mine! >m/t/f; sleep 0.05; touch -r g/f m/t/f");
+	is(restore(t, &g, &rst, NULL), 0, "another one");
+	ok(!sh("cmp -s g/f m/t/f"), "P6: sees what was changed in the second of the first");
+	second_begins();
+	sh("echo keep1 >m/t/f");
+	is(hf_displaced_begin(path_of("state"), key, "r", "/m/t", "offline-change", &o.keep, &err), 0, "begin");
+	after_keep = change_again;
+	is(hf_restore(t, &g.db, &o, &rst, &err), 0, "one that keeps aside");
+	is(hf_displaced_end(o.keep, true, NULL, &kept, &err), 0, "end");
+	is(kept, 2, "P7: what was changed in the second in which it was kept is kept too");
+	hf_tree_close(src);
+	hf_tree_close(t);
+	sh("umount m; rm img");
+	mem_free(&m);
+	mem_free(&g);
+}
+
 static void meddle(void)
 {
 	if (chown(path_of("dst/f"), 1234, 1234) || chown(path_of("dst/d"), 1234, 1234) ||
@@ -174,6 +245,7 @@ int main(void)
 		mapped_store(true);
 	}
 	blind_store();
+	coarse_times();
 	changed_in_restore();
 	return scratch_end();
 }

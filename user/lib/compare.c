@@ -120,7 +120,7 @@ void hf_look(struct hf_look *l, const struct statx *s)
 void hf_look_mark(const struct hf_look *l, uint64_t now, struct hf_mark *m)
 {
 	memset(m, 0, sizeof(*m));
-	if (now < l->ctime || now - l->ctime < HF_SETTLE_NS)
+	if (!hf_settled(l->ctime, now))
 		return;
 	*m = (struct hf_mark){ .dev = l->dev, .ino = l->ino, .size = S_ISREG(l->mode) ? l->size : 0, .ctime_ns = l->ctime };
 }

@@ -69,7 +69,9 @@ int hf_rst_keep_late(struct restore *r, const struct item *it, int dirfd, const 
 		return 0;
 	if (ret)
 		return hf_rst_fail(r, ret, "cannot look at", it->rel);
-	if (hf_looks_same(&it->seen, &stx))
+	/* where times are whole seconds it may look the same all the same */
+	if (hf_looks_same(&it->seen, &stx) &&
+	    (hf_ctime_ns(&stx) % 1000000000ull || hf_settled(hf_ctime_ns(&stx), hf_wall_ns())))
 		return 0;
 	ret = hf_rst_keep(r, it->rel);
 	hf_rst_keep_flush(r);

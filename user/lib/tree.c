@@ -541,7 +541,7 @@ void hf_mark_set(struct hf_mark *m, const struct statx *stx, uint64_t now)
 	uint64_t c = hf_ctime_ns(stx);
 
 	memset(m, 0, sizeof(*m));
-	if (now < c || now - c < HF_SETTLE_NS)
+	if (!hf_settled(c, now))
 		return;
 	m->dev = makedev(stx->stx_dev_major, stx->stx_dev_minor);
 	m->ino = stx->stx_ino;

@@ -206,8 +206,8 @@ void hf_ahead_stop(struct hf_ahead *a);
  * hf_capture_scan() - bring everything at and below @rel up to date
  * @full: compare contents even where the mark says that nothing changed
  *
- * Mark equal (dev, ino, size, ctime) and older than two clock ticks: unchanged,
- * unless the tree is blind.
+ * Mark equal (dev, ino, size, ctime) and older than two clock ticks (or seconds, where times are
+ * whole ones): unchanged, unless the tree is blind.
  * Never crosses a mount. What @db holds and the tree does not is deleted.
  */
 int hf_capture_scan(struct hf_tree *t, const struct hf_tree_db *db, const char *rel,

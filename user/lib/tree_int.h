@@ -20,6 +20,7 @@
 #define HF_TMP_PREFIX ".holdfast-"
 #define HF_TMP_LEN (sizeof(HF_TMP_PREFIX) - 1 + 8)
 #define HF_SETTLE_NS 20000000ull	/* two ticks of the slowest clock */
+#define HF_SETTLE_COARSE_NS (2000000000ull + HF_SETTLE_NS)	/* where times are whole seconds, or two of them */
 #define HF_TRIES 4			/* for what moves while it is read */
 #define HF_SMALL (256u << 10)		/* contents up to this are read once, into memory */
 
@@ -99,6 +100,11 @@ bool hf_unchanged(const struct hf_tree *t, const struct hf_mark *m, const struct
 static inline uint64_t hf_ctime_ns(const struct statx *s)
 {
 	return (uint64_t)s->stx_ctime.tv_sec * 1000000000ull + s->stx_ctime.tv_nsec;
+}
+/** hf_settled() - whether at @now a further change gives another change time than @ctime */
+static inline bool hf_settled(uint64_t ctime, uint64_t now)
+{
+	return now >= ctime && now - ctime >= (ctime % 1000000000ull ? HF_SETTLE_NS : HF_SETTLE_COARSE_NS);
 }
 static inline bool hf_stx_same(const struct statx *a, const struct statx *b)
 {
