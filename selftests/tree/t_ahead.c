@@ -137,11 +137,19 @@ static void changed_since(void)
 /* who looks ahead may be called off, or never be asked */
 static void called_off(void)
 {
+	const char *const too[] = { "nothing", "is", "called", "so" };
 	struct hf_tree *t = opent("src", 0, false);
 
 	for (int i = 0; i < 20; i++) {
 		hf_tree_scout(t);
 		hf_tree_unscout(t);
+		/* nobody looks with what is freed: a sanitizer tells */
+		hf_tree_scout(t);
+		is(hf_tree_patterns_too(t, too, 4), 0, "excluded while somebody looks");
+		hf_tree_patterns_too(t, NULL, 0);
+		hf_tree_patterns(t, too, 2 + i % 3);
+		ok(!t->scout, "what was seen by other patterns is nothing");
+		hf_tree_patterns(t, NULL, 0);
 	}
 	is(hf_tree_scout(t), 0, "once more");
 	hf_tree_close(t);

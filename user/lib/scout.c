@@ -245,6 +245,12 @@ static void end(struct hf_scout *s, bool stop)
 		pthread_join(s->thread[--s->started], NULL);
 }
 
+void hf_scout_rest(struct hf_scout *s)
+{
+	if (s)
+		end(s, false);
+}
+
 void hf_scout_free(struct hf_scout *s)
 {
 	struct dir *d;

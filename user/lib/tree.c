@@ -327,6 +327,7 @@ int hf_tree_patterns(struct hf_tree *t, const char *const *exclude, unsigned n)
 
 	if (ret)
 		return ret;
+	hf_tree_unscout(t);
 	hf_patterns_free(t->exclude);
 	t->exclude = p;
 	return 0;
@@ -339,6 +340,7 @@ int hf_tree_patterns_too(struct hf_tree *t, const char *const *exclude, unsigned
 
 	if (ret)
 		return ret;
+	hf_scout_rest(t->scout);
 	hf_patterns_free(t->exclude_too);
 	t->exclude_too = p;
 	return 0;

@@ -184,6 +184,8 @@ struct hf_scout *hf_scout_take(struct hf_tree *t);
 int hf_scout_next(struct hf_scout *s, const char **dir, size_t *len, const char **name, struct hf_found *f);
 /** hf_scout_skip() - what is in the directory that was given out last is not to be */
 void hf_scout_skip(struct hf_scout *s);
+/** hf_scout_rest() - until nobody looks any more: before patterns change */
+void hf_scout_rest(struct hf_scout *s);
 void hf_scout_free(struct hf_scout *s);
 
 /* tree and generation side by side, in order; either may be missing */
