@@ -5,6 +5,7 @@
  */
 #include "tree_test.h"
 #include "../../user/lib/tree_int.h"
+#include <stdarg.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -19,6 +20,35 @@ int renameat2(int fromfd, const char *from, int tofd, const char *to, unsigned f
 	if (at_rename)
 		at_rename(to);
 	return syscall(SYS_renameat2, fromfd, from, tofd, to, flags);
+}
+
+/* right before a file without a name gets one */
+static void (*at_link)(void);
+
+int linkat(int fromfd, const char *from, int tofd, const char *to, int flags)
+{
+	if (at_link)
+		at_link();
+	return syscall(SYS_linkat, fromfd, from, tofd, to, flags);
+}
+
+/* a filesystem that has modes of its own for what is made in it */
+static bool own_modes;
+
+int openat(int dirfd, const char *path, int flags, ...)
+{
+	mode_t mode = 0;
+	va_list ap;
+	int fd;
+
+	va_start(ap, flags);
+	if (flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)))
+		mode = va_arg(ap, mode_t);
+	va_end(ap);
+	fd = syscall(SYS_openat, dirfd, path, flags, mode);
+	if (fd >= 0 && mode && own_modes && fchmod(fd, mode | 0044))
+		printf("# fchmod: %s\n", strerror(errno));
+	return fd;
 }
 
 /* looked at, and done with it */
@@ -182,7 +212,17 @@ static void damaged(struct memdb *m)
 static void somebody_was_faster(const char *name)
 {
 	if (!strcmp(name, "deep"))
-		sh("mkdir dst/new/deep; echo mine >dst/new/deep/1; echo mine >dst/new/deep/zzz; ln -s /etc dst/new/deep/2; chmod 0700 dst/new/deep");
+		sh("mkdir dst/new/deep; echo mine >dst/new/deep/1; echo mine >dst/new/deep/zzz; ln -s /etc dst/new/deep/2; chmod 0777 dst/new/deep; chown games dst/new/deep");
+}
+
+static unsigned open_to_others;
+
+static void who_may(void)
+{
+	struct stat st;
+
+	if (!stat(path_of("dst/new/deep"), &st))
+		open_to_others += st.st_uid == 5 || (st.st_mode & 0022);
 }
 
 /* a directory that comes into being while it is made with its files */
@@ -199,11 +239,14 @@ static void overtaken(struct memdb *m)
 	mem_forget(m);
 	dst = opent("dst", 0, false);
 	at_rename = somebody_was_faster;
+	at_link = who_may;
 	is(hf_displaced_begin(path_of("state"), key, "r", "/dst", "offline-change", &o.keep, &err), 0, "begin");
 	is(hf_restore(dst, &m->db, &o, &st, &err), 0, "restore");
 	is(hf_displaced_end(o.keep, true, id, &kept, &err), 0, "end");
 	at_rename = NULL;
+	at_link = NULL;
 	is(kept, 2, "P7: what came meanwhile is kept");
+	is(open_to_others, 0, "P6: nothing is put into a directory of somebody else's before it is as it is to be");
 	ok(!sh("[ -e dst/new/deep/zzz ] && rm dst/new/deep/zzz && touch -d @$(stat -c %%Y src/new/deep) dst/new/deep"), "what is in nobody's way stays");
 	is(restore(dst, m, &st, NULL), 0, "once more");
 	same("src", "dst", "P6: exact");
@@ -248,6 +291,56 @@ static void left_behind(struct memdb *m)
 	hf_tree_close(dst);
 }
 
+static void take_its_place(void)
+{
+	sh("mv dst/A taken; mkdir dst/A; chmod 777 dst/A; chown daemon dst/A; setfacl -d -m u:games:rwx dst/A");
+}
+
+static int after_1024(void *ctx, uint64_t done, uint64_t total)
+{
+	if (done == 1024)
+		take_its_place();
+	return 0;
+}
+
+/* a directory that takes the place of one that was made with its first thousand files */
+static void another_since(void)
+{
+	struct hf_restore_opts o = { .progress = after_1024 };
+	struct hf_restore_stat st = { 0 };
+	struct hf_err err = { 0 };
+	struct hf_tree *t;
+	struct memdb m;
+
+	mem_init(&m);
+	sh("rm -rf big dst taken; mkdir -p big/A dst; chmod 755 big dst; umask 027; for i in $(seq -w 23); do echo $i >big/0$i; done; for i in $(seq -w 1100); do echo $i >big/A/$i; done; chmod 700 big/A");
+	t = opent("big", 0, false);
+	scan(t, &m, false);
+	hf_tree_close(t);
+	t = opent("dst", 0, false);
+	hf_restore(t, &m.db, &o, &st, &err);
+	ok(!sh("[ -e taken/0001 ]"), "another directory came into its place");
+	ok(!*shout("getfacl -Rp dst | grep games"), "P6: nobody may do in it what he may not in the generation");
+	hf_tree_close(t);
+	mem_free(&m);
+}
+
+/* nobody looks at a new file in a private directory; but in the end it is seen how it is */
+static void modes_of_its_own(struct memdb *m)
+{
+	struct hf_restore_stat st;
+	struct hf_tree *dst;
+
+	sh("rm -rf dst; mkdir -p dst/new/deep; chmod -R 700 dst");
+	mem_forget(m);
+	dst = opent("dst", 0, false);
+	own_modes = true;
+	is(restore(dst, m, &st, NULL), 0, "restore");
+	own_modes = false;
+	same("src", "dst", "P6: exact where new files get other modes");
+	hf_tree_close(dst);
+}
+
 int main(void)
 {
 	struct hf_tree *src;
@@ -273,6 +366,8 @@ int main(void)
 	overtaken(&m);
 	exchanged(&m);
 	left_behind(&m);
+	modes_of_its_own(&m);
+	another_since();
 	mem_free(&m);
 	return scratch_end();
 }

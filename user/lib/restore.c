@@ -304,6 +304,7 @@ static int purge(struct restore *r, const char *rel)
 	int ret;
 
 	hf_dircur_reset(&r->cur);
+	r->born_in = NULL;
 	ret = hf_walk_init(&w, r->t, rel, HF_WALK_LEFTOVERS);
 	while (!ret && (ret = hf_walk_next(&w)) == 1) {
 		ret = 0;
@@ -519,6 +520,7 @@ static int execute(struct restore *r)
 				ret = remove_one(r, &r->items.e[i]);
 		}
 	hf_dircur_reset(&r->cur);
+	r->born_in = NULL;
 	for (size_t i = 0; !ret && i < r->items.n; i++)
 		if (r->items.e[i].op == OP_LATE)
 			ret = do_late(r, &r->items.e[i]);

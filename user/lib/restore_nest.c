@@ -126,7 +126,6 @@ static void undo(struct restore *r, const struct item *dir, const size_t *v, con
 		r->items.e[v[i]].done = false;
 	}
 	*r->st = *was;
-	r->born_in = NULL;
 	r->used_up = dir->nested;
 }
 
@@ -175,6 +174,8 @@ int hf_nest_write(struct restore *r, struct item *dir, const size_t *v)
 		empty(r->t, dirfd, tmp, fd);
 	if (ret == 1)
 		undo(r, dir, v, &was);
+	/* from now on it is found by its name, which another one may have by then */
+	r->born_in = NULL;
 	close(fd);
 	return ret;
 }

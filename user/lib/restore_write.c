@@ -205,21 +205,33 @@ int hf_tmp_make(struct hf_tree *t, int dirfd, char tmp[HF_TMP_LEN + 1], const st
 	return ret;
 }
 
-/* it is where it belongs: what is to be remembered of it is what was meant, and nobody else's */
-static void written(struct restore *r, struct item *it, int fd, const struct hf_attr *want)
+static bool accessed_so(const struct statx *now, const struct hf_attr *want)
+{
+	return (now->stx_mode == want->mode || S_ISLNK(want->mode)) && now->stx_uid == want->uid &&
+	       now->stx_gid == want->gid;
+}
+
+/*
+ * It is where it belongs: what is to be remembered of it is what was meant, and nobody else's.
+ * @dressed: it was not looked at, and is not as was thought where a filesystem gives modes or owners of its own.
+ */
+static int written(struct restore *r, struct item *it, int fd, struct hf_attr *want, bool dressed)
 {
 	struct statx now;
-	int ret;
+	int ret, bad = 0;
 
 	ret = hf_fd_statx(fd, &now);
+	if (!ret && dressed && !accessed_so(&now, want)) {
+		bad = hf_attr_apply(r->t, fd, false, false, want, it->rel, r->err);
+		ret = hf_fd_statx(fd, &now);
+	}
 	if (!ret)
 		hf_look(&it->seen, &now);
-	it->done = !ret && (!S_ISREG(want->mode) || now.stx_size == want->size) &&
-		   (now.stx_mode == want->mode || S_ISLNK(want->mode)) &&
-		   now.stx_uid == want->uid && now.stx_gid == want->gid &&
+	it->done = !ret && (!S_ISREG(want->mode) || now.stx_size == want->size) && accessed_so(&now, want) &&
 		   now.stx_mtime.tv_sec == want->mtime_s && now.stx_mtime.tv_nsec == want->mtime_ns;
 	close(fd);
 	r->st->written++;
+	return bad;
 }
 
 /*
@@ -262,6 +274,7 @@ static int write_nameless(struct restore *r, struct item *it, int dirfd, const c
 {
 	uint64_t bytes = r->st->bytes;
 	struct hf_err e = { 0 };
+	bool own = false;
 	int fd, ret;
 
 	if (!S_ISREG(want->mode) || it->seen.ino || r->no_nameless)
@@ -272,7 +285,7 @@ static int write_nameless(struct restore *r, struct item *it, int dirfd, const c
 		return 1;
 	}
 	ret = fill_regular(r, fd, want, it->rel);
-	if (!ret && private_dir(r, it, dirfd, name))
+	if (!ret && (own = private_dir(r, it, dirfd, name)))
 		ret = dress(r, fd, want, it->rel, &e);
 	else if (!ret)
 		ret = hf_attr_apply(r->t, fd, false, true, want, it->rel, &e);
@@ -280,10 +293,8 @@ static int write_nameless(struct restore *r, struct item *it, int dirfd, const c
 		close(fd);
 		return hf_rst_fail_at(r, ret, "cannot replace", dirfd, name, it->rel);
 	}
-	if (!ret && !linkat(fd, "", dirfd, name, AT_EMPTY_PATH)) {
-		written(r, it, fd, want);
-		return 0;
-	}
+	if (!ret && !linkat(fd, "", dirfd, name, AT_EMPTY_PATH))
+		return written(r, it, fd, want, own);
 	/* the other way has the same reasons to fail, and says them; it may be that there is
 	 * something by now, or that this may not be done here */
 	r->no_nameless |= !ret && errno != EEXIST;
@@ -331,8 +342,7 @@ static int write_new(struct restore *r, struct item *it, int dirfd, const char *
 		hf_rst_fail_at(r, ret, "cannot replace", dirfd, name, it->rel);
 		goto err_unlink;
 	}
-	written(r, it, fd, want);
-	return 0;
+	return written(r, it, fd, want, false);
 
 err_unlink:
 	unlinkat(dirfd, tmp, 0);
@@ -357,9 +367,8 @@ static int write_direct(struct restore *r, struct item *it, int dirfd, const cha
 	else
 		ret = dress(r, fd, want, it->rel, r->err);
 	if (!ret)
-		written(r, it, fd, want);
-	else
-		close(fd);
+		return written(r, it, fd, want, true);
+	close(fd);
 	return ret;
 }
 
@@ -486,16 +495,17 @@ static int make_dir(struct restore *r, struct item *it, int dirfd, const char *n
 		return hf_rst_fail(r, ret, "cannot make", it->rel);
 	if (!hf_tree_statx(dirfd, name, &stx)) {
 		if (S_ISDIR(stx.stx_mode))
-			return 0;
+			return tighten(r, it);
 		ret = hf_rst_keep_late(r, it, dirfd, name);
 		if (ret)
 			return ret;
 		if (unlinkat(dirfd, name, 0) && errno != ENOENT)
 			return hf_rst_fail_at(r, -errno, "cannot remove", dirfd, name, it->rel);
 	}
-	/* nobody else may look inside before it has its attributes */
-	if (mkdirat(dirfd, name, 0700) && errno != EEXIST)
-		return errno == ENOENT ? -ENOENT : hf_rst_fail_at(r, -errno, "cannot make", dirfd, name, it->rel);
+	/* nobody else may look inside before it has its attributes, whoever made it */
+	if (mkdirat(dirfd, name, 0700))
+		return errno == ENOENT ? -ENOENT : errno == EEXIST ? tighten(r, it) :
+		       hf_rst_fail_at(r, -errno, "cannot make", dirfd, name, it->rel);
 	r->st->written++;
 	return 0;
 }
@@ -506,6 +516,9 @@ int hf_rst_write(struct restore *r, struct item *it)
 	const char *name;
 	int dirfd, ret;
 
+	/* the directory may be opened anew after it */
+	if (it->op != OP_WRITE)
+		r->born_in = NULL;
 	if (it->op == OP_TIGHTEN)
 		return tighten(r, it);
 	for (int i = 0; i < 2; i++) {
