@@ -278,16 +278,25 @@ static void exchanged(struct memdb *m)
 	hf_tree_close(dst);
 }
 
-/* what one that was killed left behind; and what only looks like it */
+/* what one that was killed left behind; and what only looks like it: the name can be given by who may write there */
 static void left_behind(struct memdb *m)
 {
 	struct hf_restore_stat st;
 	struct hf_tree *dst = opent("dst", 0, false);
+	bool mounted;
 
-	sh("mkdir -m 700 dst/new/.holdfast-bbbbbbbb dst/.holdfast-cccccccc; echo half >dst/new/.holdfast-bbbbbbbb/1; mkdir -m 755 dst/.holdfast-dddddddd; echo mine >dst/.holdfast-dddddddd/f; chown daemon dst/.holdfast-dddddddd");
+	sh("mkdir -m 1700 dst/new/.holdfast-bbbbbbbb dst/.holdfast-cccccccc; echo half >dst/new/.holdfast-bbbbbbbb/1; mkdir -m 755 dst/.holdfast-dddddddd; echo mine >dst/.holdfast-dddddddd/f; chown daemon dst/.holdfast-dddddddd;"
+	   "mkdir -p dst/gone/a dst/gone/b; mkdir -m 700 dst/gone/a/.holdfast-eeeeeeee dst/.holdfast-ffffffff; echo root >dst/gone/a/.holdfast-eeeeeeee/f; echo x >dst/gone/a/x; echo x >dst/gone/b/x; mkdir -m 1700 dst/gone/b/.holdfast-gggggggg; : >dst/gone/b/.holdfast-gggggggg/1");
+	mounted = !mount("none", path_of("dst/.holdfast-ffffffff"), "tmpfs", 0, "size=1m");
 	is(restore(dst, m, &st, NULL), 0, "restore");
-	is(strcmp(shout("find dst -name '.holdfast-*' -printf '%%f '"), ".holdfast-dddddddd "), 0, "leftovers are gone, anybody else's are not");
-	sh("rm -r dst/.holdfast-dddddddd");
+	if (mounted)
+		umount(path_of("dst/.holdfast-ffffffff"));
+	is(strcmp(shout("cd dst; find . -path '*/.holdfast-*' | sort | tr '\\n' ' '"),
+		  "./.holdfast-dddddddd ./.holdfast-dddddddd/f ./.holdfast-ffffffff ./gone/a/.holdfast-eeeeeeee ./gone/a/.holdfast-eeeeeeee/f "),
+	   0, "leftovers are gone, anybody else's are not");
+	ok(!sh("[ ! -e dst/gone/b ] && [ -d dst/gone/a ]"), "what is to go goes, but for what holds one of those");
+	is(restore(dst, m, &st, NULL), 0, "again");
+	is(st.written + st.meta + st.removed, 0, "changes nothing");
 	hf_tree_close(dst);
 }
 

@@ -163,7 +163,7 @@ static int plan_known(struct restore *r, const struct hf_pair *p, struct hf_attr
 		return -ENOMEM;
 	it->keep = !hf_left_alone(r->t, stx.stx_mode) && !hf_rst_settled(r, p->rel, &stx);
 	/* what a restore that was interrupted made: nobody's state */
-	if (want_dir && local_dir && (stx.stx_mode & 07777) == 0700 && stx.stx_uid == geteuid())
+	if (want_dir && local_dir && (stx.stx_mode & 06777) == 0700 && stx.stx_uid == geteuid())
 		it->keep = false;
 	return 0;
 }

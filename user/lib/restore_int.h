@@ -92,7 +92,7 @@ int hf_rst_write_in(struct restore *r, struct item *it, int dirfd, const char *n
 void hf_tmp_name_make(const struct hf_tree *t, char out[HF_TMP_LEN + 1]);
 
 /* restore_nest.c */
-/** hf_nest_order() - r->order: files right behind the directory that they are made with */
+/** hf_nest_order() - r->order: leftovers; then files right behind the directory that they are made with */
 int hf_nest_order(struct restore *r);
 /** hf_nest_write() - directory @dir with its files @v; 1: not so, but one by one */
 int hf_nest_write(struct restore *r, struct item *dir, const size_t *v);

@@ -50,6 +50,12 @@ int hf_nest_order(struct restore *r)
 		free(done);
 		return -ENOMEM;
 	}
+	/* what an interrupted one left takes room */
+	for (size_t i = 0; i < r->items.n; i++) {
+		done[i] = r->items.e[i].op == OP_LEFTOVER;
+		if (done[i])
+			r->order[n++] = i;
+	}
 	for (size_t i = 0; i < r->items.n; i++) {
 		if (done[i])
 			continue;
@@ -74,11 +80,22 @@ static void empty(struct hf_tree *t, int dirfd, const char *tmp, int fd)
 	unlinkat(dirfd, tmp, AT_REMOVEDIR);
 }
 
+/*
+ * Who may write beside it could give such a name to a directory that is not his, and have it emptied. So one
+ * that is ours tells by its mode, which he cannot set, and hardly any other has: sticky, though nobody else may write in it.
+ */
+#define OUR_MODE 01700
+
+bool hf_nest_ours(const struct statx *s)
+{
+	return S_ISDIR(s->stx_mode) && s->stx_uid == geteuid() && (s->stx_mode & 01777) == OUR_MODE;
+}
+
 static bool ours(int fd)
 {
 	struct statx s;
 
-	return !hf_fd_statx(fd, &s) && s.stx_uid == geteuid() && (s.stx_mode & 01777) == 0700;
+	return !hf_fd_statx(fd, &s) && hf_nest_ours(&s);
 }
 
 int hf_nest_remove(struct hf_tree *t, int dirfd, const char *tmp)
@@ -86,7 +103,7 @@ int hf_nest_remove(struct hf_tree *t, int dirfd, const char *tmp)
 	int fd = hf_open_dir(dirfd, tmp);
 
 	if (fd < 0)
-		return fd == -ENOENT || fd == -ESTALE ? 0 : fd;
+		return fd == -ENOENT || fd == -ESTALE || fd == -EXDEV ? 0 : fd;
 	if (ours(fd))
 		empty(t, dirfd, tmp, fd);
 	close(fd);
@@ -99,7 +116,7 @@ static int begin(struct restore *r, int dirfd, char tmp[HF_TMP_LEN + 1])
 	int fd;
 
 	hf_tmp_name_make(r->t, tmp);
-	if (mkdirat(dirfd, tmp, 0700))
+	if (mkdirat(dirfd, tmp, OUR_MODE))
 		return -ENOENT;
 	fd = hf_open_dir(dirfd, tmp);
 	if (fd >= 0 && ours(fd))

@@ -248,7 +248,7 @@ static bool private_dir(struct restore *r, const struct item *it, int dirfd, con
 	r->born_in = it->rel;
 	r->born_len = n;
 	memset(&r->born, 0, sizeof(r->born));
-	if (hf_fd_statx(dirfd, &s) || s.stx_uid != geteuid() || (s.stx_mode & 01777) != 0700 || hf_has_default_acl(dirfd))
+	if (hf_fd_statx(dirfd, &s) || s.stx_uid != geteuid() || (s.stx_mode & 0777) != 0700 || hf_has_default_acl(dirfd))
 		return false;
 	/* some filesystems always give the group of the directory */
 	if (s.stx_gid != getegid() && !(s.stx_mode & S_ISGID))

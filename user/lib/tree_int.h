@@ -156,7 +156,7 @@ struct hf_walk {
 	struct hf_found at;
 };
 #define HF_WALK_LEFTOVERS 1	/* temporary files of a restore too */
-#define HF_WALK_RESERVED 2	/* names that are ours by their beginning, but no leftovers, too */
+#define HF_WALK_RESERVED 2	/* names that are ours by their beginning, but stay, too */
 #define HF_WALK_LAZY 4		/* of what is a regular file, as its directory tells, only that: stx_mask is 0 */
 int hf_walk_init(struct hf_walk *w, struct hf_tree *t, const char *rel, unsigned how);
 /** hf_walk_next() - 1 with an entry, 0 at the end; order of hf_rel_cmp() */
@@ -167,6 +167,8 @@ void hf_walk_free(struct hf_walk *w);
  *  @type: d_type, as far as its directory told */
 int hf_walk_look(struct hf_tree *t, const char *rel, size_t len, int dirfd, const char *name, unsigned how,
 		 unsigned char type, struct hf_found *f);
+/** hf_nest_ours() - whether a directory with a leftover's name is one */
+bool hf_nest_ours(const struct statx *s);
 /* the names in a directory, sorted, without those that are never looked at */
 struct hf_dirnames {
 	char *arena;			/* each with its NUL, and its type (d_type) before it */
