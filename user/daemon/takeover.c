@@ -302,8 +302,8 @@ static int confirm(struct resource *r, struct hf_err *err)
  *   was tracked. So a daemon that died while it marked, seeded, or took up a
  *   checkpoint or a replaced root, leaves trees with higher numbers, which are
  *   begun anew and compared. One that died in a restore leaves another journal
- *   (`restoring`), and so does one that was excluding its own changes, which are
- *   in no dirty set: only a restore does that.
+ *   (`claiming`, of a rollback `restoring`), and so does one that was excluding its
+ *   own changes, which are in no dirty set: only a restore does that.
  * - Numbers grow while the module is loaded. One that is loaded anew knows no
  *   tree; so where none of the numbers is left, they are taken back, durably,
  *   before a tree is added (hf_track_left(), resource_forget_tracked()).
@@ -349,7 +349,7 @@ static int take(struct resource *r, const struct hf_resource *def, struct job *j
 {
 	uint64_t t0 = hf_now_ms(), t, known;
 	struct hf_log *from = NULL;
-	bool seeds = false, resumed, ahead;
+	bool seeds = false, resumed, ahead, left;
 	pthread_t looks;
 	int ret;
 
@@ -363,9 +363,13 @@ static int take(struct resource *r, const struct hf_resource *def, struct job *j
 	if (ret)
 		return ret;
 	t = hf_now_ms();
-	ahead = mode == TAKE_OVER && !j->keep_local && !pthread_create(&looks, NULL, look_ahead, r);
-	/* what an earlier term left there must not be believed after a crash */
-	if (mode == TAKE_OVER)
+	/* What an earlier term left there must not be believed after a crash: not of the trees that are tracked
+	 * anew from now on either, which have numbers again that it knows if the module was loaded since. */
+	left = mode == TAKE_OVER && r->j.state != JR_NONE;
+	if (left)
+		ret = resource_journal(r, JR_CLAIMING, 0, 0);
+	ahead = !ret && mode == TAKE_OVER && !j->keep_local && !pthread_create(&looks, NULL, look_ahead, r);
+	if (mode == TAKE_OVER && !left)
 		ret = resource_journal(r, JR_CLAIMING, 0, 0);
 	if (ret)
 		ret = no_journal(r, ret, err);
@@ -545,7 +549,7 @@ static int go_online(struct resource *r, struct job *j, enum mode mode)
 	j->epoch = r->epoch;
 	j->gen = r->gen;
 	pthread_mutex_unlock(&r->lock);
-	/* if it cannot be written the one before says "restoring": then a crash keeps aside what
+	/* if it cannot be written the one before says "claiming": then a crash keeps aside what
 	 * was not confirmed, instead of committing it */
 	resource_journal(r, r->quiet ? JR_UNRELEASED : JR_ONLINE, j->epoch, j->gen);
 	resource_event(r, EV_READY, NULL);
