@@ -15,12 +15,12 @@ static uint8_t bytes[400000];
 
 static bool no_threads;
 
-int pthread_create(pthread_t *restrict t, const pthread_attr_t *restrict a, void *(*fn)(void *), void *restrict arg)
+int pthread_create(pthread_t *restrict t, const pthread_attr_t *restrict how, void *(*fn)(void *), void *restrict arg)
 {
 	int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 
 	*(void **)&real = dlsym(RTLD_NEXT, "pthread_create");
-	return no_threads ? EAGAIN : real(t, a, fn, arg);
+	return no_threads ? EAGAIN : real(t, how, fn, arg);
 }
 
 static size_t size_of(unsigned i)
