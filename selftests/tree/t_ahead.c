@@ -46,7 +46,7 @@ int openat(int dirfd, const char *path, int flags, ...)
 		mode = va_arg(ap, mode_t);
 	va_end(ap);
 	fd = syscall(SYS_openat, dirfd, path, flags, mode);
-	if (fd >= 0 && mode && own_modes && fchmod(fd, mode | 0044))
+	if (fd >= 0 && mode && own_modes && fchmod(fd, mode | 0022))
 		printf("# fchmod: %s\n", strerror(errno));
 	return fd;
 }
