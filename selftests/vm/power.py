@@ -180,7 +180,7 @@ class Power:
         job = self.lose(x, "confirm.done:12")
         since = len(x.log())
         x.boot()
-        x.wait_said("app: .*-> online", since)
+        x.wait_said(RESUMED, since)
         self.check(x, job, "cut, and resumed by itself")
 
     def spooled(self):
