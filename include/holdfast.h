@@ -395,6 +395,12 @@ HF_API int hf_disk_check_watched(const char *conf, const char *dev,
 				 void (*progress)(void *ctx, uint64_t done, uint64_t total, uint64_t bytes),
 				 void *ctx, char **json, struct hf_err *err);
 
+/** hf_disk_check_resource() - the same of the log of one @resource alone, and of what all logs stand
+ *  on: superblock, nodes, registrations. HF_NOTFOUND when it is not registered; NULL: all. */
+HF_API int hf_disk_check_resource(const char *conf, const char *dev, const char *resource,
+				  void (*progress)(void *ctx, uint64_t done, uint64_t total, uint64_t bytes),
+				  void *ctx, char **json, struct hf_err *err);
+
 /** hf_disk_accept() - an older state of the configured disk was put there on purpose: this node
  *  forgets that it saw a newer one. Writes nothing to the disk; @json names what is older. */
 HF_API int hf_disk_accept(const char *conf, char **json, struct hf_err *err);

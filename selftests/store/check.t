@@ -38,8 +38,8 @@ is "$code" 0 "a disk"
 
 # --- with work on it, and beside a daemon
 if [ "$(id -u)" -eq 0 ] && [ -x "$HFD" ]; then
-	mkdir -p root/etc/pg
-	echo 1 >root/etc/pg/first
+	mkdir -p root/etc/pg root/etc/web
+	echo 1 | tee root/etc/pg/first >root/etc/web/first
 	"$HFD" -c conf >log 2>&1 &
 	pids=$!
 	for _ in $(seq 100); do
@@ -47,7 +47,8 @@ if [ "$(id -u)" -eq 0 ] && [ -x "$HFD" ]; then
 		[ $? -eq 19 ] && break
 		sleep 0.1
 	done
-	for c in 'resource add pg' 'checkpoint add pg /etc/pg' 'online pg' 'resource add gone' 'resource delete gone --yes'; do
+	for c in 'resource add pg' 'checkpoint add pg /etc/pg' 'online pg' 'resource add web' 'checkpoint add web /etc/web' 'online web' \
+		'resource add gone' 'resource delete gone --yes'; do
 		# shellcheck disable=SC2086
 		hf -c conf $c
 		[ "$code" -eq 0 ] || { echo "Bail out! $c: $(cat err)"; exit 1; }
@@ -74,7 +75,7 @@ if [ "$(id -u)" -eq 0 ] && [ -x "$HFD" ]; then
 	ask '[l for l in o["logs"] if l["resource"] == "pg"][0]["generations"] > 5' "generations are counted, by resource"
 	ask 'o["space"][0]["node"] == "alpha" and o["space"][0]["live_bytes"] > 0 and sum(o["space"][0][k] for k in ("live_bytes", "history_bytes", "free_bytes")) == o["area_size"]' \
 		"the use of space adds up"
-	ask 'o["content_bytes"] > 20000 * o["logs"][-1]["generations"] / 2' "contents of older generations are read as well"
+	ask 'o["content_bytes"] > 20000 * [l for l in o["logs"] if l["resource"] == "pg"][0]["generations"] / 2' "contents of older generations are read as well"
 	both info 0 "beside a daemon" disk
 	ask 'o["authenticated"] and {"pg"} <= {l["resource"] for l in o["logs"]}' "info tells the resources"
 	kill -TERM ${pids%% *}
@@ -82,6 +83,25 @@ if [ "$(id -u)" -eq 0 ] && [ -x "$HFD" ]; then
 	pids=
 	run 0 "and without one" -c conf disk check disk
 	says out 'all that is in use was read and is authentic' "says so"
+
+	# one log alone: a record of it is damaged, whichever
+	run 0 "--resource: the log of pg" -c conf disk check disk --resource pg --json
+	ask '{l["resource"] for l in o["logs"]} <= {None, "pg"} and "space" not in o' "and no other"
+	hit=
+	for off in $(python3 -c 'd = open("disk", "rb").read()
+print(*[o for o in range(len(d) - 4096, 0, -4096) if d[o:o + 4] == b"HFRC"][:200])'); do
+		cp disk bad
+		printf XXXX | dd of=bad bs=1 seek=$((off + 100)) conv=notrunc 2>/dev/null
+		"$HF" -c conf disk check bad --json >out 2>err && continue
+		python3 ask.py 'o["findings"] and all(f.get("resource") == "pg" for f in o["findings"])' 2>err && { hit=1; break; }
+	done
+	[ -n "$hit" ]; ok $? "a record of pg is damaged"
+	run 8 "--resource: it is found in the log of pg" -c conf disk check bad --resource pg
+	says err 'resource pg' "which is named"
+	run 0 "--resource: and not in that of web" -c conf disk check bad --resource web
+	says out 'all of its log was read and is authentic' "which is sound"
+	run 3 "--resource: one that is not registered" -c conf disk check disk --resource gone
+	run 2 "--resource: no name of one" -c conf disk check disk --resource ../pg
 else
 	echo "ok $((n += 1)) - # SKIP needs root and holdfastd: the disk stays empty"
 fi

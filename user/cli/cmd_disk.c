@@ -242,7 +242,7 @@ int cmd_disk_check(struct cli *c)
 	int ret, out;
 
 	progress_begin(c, &p);
-	ret = hf_disk_check_watched(c->conf, arg_pos(c, 0), show, &p, &text, &c->err);
+	ret = hf_disk_check_resource(c->conf, arg_pos(c, 0), arg_value(c, "resource"), show, &p, &text, &c->err);
 	progress_end(&p);
 	o = taken(c, text);
 	if (o && !c->json) {
@@ -261,6 +261,7 @@ int cmd_disk_check(struct cli *c)
 		say(jlen(o, "findings") ?
 		    "what is damaged is never restored; keep an image of the disk before anything is done about it; "
 		    "DAMAGE in holdfast(8) says what can be\n" :
+		    arg_value(c, "resource") ? "all of its log was read and is authentic\n" :
 		    "all that is in use was read and is authentic\n");
 	}
 	json_object_put(o);

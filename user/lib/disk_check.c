@@ -135,8 +135,11 @@ static int slots_look(struct check *k, uint32_t row, uint8_t *p)
 static int one_log(void *ctx, uint32_t row, const struct claim_rec *acc)
 {
 	struct check *k = ctx;
-	int ret = check_log(k, row, acc);
+	int ret;
 
+	if (k->one && row && memcmp(acc->log, k->only.uuid, sizeof(k->only.uuid)))
+		return 0;
+	ret = check_log(k, row, acc);
 	if (ret == -ENOMEM)
 		return ret;
 	if (ret) {	/* the others may be read all the same */
@@ -265,6 +268,8 @@ static int check_all(struct check *k)
 
 	for (uint32_t row = 0; row < k->d->sb.rows && ret >= 0; row++) {
 		k->rows = row;
+		if (k->one && row && row != k->only.row)
+			continue;
 		ret = slots_look(k, row, p);
 		if (!ret)
 			ret = row_read(k->d, row, r);
@@ -280,20 +285,40 @@ static int check_all(struct check *k)
 	return ret;
 }
 
-static int check(struct check *k, struct hf_err *err)
+/* Where the registrations cannot be read all is looked at, which finds why. */
+static int narrow(struct check *k, const char *resource, struct hf_err *err)
+{
+	const struct hf_resource *r = k->reg ? hf_reg_find(k->reg, resource) : NULL;
+
+	if (k->reg && !r)
+		return hf_fail(err, HF_NOTFOUND, -ENOENT, "there is no resource %s on %s", resource, k->look.path);
+	k->one = r;
+	if (r)
+		k->only = r->id;
+	return 0;
+}
+
+static int check(struct check *k, const char *resource, struct hf_err *err)
 {
 	struct disk *d = k->d = k->look.d;
 	struct json_object *out = k->look.out;
 	size_t bad;
-	int ret = chunker_init(&k->ck, k->look.keys, d->sb.disk_uuid);
+	int ret = 0;
 
+	registrations(k);
+	if (resource)
+		ret = narrow(k, resource, err);
+	if (ret) {
+		hf_reg_free(k->reg);
+		return ret;
+	}
+	ret = chunker_init(&k->ck, k->look.keys, d->sb.disk_uuid);
 	k->logs = json_object_new_array();
 	k->found = json_object_new_array();
 	k->notes = json_object_new_array();
 	if (!ret)
 		ret = maps_make(k);
 	superblocks(k);
-	registrations(k);
 	if (!ret)
 		ret = check_all(k);
 	look_names(d, k->logs);
@@ -305,7 +330,8 @@ static int check(struct check *k, struct hf_err *err)
 	look_num(out, "record_bytes", k->record_bytes);
 	look_num(out, "chunks", k->chunks);
 	look_num(out, "content_bytes", k->contents);
-	json_object_object_add(out, "space", space(k));
+	if (!k->one)
+		json_object_object_add(out, "space", space(k));
 	json_object_object_add(out, "notes", k->notes);
 	json_object_object_add(out, "findings", k->found);
 	bad = json_object_array_length(k->found);
@@ -322,17 +348,24 @@ static int check(struct check *k, struct hf_err *err)
 	return ret;
 }
 
-int hf_disk_check_watched(const char *conf, const char *dev,
-			  void (*progress)(void *ctx, uint64_t done, uint64_t total, uint64_t bytes), void *ctx,
-			  char **json, struct hf_err *err)
+int hf_disk_check_resource(const char *conf, const char *dev, const char *resource,
+			   void (*progress)(void *ctx, uint64_t done, uint64_t total, uint64_t bytes), void *ctx,
+			   char **json, struct hf_err *err)
 {
 	struct check k = { .progress = progress, .ctx = ctx };
 	int ret = look_open(&k.look, conf, dev, true, err);
 
 	if (!ret)
-		ret = check(&k, err);
+		ret = check(&k, resource, err);
 	look_close(&k.look, json);
 	return ret;
+}
+
+int hf_disk_check_watched(const char *conf, const char *dev,
+			  void (*progress)(void *ctx, uint64_t done, uint64_t total, uint64_t bytes), void *ctx,
+			  char **json, struct hf_err *err)
+{
+	return hf_disk_check_resource(conf, dev, NULL, progress, ctx, json, err);
 }
 
 int hf_disk_check(const char *conf, const char *dev, char **json, struct hf_err *err)

@@ -41,6 +41,8 @@ struct check {
 	struct json_object *logs, *found, *notes;
 	uint8_t *map[HF_MAX_NODES];	/* of the blocks of each area: USED_* */
 	uint32_t nblk[HF_MAX_NODES];
+	bool one;			/* only the log that is @only, and what all logs stand on */
+	struct hf_logid only;
 	uint64_t rows, records, record_bytes, contents, chunks, generations;
 	bool io;			/* something could not be read at all */
 	void (*progress)(void *ctx, uint64_t done, uint64_t total, uint64_t bytes);
