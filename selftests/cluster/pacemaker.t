@@ -92,6 +92,7 @@ started() {
 
 online() { node_x "$1" crm_mon -1 2>/dev/null | grep -q "Online: \[ n1 n2 \]"; }
 fenced() { grep -q " off $1$" "$run/bmc/log"; }
+owned() { node_x "$1" holdfast status conf --json | grep -q '"state": *"online", *"owner": *"'"$1"'"'; }
 # What the nodes have, looked at from outside.
 tree() { echo "$run/$1/srv/app"; }
 differ() { rsync -aHAXc --delete --dry-run --itemize-changes "$1/" "$2/" 2>&1; }
@@ -140,12 +141,28 @@ for n in $NODES; do must "$n: holdfastd answers" wait_for 20 answers "$n"; done
 must "both nodes are in the cluster" wait_for 40 online n1
 note "formed"
 
+validate() {
+	node_x n1 crm_resource --validate --class ocf --provider holdfast --agent tree --option resource="$1" --option takeover="$2"
+}
 must "the resource is registered" node_x n1 holdfast resource add conf
+must "crm_resource --validate has nothing against it" validate conf fenced
+! grep -q stonith-enabled "$run/out"
+ok $? "nor against takeover=fenced, with fencing"
+! validate conf maybe >"$run/out" 2>&1
+ok $? "but against takeover=maybe"
+! validate none lease >"$run/out" 2>&1
+ok $? "and against a resource that is not registered"
 must "its tree is registered" node_x n1 holdfast checkpoint add conf /srv/conf/app
 must "the group is told to start" node_x n2 \
 	crm_resource --resource app --meta --set-parameter target-role --parameter-value Started
 must "it starts on n1" wait_for 40 started n1
 note "started on n1"
+
+# --- its daemon dies, which is nothing for Pacemaker to know
+# shellcheck disable=SC2016
+must "n1: holdfastd is killed" node_x n1 sh -c 'kill -KILL "$(pidof holdfastd)"'
+must "n1: the agent starts it again" wait_for 30 answers n1
+must "it is online there" wait_for 20 owned n1
 
 # --- a clean move there and back
 edit n1 alpha
