@@ -65,7 +65,7 @@ finish() {
 	if [ -n "${KEEP-}" ]; then echo "# kept: $run"; else rm -rf "$run"; fi
 	echo "1..$count"
 	[ "$failed" = 0 ]
-	exit
+	exit $?
 }
 trap finish EXIT
 trap 'failed=1; exit 1' INT TERM HUP
