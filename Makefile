@@ -184,7 +184,7 @@ check-tree:  ## test capture, compare, restore
 check-track:  ## test how changes are noticed
 check-failover:  ## test takeovers between daemons on this machine
 check-rules:  ## test the rules of FEATURES.md, row by row
-check-cluster:  ## test under a real Pacemaker, in namespaces
+check-cluster:  ## test under a real Pacemaker and keepalived, in namespaces
 check-vm:  ## test in machines, with the module, on stock kernels
 
 .PHONY: $(SUITES:%=check-%)
@@ -266,7 +266,7 @@ I = $(DESTDIR)
 .PHONY: install
 install: all  ## install below DESTDIR and PREFIX (default /usr)
 	install -d -m 0755 $(I)$(SBINDIR) $(I)$(LIBDIR)/pkgconfig $(I)$(PREFIX)/include \
-		$(I)$(OCFDIR)/resource.d/holdfast $(I)$(UNITDIR) $(I)$(CATALOGDIR)
+		$(I)$(OCFDIR)/resource.d/holdfast $(I)$(UNITDIR) $(I)$(CATALOGDIR) $(I)$(LIBDIR)/holdfast
 	install -d -m 0750 $(I)$(SYSCONFDIR)/holdfast
 	install -m 0755 $(B)/holdfastd $(B)/holdfast $(I)$(SBINDIR)
 	install -m 0755 $(B)/$(SONAME) $(I)$(LIBDIR)
@@ -280,6 +280,7 @@ install: all  ## install below DESTDIR and PREFIX (default /usr)
 		'Cflags: -I$${includedir}' >$(I)$(LIBDIR)/pkgconfig/holdfast.pc
 	chmod 0644 $(I)$(LIBDIR)/pkgconfig/holdfast.pc
 	install -m 0755 scripts/hooks/ocf/tree $(I)$(OCFDIR)/resource.d/holdfast/tree
+	install -m 0755 scripts/hooks/keepalived/notify $(I)$(LIBDIR)/holdfast/keepalived-notify
 	sed 's|@SBINDIR@|$(SBINDIR)|g' scripts/hooks/systemd/holdfastd.service \
 		>$(I)$(UNITDIR)/holdfastd.service
 	chmod 0644 $(I)$(UNITDIR)/holdfastd.service
@@ -292,9 +293,10 @@ uninstall:  ## remove what install put there; configuration and state stay
 	rm -f $(I)$(SBINDIR)/holdfastd $(I)$(SBINDIR)/holdfast $(I)$(LIBDIR)/$(SONAME) \
 		$(I)$(LIBDIR)/libholdfast.so $(I)$(PREFIX)/include/holdfast.h \
 		$(I)$(LIBDIR)/pkgconfig/holdfast.pc $(I)$(OCFDIR)/resource.d/holdfast/tree \
+		$(I)$(LIBDIR)/holdfast/keepalived-notify \
 		$(I)$(UNITDIR)/holdfastd.service $(I)$(CATALOGDIR)/holdfast.catalog $(I)$(DOCDIR)/example.c
 	for m in $(MAN); do rm -f $(I)$(MANDIR)/man$${m##*.}/$${m##*/}.gz; done
-	-rmdir $(I)$(OCFDIR)/resource.d/holdfast $(I)$(DOCDIR) $(I)$(SYSCONFDIR)/holdfast 2>/dev/null
+	-rmdir $(I)$(OCFDIR)/resource.d/holdfast $(I)$(LIBDIR)/holdfast $(I)$(DOCDIR) $(I)$(SYSCONFDIR)/holdfast 2>/dev/null
 
 .PHONY: clean
 clean:  ## remove the build directory

@@ -281,7 +281,7 @@ check_install() {
 	d=$(mktemp -d) || return 1
 	quiet mk B="$B" DESTDIR="$d" PREFIX=/opt/hf install || rc=1
 	for f in sbin/holdfastd sbin/holdfast lib/libholdfast.so.0 include/holdfast.h \
-		lib/pkgconfig/holdfast.pc lib/ocf/resource.d/holdfast/tree \
+		lib/pkgconfig/holdfast.pc lib/ocf/resource.d/holdfast/tree lib/holdfast/keepalived-notify \
 		lib/systemd/system/holdfastd.service lib/systemd/catalog/holdfast.catalog; do
 		[ -s "$d/opt/hf/$f" ] || { echo "not installed: $f"; rc=1; }
 	done
