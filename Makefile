@@ -37,6 +37,7 @@ LIB_SRC = $(wildcard user/lib/*.c)
 LIB_OBJ = $(LIB_SRC:%.c=$(B)/%.o)
 DAEMON_OBJ = $(patsubst %.c,$(B)/%.o,$(wildcard user/daemon/*.c))
 CLI_OBJ = $(patsubst %.c,$(B)/%.o,$(wildcard user/cli/*.c))
+UNITS = holdfastd.service holdfast@.service
 MAN = $(wildcard Documentation/man/*.[1-8])
 VERSION = $(shell sed -n 's/^.define HF_VERSION "\(.*\)"/\1/p' include/holdfast.h)
 SONAME = libholdfast.so.0
@@ -281,9 +282,8 @@ install: all  ## install below DESTDIR and PREFIX (default /usr)
 	chmod 0644 $(I)$(LIBDIR)/pkgconfig/holdfast.pc
 	install -m 0755 scripts/hooks/ocf/tree $(I)$(OCFDIR)/resource.d/holdfast/tree
 	install -m 0755 scripts/hooks/keepalived/notify $(I)$(LIBDIR)/holdfast/keepalived-notify
-	sed 's|@SBINDIR@|$(SBINDIR)|g' scripts/hooks/systemd/holdfastd.service \
-		>$(I)$(UNITDIR)/holdfastd.service
-	chmod 0644 $(I)$(UNITDIR)/holdfastd.service
+	set -e; for u in $(UNITS); do sed 's|@SBINDIR@|$(SBINDIR)|g' scripts/hooks/systemd/$$u \
+		>$(I)$(UNITDIR)/$$u; chmod 0644 $(I)$(UNITDIR)/$$u; done
 	install -m 0644 scripts/hooks/systemd/holdfast.catalog $(I)$(CATALOGDIR)
 	set -e; for m in $(MAN); do d=$(I)$(MANDIR)/man$${m##*.}; install -d -m 0755 $$d; \
 		gzip -9nc $$m >$$d/$${m##*/}.gz; chmod 0644 $$d/$${m##*/}.gz; done
@@ -294,7 +294,7 @@ uninstall:  ## remove what install put there; configuration and state stay
 		$(I)$(LIBDIR)/libholdfast.so $(I)$(PREFIX)/include/holdfast.h \
 		$(I)$(LIBDIR)/pkgconfig/holdfast.pc $(I)$(OCFDIR)/resource.d/holdfast/tree \
 		$(I)$(LIBDIR)/holdfast/keepalived-notify \
-		$(I)$(UNITDIR)/holdfastd.service $(I)$(CATALOGDIR)/holdfast.catalog $(I)$(DOCDIR)/example.c
+		$(UNITS:%=$(I)$(UNITDIR)/%) $(I)$(CATALOGDIR)/holdfast.catalog $(I)$(DOCDIR)/example.c
 	for m in $(MAN); do rm -f $(I)$(MANDIR)/man$${m##*.}/$${m##*/}.gz; done
 	-rmdir $(I)$(OCFDIR)/resource.d/holdfast $(I)$(LIBDIR)/holdfast $(I)$(DOCDIR) $(I)$(SYSCONFDIR)/holdfast 2>/dev/null
 

@@ -282,7 +282,7 @@ check_install() {
 	quiet mk B="$B" DESTDIR="$d" PREFIX=/opt/hf install || rc=1
 	for f in sbin/holdfastd sbin/holdfast lib/libholdfast.so.0 include/holdfast.h \
 		lib/pkgconfig/holdfast.pc lib/ocf/resource.d/holdfast/tree lib/holdfast/keepalived-notify \
-		lib/systemd/system/holdfastd.service lib/systemd/catalog/holdfast.catalog; do
+		lib/systemd/system/holdfastd.service lib/systemd/system/holdfast@.service lib/systemd/catalog/holdfast.catalog; do
 		[ -s "$d/opt/hf/$f" ] || { echo "not installed: $f"; rc=1; }
 	done
 	grep -r '@SBINDIR@' "$d" && rc=1
