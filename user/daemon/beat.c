@@ -9,7 +9,7 @@
  */
 #include "memory.h"
 #include "notice.h"
-#include "resource.h"
+#include "replicator.h"
 #include <stdlib.h>
 
 static pthread_mutex_t beat_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -67,6 +67,17 @@ static void tell_store(int ret, const struct hf_err *e)
 	since = !ret ? 0 : since ? since : now;
 }
 
+/* An owner with nothing to commit would not find out that it was fenced out: let it confirm. */
+static void confirm_now(struct resource *r)
+{
+	struct job *j = job_new(job_sync);
+
+	if (!j)
+		return;
+	j->quick = true;
+	job_post(r, j, NULL);
+}
+
 static void look_at(struct resource *r, void *arg)
 {
 	struct hf_log_stat st;
@@ -75,7 +86,7 @@ static void look_at(struct resource *r, void *arg)
 	struct hf_err e = { 0 };
 	struct hf_logid id;
 	uint64_t confirmed;
-	bool news = false;
+	bool news = false, newer;
 	int ret;
 
 	if (!def) {
@@ -97,10 +108,13 @@ static void look_at(struct resource *r, void *arg)
 	r->st = st;
 	r->st_valid = true;
 	news = ret && !*r->warn_behind;
+	newer = r->live && !r->without_store && !r->jobs && !r->job && st.slot != hfd.id.slot && st.epoch > r->epoch;
 	snprintf(r->warn_behind, sizeof(r->warn_behind), "%.255s", ret ? e.msg : "");
 	pthread_mutex_unlock(&r->lock);
 	if (news)
 		notice(N_BEHIND, HF_LOG_ERR, r->name, "%s: %s", r->name, e.msg);
+	if (newer)
+		confirm_now(r);
 }
 
 /* Has anybody changed the registrations since they were read last? */
