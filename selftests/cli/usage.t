@@ -199,6 +199,10 @@ bad "a flag with a value" online pg --fenced=yes
 bad "several resources without --group" sync pg cups
 bad "a resource twice" sync --group pg pg
 bad "a pattern that is not UTF-8" checkpoint list "/etc/$latin"
+bad "run: no resource" run
+bad "run: no command" run pg
+bad "run: a bad name" run .pg -- true
+bad "run: an option of the command before --" run pg ls -Z
 bad "no name" init "$disk"
 mapfile -t many < <(seq 1 5000)
 bad "5000 arguments" sync --group "${many[@]/#/r}"
@@ -210,8 +214,7 @@ done
 bad "no verb"
 # in the design, but not there yet: unknown
 for v in "disk upgrade x" "resource rebuild pg" \
-	"move pg b" "backup list x" "job list" "key rotate" \
-	"run pg -- true"; do
+	"move pg b" "backup list x" "job list" "key rotate"; do
 	# shellcheck disable=SC2086
 	bad "not in this version: $v" $v
 done

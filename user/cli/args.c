@@ -129,6 +129,8 @@ static int check(const struct cli *c, const char *label, enum val type, const ch
 	char b[4 * SHOWN + 8];
 	uint64_t n;
 
+	if (type == V_ANY)
+		return 0;
 	if (!*s)
 		return usage(c, "%s is empty", label);
 	if (strlen(s) > TEXT_BYTES)
@@ -176,6 +178,7 @@ static int check(const struct cli *c, const char *label, enum val type, const ch
 		break;
 	case V_TEXT:
 	case V_DEV:
+	case V_ANY:
 		break;
 	}
 	return 0;

@@ -21,6 +21,7 @@ enum val {
 	V_SIZE,
 	V_POLICY,	/* KEY=VALUE */
 	V_KIND,		/* tree or crypto */
+	V_ANY,		/* whatever a command takes */
 };
 
 struct pos {
@@ -141,6 +142,7 @@ int cmd_checkpoint_list(struct cli *c);
 int cmd_online(struct cli *c);
 int cmd_offline(struct cli *c);
 int cmd_sync(struct cli *c);
+int cmd_run(struct cli *c);
 int cmd_status(struct cli *c);
 int cmd_watch(struct cli *c);
 int cmd_doctor(struct cli *c);
