@@ -61,6 +61,7 @@ static void policies(void)
 		{ "delete-guard", "101%", "delete-guard:" }, { "delete-guard", "50", "delete-guard:" },
 		{ "delete-guard", "%", "delete-guard:" },
 		{ "strict-stop", "yes", NULL }, { "strict-stop", "true", "strict-stop:" },
+		{ "managed", "yes", NULL }, { "managed", "1", "managed:" },
 		{ "sync-mode", "on", "sync-mode: not supported in this version" },
 		{ "validate", "x", "validate: not supported in this version" },
 		{ "setle", "5ms", "'setle' is not a policy; there are settle," }, { "", "", "'' is not a policy" },

@@ -98,6 +98,7 @@ sweep checkpoint delete -- pg /etc/pg
 sweep checkpoint list -- pg --type db --kind tree
 sweep online -- pg --timeout 5s
 sweep offline -- pg --timeout 5s
+sweep move -- pg b --timeout 5s
 sweep sync -- pg
 sweep status -- pg
 sweep watch -- pg
@@ -145,6 +146,7 @@ surplus "checkpoint delete" checkpoint delete pg /x /y
 surplus "checkpoint list" checkpoint list pg /x /y
 surplus online online pg x
 surplus offline offline pg x
+surplus move move pg b x
 surplus sync sync pg x
 surplus status status pg x
 surplus watch watch pg x
@@ -214,7 +216,7 @@ done
 bad "no verb"
 # in the design, but not there yet: unknown
 for v in "disk upgrade x" "resource rebuild pg" \
-	"move pg b" "backup list x" "job list" "key rotate"; do
+	"backup list x" "job list" "key rotate"; do
 	# shellcheck disable=SC2086
 	bad "not in this version: $v" $v
 done

@@ -143,6 +143,7 @@ int cmd_online(struct cli *c);
 int cmd_offline(struct cli *c);
 int cmd_sync(struct cli *c);
 int cmd_run(struct cli *c);
+int cmd_move(struct cli *c);
 int cmd_status(struct cli *c);
 int cmd_watch(struct cli *c);
 int cmd_doctor(struct cli *c);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What cluster managers call: online, offline, sync. */
+/* What cluster managers call: online, offline, move, sync. */
 #include "cli.h"
 #include "show.h"
 #include <stdio.h>
@@ -130,6 +130,26 @@ int cmd_offline(struct cli *c)
 		fprintf(stderr, "holdfast offline: the last changes of %s are on this node only; generation %lld is what others "
 				"restore\n", arg_pos(c, 0), (long long)jint(r, "generation"));
 	print_note(c, r);
+	json_object_put(r);
+	return printed(c);
+}
+
+int cmd_move(struct cli *c)
+{
+	struct json_object *a = args_new(), *r;
+	int ret;
+
+	args_str(a, "resource", arg_pos(c, 0));
+	args_str(a, "node", arg_pos(c, 1));
+	if (arg_flag(c, "timeout"))
+		json_object_object_add(a, "timeout_ms", json_object_new_int64(arg_number(c, "timeout", 0)));
+	ret = call(c, "move", a, &r);
+	if (ret)
+		return ret;
+	if (c->json)
+		print_json(r);
+	else if (!c->quiet)
+		say("%s: online on %s%s\n", arg_pos(c, 0), arg_pos(c, 1), jbool(r, "already") ? " already" : "");
 	json_object_put(r);
 	return printed(c);
 }

@@ -84,6 +84,8 @@ static const struct cmd cmds[] = {
 	  cmd_offline },
 	{ "sync", "R [--quick] [--allow-delete] | --group R...", "wait until everything is confirmed",
 	  { { "R", V_NAME, false, true } }, { FLAG("quick"), FLAG("allow-delete"), FLAG("group") }, cmd_sync },
+	{ "move", "R NODE [--timeout T]", "make another node have it", { R, { "NODE", V_NAME, false, false } },
+	  { { "timeout", "T", V_DURATION, false } }, cmd_move },
 	{ "run", "R [--fenced] [--timeout T] -- COMMAND [ARGUMENT...]",
 	  "run a command while a resource is online here", { R, { "COMMAND", V_ANY, false, true } },
 	  { FLAG("fenced"), { "timeout", "T", V_DURATION, false } }, cmd_run },

@@ -115,6 +115,7 @@ static void look_at(struct resource *r, void *arg)
 		notice(N_BEHIND, HF_LOG_ERR, r->name, "%s: %s", r->name, e.msg);
 	if (newer)
 		confirm_now(r);
+	move_look(r);
 }
 
 /* Has anybody changed the registrations since they were read last? */

@@ -103,6 +103,7 @@ struct resource {
 	struct job *job;	/* the one that is worked on */
 	uint64_t asker;		/* connection of who registers what a reload captures; 0 */
 	bool reload;		/* the registrations changed */
+	bool moving;		/* a job of move.c is queued or runs */
 	bool soiled, urgent;	/* there are changes; some were completed */
 	uint64_t soiled_ms;
 	struct regs *regs;	/* as published */
@@ -232,6 +233,9 @@ int place_check(struct ckpt *c, const char *resource, struct hf_err *err);	/* on
 void place_release(struct place *p);
 /* whether nothing at or below directory @fd is in a tree that is online here; else HF_REFUSED */
 int place_outside(int fd, const char *shown, struct hf_err *err);
+
+/* move.c */
+void move_look(struct resource *r);	/* the heartbeat's */
 
 /* takeover.c */
 int job_online(struct resource *r, struct job *j);

@@ -13,7 +13,7 @@
 
 static atomic_uint running;
 static const struct verb *const tables[] = { verbs_read, verbs_store, verbs_diff, verbs_restore, verbs_reg, verbs_res, verbs_node,
-					    verbs_count, verbs_doctor };
+					    verbs_count, verbs_doctor, verbs_move };
 
 unsigned verbs_running(void)
 {

@@ -17,7 +17,7 @@ struct verb {
 };
 
 extern const struct verb verbs_read[], verbs_store[], verbs_diff[], verbs_restore[], verbs_reg[], verbs_res[], verbs_node[],
-	verbs_count[], verbs_doctor[];	/* end with name NULL */
+	verbs_count[], verbs_doctor[], verbs_move[];	/* end with name NULL */
 
 /* at the start: what node.remove was at when the daemon died */
 void node_remove_resume(void);

@@ -323,6 +323,7 @@ static struct json_object *policy_json(const struct hf_policy *p)
 	snprintf(s, sizeof(s), "%u%%", p->delete_guard_pct);
 	jstr(o, "delete-guard", s);
 	jstr(o, "strict-stop", p->strict_stop ? "yes" : "no");
+	jstr(o, "managed", p->managed ? "yes" : "no");
 	return o;
 }
 

@@ -88,6 +88,7 @@ WORDS(takeover, takeover_consistent, "newest", "consistent")
 WORDS(owners, owners_number, "name", "number")
 WORDS(sockets, sockets_keep, "skip", "keep")
 WORDS(strict, strict_stop, "no", "yes")
+WORDS(managed, managed, "no", "yes")
 
 static int set_timeout(struct hf_policy *p, const char *v)
 {
@@ -198,6 +199,7 @@ static const struct pkey pkeys[] = {
 	{ "sockets", "is not known; write skip or keep", set_sockets, show_sockets },
 	{ "delete-guard", "is not a share; write 50%, or 0 for never", set_guard, show_guard },
 	{ "strict-stop", "is not known; write yes or no", set_strict, show_strict },
+	{ "managed", "is not known; write yes or no", set_managed, show_managed },
 };
 
 bool policy_known(const char *key)
@@ -228,7 +230,7 @@ int hf_policy_parse(struct hf_policy *p, const char *key, const char *value, str
 	k = hf_printable(key, strnlen(key, 80));
 	ret = hf_fail(err, HF_USAGE, -EINVAL,
 		      "'%s' is not a policy; there are settle, min-pause, commit-timeout, tolerate, on-exceed, "
-		      "rpo, retain, takeover-from, owners, sockets, delete-guard and strict-stop", k ? k : "");
+		      "rpo, retain, takeover-from, owners, sockets, delete-guard, strict-stop and managed", k ? k : "");
 	free(k);
 	return ret;
 }

@@ -178,6 +178,7 @@ static int load_resource(void *ctx, const struct hf_item *it)
 	struct hf_reg *reg = ld->reg;
 	struct json_object *o = attr_parse(it->attr, it->attrlen);
 	const char *uuid = o ? reg_str(o, "uuid") : NULL, *type = o ? reg_str(o, "type") : NULL;
+	const char *move = o ? reg_str(o, "move") : NULL;
 	struct hf_resource *list, *r;
 	uint64_t row = o ? reg_num(o, "row") : 0;
 	int ret = 0;
@@ -201,6 +202,7 @@ static int load_resource(void *ctx, const struct hf_item *it)
 	}
 	r->name = strdup(r->id.name);
 	r->type = strdup(type ? type : "");
+	snprintf(r->move, sizeof(r->move), "%s", move ? move : "");
 	policy_load(r, o);
 	if (!r->name || !r->type || !r->policy_json)
 		ret = -ENOMEM;

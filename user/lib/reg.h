@@ -37,6 +37,7 @@ struct hf_policy {
 	bool sockets_keep;		/* sockets = skip | keep */
 	unsigned delete_guard_pct;	/* delete-guard = 50% ; 0 off */
 	bool strict_stop;		/* no */
+	bool managed;			/* no: by a cluster manager */
 };
 
 struct hf_resource {
@@ -44,6 +45,7 @@ struct hf_resource {
 	char *name, *type;
 	struct hf_policy policy;
 	char *policy_json;	/* as set: {"settle":"5ms",…} */
+	char move[HF_NAME_MAX + 1];	/* node that is asked to have it; "" none */
 	struct hf_checkpoint *cp;
 	unsigned ncp;
 };
@@ -77,6 +79,8 @@ int hf_reg_resource_delete(struct hf_store *s, const char *name, struct hf_err *
 /** @key NULL: reset all to defaults; @value NULL: that one */
 int hf_reg_resource_set(struct hf_store *s, const char *name, const char *const *keys,
 			const char *const *values, unsigned n, struct hf_err *err);
+/** hf_reg_resource_move() - ask that @node have it, or take that back (NULL) */
+int hf_reg_resource_move(struct hf_store *s, const char *name, const char *node, struct hf_err *err);
 /** @cp->id is filled. Same path in the same or another view: -EEXIST. */
 int hf_reg_checkpoint_add(struct hf_store *s, const char *resource, struct hf_checkpoint *cp,
 			  struct hf_err *err);

@@ -247,6 +247,40 @@ int hf_reg_resource_set(struct hf_store *s, const char *name, const char *const 
 	return ret ? ret : hf_reg_change(s, res_set, &a, keys ? "resource set" : "resource set: defaults", err);
 }
 
+struct res_move { const char *name, *node; };
+
+static int res_move(void *ctx, struct hf_log *l, const struct hf_reg *now, struct hf_err *err)
+{
+	struct res_move *a = ctx;
+	char key[REG_KEY_MAX];
+	struct json_object *o;
+	int ret;
+
+	if (!hf_reg_find(now, a->name))
+		return no_resource(err, a->name);
+	reg_resource_key(key, a->name);
+	o = reg_attr(l, key);
+	if (!o)
+		return no_memory(err);
+	if (a->node)
+		add_str(o, "move", a->node);
+	else
+		json_object_object_del(o, "move");
+	ret = reg_attr_put(l, key, o, err);
+	json_object_put(o);
+	return ret;
+}
+
+int hf_reg_resource_move(struct hf_store *s, const char *name, const char *node, struct hf_err *err)
+{
+	struct res_move a = { name, node };
+	int ret = hf_name_check(name, "resource", err);
+
+	if (!ret && node)
+		ret = hf_name_check(node, "node", err);
+	return ret ? ret : hf_reg_change(s, res_move, &a, node ? "move" : "move: over", err);
+}
+
 /* --- checkpoints -------------------------------------------------------------- */
 
 /* Whether @inner is left out of @outer, below whose path it lies; in doubt it is not. */
