@@ -73,13 +73,23 @@ static int owner_alive(struct disk *d, const struct hf_logid *id, struct row *r,
 	uint64_t start = hf_now_ms();
 	char name[HF_NAME_MAX + 1];
 	enum hf_node_state st;
+	bool anew = false;
 
 	for (;;) {
 		const struct claim_rec *acc = row_accepted(r, id->uuid);
+		int ret;
 
 		if (!acc || acc->acc.slot == d->id.slot || (acc->flags & CLAIM_RELEASED))
 			return 0;
 		st = node_owner(d, &acc->acc, name);
+		if (!anew && (st == HF_NODE_DOWN || st == HF_NODE_LEFT)) {
+			/* it may be back since the heartbeats were read */
+			ret = nodes_read(d);
+			if (ret)
+				return io_err(d, err, ret);
+			anew = true;
+			continue;
+		}
 		if (st == HF_NODE_DOWN || st == HF_NODE_LEFT || st == HF_NODE_FREE)
 			return 0;
 		if (st == HF_NODE_UP)
@@ -90,8 +100,7 @@ static int owner_alive(struct disk *d, const struct hf_logid *id, struct row *r,
 			return hf_fail(err, HF_UNAVAIL, -ETIMEDOUT, "it cannot be told whether %s, the owner of %s, is alive: the heartbeats cannot be read",
 				       name, id->name);
 		hf_sleep_ms(d->sb.beat_ms / 2);
-		int ret = row_read(d, id->row, r);
-
+		ret = row_read(d, id->row, r);
 		if (ret)
 			return io_err(d, err, ret);
 	}
