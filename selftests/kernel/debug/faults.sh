@@ -57,7 +57,7 @@ chmod +x bin/modprobe
 for t in life.sh stores.sh netlink attack.sh; do
 	mkdir weather
 	fail_slab 5
-	(cd weather && PATH=$PWD/../bin:$PATH timeout 600 "$here/$t" >"../$t.log" 2>&1)
+	(cd weather && PATH=$PWD/../bin:$PATH timeout 1800 "$here/$t" >"../$t.log" 2>&1)
 	status=$?
 	no_fail
 	count=$(faulted)
