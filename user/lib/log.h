@@ -26,6 +26,19 @@ struct hf_item {
 	struct hf_mark *mark;	/* a local note for the user of the log; never stored */
 };
 
+/* Generations of several logs that are one cut, as each of them tells of it */
+#define HF_GROUP_MAX 64
+struct hf_group_member {
+	uint8_t log[16];
+	uint64_t gen;
+	char name[HF_NAME_MAX + 1];	/* of the resource, then */
+};
+struct hf_group {
+	uint8_t id[16];			/* random */
+	unsigned n, self;		/* self: which of them tells */
+	struct hf_group_member m[];
+};
+
 struct hf_gen_info {
 	uint64_t gen, epoch, when_ns;
 	unsigned flags;		/* HF_REC_FUZZY */
@@ -33,6 +46,7 @@ struct hf_gen_info {
 	uint32_t slot;
 	uint64_t puts, dels, bytes;
 	char note[128];		/* who and why, for people: "sync", "offline", "bob: vim" */
+	struct hf_group *group;	/* that it says it belongs to; NULL none; gone after the call */
 };
 
 /** hf_log_claim() - become the owner. flags as for a store's claim. On success the
@@ -154,6 +168,11 @@ int hf_log_history(struct hf_store *s, const struct hf_logid *id,
 int hf_log_gone(struct hf_store *s, const struct hf_logid *id, void (*fn)(void *ctx, uint64_t gen), void *ctx,
 		struct hf_err *err);
 
+/** hf_log_group_put() - into the transaction: its generation is that of member g->self */
+int hf_log_group_put(struct hf_log *l, const struct hf_group *g, struct hf_err *err);
+/** hf_log_group() - the group that the newest generation of @l says it belongs to; *@out to be freed, NULL: none */
+int hf_log_group(struct hf_log *l, struct hf_group **out);
+
 /* A pinned generation: stays whatever is trimmed and whoever owns the log, until it is unpinned. */
 struct hf_pin_info {
 	char name[HF_NAME_MAX + 1];
@@ -169,5 +188,7 @@ int hf_log_pin(struct hf_log *l, uint64_t gen, const char *name, struct hf_err *
 int hf_log_unpin(struct hf_log *l, const char *name, struct hf_err *err);
 /** hf_log_pins() - those of the newest state, by name; hf_log_read() reads their generations */
 int hf_log_pins(struct hf_log *l, int (*fn)(void *ctx, const struct hf_pin_info *p), void *ctx);
+/** hf_log_pin_group() - as hf_log_group(), of a pinned generation */
+int hf_log_pin_group(struct hf_log *l, const struct hf_pin_info *p, struct hf_group **out);
 
 #endif

@@ -21,11 +21,17 @@ static void hist_note(void *ctx, const char *s)
 static int hist_put(void *ctx, struct ent *e)
 {
 	struct hist *h = ctx;
+	int ret = 0;
 
-	h->cur.puts++;
-	h->cur.bytes += e->size;
+	if (group_is(e)) {
+		free(h->cur.group);
+		ret = group_in(ent_attr(e), e->attrlen, h->cur.gen, &h->cur.group);
+	} else {
+		h->cur.puts++;
+		h->cur.bytes += e->size;
+	}
 	ent_put(e);
-	return 0;
+	return ret;
 }
 
 static int hist_del(void *ctx, const void *key, uint32_t keylen)
@@ -43,12 +49,19 @@ static void hist_when(void *ctx, const struct gen_mark *m)
 		h->cur.when_ns = m->when_ns;
 }
 
+static void hist_drop(struct hist *h)
+{
+	free(h->cur.group);
+	memset(&h->cur, 0, sizeof(h->cur));
+}
+
 static void hist_restart(void *ctx)
 {
 	struct hist *h = ctx;
 
-	h->n = 0;
-	memset(&h->cur, 0, sizeof(h->cur));
+	while (h->n)
+		free(h->v[--h->n].group);
+	hist_drop(h);
 	codec_part_drop(&h->part);
 }
 
@@ -62,7 +75,7 @@ static int hist_rec(void *ctx, const struct hf_rec *r)
 	if (r->kind != HF_REC_DELTA && r->kind != HF_REC_BASE)
 		return 0;
 	if (h->cur.gen != r->gen || h->cur.epoch != r->epoch || h->cur.kind != r->kind || (r->flags & HF_REC_FIRST)) {
-		memset(&h->cur, 0, sizeof(h->cur));
+		hist_drop(h);
 		codec_part_drop(&h->part);
 	}
 	h->cur.gen = r->gen;
@@ -81,7 +94,7 @@ static int hist_rec(void *ctx, const struct hf_rec *r)
 	if (h->n && h->v[h->n - 1].gen == r->gen) {
 		/* a base of a generation that its own delta tells of */
 		h->v[h->n - 1].kind = HF_REC_BASE;
-		memset(&h->cur, 0, sizeof(h->cur));
+		hist_drop(h);
 		return 0;
 	}
 	if (h->n == h->cap) {
@@ -104,7 +117,7 @@ int hf_log_history(struct hf_store *s, const struct hf_logid *id,
 
 	for (size_t i = 0; i < h.n && !ret; i++)
 		ret = fn(ctx, &h.v[i]);
-	codec_part_drop(&h.part);
+	hist_restart(&h);
 	free(h.v);
 	return ret;
 }

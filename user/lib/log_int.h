@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A log from inside: shared by log.c, log_seal.c, log_base.c, log_history.c, log_keep.c and log_pin.c. */
+/* A log from inside: shared by log.c, log_seal.c, log_base.c, log_history.c, log_keep.c, log_pin.c and log_group.c. */
 #ifndef HF_LOG_INT_H
 #define HF_LOG_INT_H
 
@@ -110,6 +110,12 @@ int pin_load(struct hf_log *l, uint64_t gen);
 bool pin_is(const struct ent *e);
 /* the names of what is pinned, for who looks for room */
 void pin_names(struct hf_log *l, struct hf_err *err);
+
+/* log_group.c */
+#define GROUP_KEY '&'
+bool group_is(const struct ent *e);
+/* of the attributes of such an item, in the state of generation @gen; *@out NULL: that belongs to none */
+int group_in(const void *attr, uint32_t len, uint64_t gen, struct hf_group **out);
 
 /* raw payload of one record: fits even if it does not compress */
 #define LOG_PART_MAX (768u << 10)

@@ -64,6 +64,17 @@ int hf_log_pins(struct hf_log *l, int (*fn)(void *ctx, const struct hf_pin_info 
 	return hf_log_each(l, &at, 1, each_one, &e);
 }
 
+int hf_log_pin_group(struct hf_log *l, const struct hf_pin_info *p, struct hf_group **out)
+{
+	char key[PREFIX_MAX + 2];
+	uint32_t n = pin_key(p->name, true, key);
+	struct hf_item it;
+
+	*out = NULL;
+	key[n++] = GROUP_KEY;
+	return hf_log_get(l, key, n, &it) ? group_in(it.attr, it.attrlen, p->gen, out) : 0;
+}
+
 static int pin_item(struct hf_log *l, struct hf_log *from, const struct ent *e, const char *name,
 		    struct hf_err *err)
 {
