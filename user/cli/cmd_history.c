@@ -29,12 +29,33 @@ static void pin_cell(char *out, size_t n, struct json_object *r, int64_t gen)
 		snprintf(out + len, n - len, "]");
 }
 
+/* the group that it belongs to, as "[group 1a2b3c4d: pg 5, cups 7]" */
+static void group_cell(char *out, size_t n, struct json_object *o)
+{
+	struct json_object *g = jobj(o, "group");
+	size_t len;
+
+	*out = 0;
+	if (!g)
+		return;
+	len = snprintf(out, n, " [%sgroup %.8s:", jbool(g, "complete") ? "" : "incomplete ", jstr(g, "id"));
+	for (size_t i = 0; i < jlen(g, "members") && len < n; i++) {
+		struct json_object *m = jat(g, "members", i);
+
+		len += snprintf(out + len, n - len, "%s %s %lld%s%s", i ? "," : "", jstr(m, "resource"), (long long)jint(m, "generation"),
+				strcmp(jstr(m, "state"), "there") ? " " : "", strcmp(jstr(m, "state"), "there") ? jstr(m, "state") : "");
+	}
+	if (len < n)
+		snprintf(out + len, n - len, "]");
+}
+
 /* a generation that is read from its pin alone */
 static void pinned_row(struct table *t, struct json_object *r, struct json_object *p)
 {
-	char b[32], pins[256];
+	char b[32], pins[256], group[512];
 
 	pin_cell(pins, sizeof(pins), r, jint(p, "generation"));
+	group_cell(group, sizeof(group), p);
 	table_cell(t, PLAIN, "%lld", (long long)jint(p, "generation"));
 	table_cell(t, PLAIN, "%s", text_time(jint(p, "when_ms"), b));
 	table_cell(t, PLAIN, "-");
@@ -42,7 +63,7 @@ static void pinned_row(struct table *t, struct json_object *r, struct json_objec
 	table_cell(t, PLAIN, "%lld", (long long)jint(p, "entries"));
 	table_cell(t, PLAIN, "-");
 	table_cell(t, PLAIN, "%s", text_bytes(jint(p, "bytes"), b));
-	table_cell(t, PLAIN, "%s%s", *pins ? pins + 1 : "", jbool(p, "consistent") ? "" : " [fuzzy]");
+	table_cell(t, PLAIN, "%s%s%s", *pins ? pins + 1 : "", jbool(p, "consistent") ? "" : " [fuzzy]", group);
 }
 
 static int by_gen(const void *a, const void *b)
@@ -89,9 +110,10 @@ int cmd_history(struct cli *c)
 	pinned_before(t, r, jint(jat(r, "generations", 0), "generation"));
 	for (size_t i = 0; i < jlen(r, "generations"); i++) {
 		struct json_object *o = jat(r, "generations", i);
-		char b[32], pins[256];
+		char b[32], pins[256], group[512];
 
 		pin_cell(pins, sizeof(pins), r, jint(o, "generation"));
+		group_cell(group, sizeof(group), o);
 		table_cell(t, PLAIN, "%lld", (long long)jint(o, "generation"));
 		table_cell(t, PLAIN, "%s", text_time(jint(o, "when_ms"), b));
 		table_cell(t, PLAIN, "%s", jstr(o, "node"));
@@ -99,8 +121,8 @@ int cmd_history(struct cli *c)
 		table_cell(t, PLAIN, "%lld", (long long)jint(o, "puts"));
 		table_cell(t, PLAIN, "%lld", (long long)jint(o, "dels"));
 		table_cell(t, PLAIN, "%s", text_bytes(jint(o, "bytes"), b));
-		table_cell(t, PLAIN, "%s%s%s%s%s", jstr(o, "note"), jbool(o, "gone") ? " [gone]" : "", jbool(o, "base") ? " [base]" : "",
-			   jhas(o, "consistent") && !jbool(o, "consistent") ? " [fuzzy]" : "", pins);
+		table_cell(t, PLAIN, "%s%s%s%s%s%s", jstr(o, "note"), jbool(o, "gone") ? " [gone]" : "", jbool(o, "base") ? " [base]" : "",
+			   jhas(o, "consistent") && !jbool(o, "consistent") ? " [fuzzy]" : "", group, pins);
 	}
 	table_print(t);
 	if (jhas(r, "note"))

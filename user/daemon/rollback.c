@@ -6,6 +6,7 @@
  * The journal says `restoring` meanwhile: after a crash half-way the newest generation is
  * restored, which is the one before, or the one that was rolled back to. Runs in the worker.
  */
+#include "group_look.h"
 #include "replicator.h"
 #include "treedb.h"
 #include <stdlib.h>
@@ -14,10 +15,14 @@ static int open_generation(struct resource *r, struct job *j, struct hf_log **fr
 {
 	struct regs *pin;
 	const struct hf_resource *def = resource_def(r, &pin);
+	char *text = NULL;
 	int ret;
 
 	atomic_store(&r->busy, hf_now_ms());
 	ret = def ? hf_log_read(hfd.store, &def->id, j->to_gen, from, &j->err) : -ENOENT;
+	if (!ret && !hf_log_fuzzy(*from) && (text = group_note(pin, *from)))
+		snprintf(j->note, sizeof(j->note), "%s", text);
+	free(text);
 	atomic_store(&r->busy, 0);
 	if (ret == -ENOENT)
 		hf_fail(&j->err, HF_NOTFOUND, ret, "%s has no generation %llu; `holdfast history %s` lists those that can be read",

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* restore: a generation into a directory of its own, beside what is tracked. */
+#include "group_look.h"
 #include "resource.h"
 #include "treedb.h"
 #include "verbs.h"
@@ -162,6 +163,7 @@ static int restore(struct req *q, struct hf_err *err)
 	struct regs *pin = NULL;
 	struct json_object *t;
 	struct resource *r;
+	char *note;
 	int ret = verb_resource_now(jget_str(q->args, "resource"), &r, err);
 
 	if (ret)
@@ -190,8 +192,11 @@ static int restore(struct req *q, struct hf_err *err)
 	ju64(t, "bytes", i.st.bytes);
 	json_object_object_add(q->result, "restored", t);
 	json_object_object_add(q->result, "left_out", json_object_get(i.left_out));
-	if (hf_log_fuzzy(i.log))
-		jstr(q->result, "note", "the generation is not a consistent cut: files of it belong to slightly different moments");
+	note = hf_log_fuzzy(i.log) ? strdup("the generation is not a consistent cut: files of it belong to slightly different moments") :
+	       group_note(pin, i.log);
+	if (note)
+		jstr(q->result, "note", note);
+	free(note);
 out:
 	hf_log_close(i.log);
 	json_object_put(i.left_out);

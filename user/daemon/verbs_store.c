@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Verbs that look into the store or into what was kept aside: history, displaced. */
+#include "group_look.h"
 #include "replicator.h"
 #include "treedb.h"
 #include "verbs.h"
@@ -12,6 +13,8 @@ struct gens {
 	struct hf_node_info *nodes;
 	unsigned nnodes;
 	struct json_object *pins;
+	struct hf_log *log;
+	struct group_look *look;
 	uint64_t first;
 	uint64_t first_ms;
 };
@@ -56,6 +59,8 @@ static int add_gen(void *ctx, const struct hf_gen_info *i)
 	ju64(o, "bytes", i->bytes);
 	jbool(o, "base", i->kind == HF_REC_BASE);
 	jbytes(o, "note", i->note);
+	if (i->group && g->look)
+		json_object_object_add(o, "group", group_json(g->look, i->group));
 	json_object_array_add(g->arr, o);
 	g->last = o;
 	g->last_gen = i->gen;
@@ -66,6 +71,8 @@ static int add_pin(void *ctx, const struct hf_pin_info *p)
 {
 	struct gens *g = ctx;
 	struct json_object *o = jobj();
+	struct hf_group *group;
+	int ret = hf_log_pin_group(g->log, p, &group);
 
 	jstr(o, "name", p->name);
 	ju64(o, "generation", p->gen);
@@ -74,19 +81,21 @@ static int add_pin(void *ctx, const struct hf_pin_info *p)
 	jbool(o, "consistent", !(p->flags & HF_REC_FUZZY));
 	ju64(o, "entries", p->items);
 	ju64(o, "bytes", p->bytes);
+	if (group && g->look)
+		json_object_object_add(o, "group", group_json(g->look, group));
+	free(group);
 	json_object_array_add(g->pins, o);
-	return 0;
+	return ret;
 }
 
 static int pins(const struct hf_resource *def, struct gens *g, struct hf_err *err)
 {
-	struct hf_log *log;
-	int ret = hf_log_read(hfd.store, &def->id, 0, &log, err);
+	int ret = hf_log_read(hfd.store, &def->id, 0, &g->log, err);
 
 	if (ret)
 		return ret;
-	ret = hf_log_pins(log, add_pin, g);
-	hf_log_close(log);
+	ret = hf_log_pins(g->log, add_pin, g);
+	hf_log_close(g->log);
 	return ret;
 }
 
@@ -124,6 +133,7 @@ static int history(struct req *q, struct hf_err *err)
 	if (ret)
 		goto out;
 	def = resource_def(r, &pin);
+	g.look = group_look_new(pin);
 	g.nodes = calloc(HF_MAX_NODES, sizeof(*g.nodes));
 	g.nnodes = g.nodes ? beat_nodes(g.nodes, HF_MAX_NODES) : 0;
 	ret = def ? hf_log_history(hfd.store, &def->id, add_gen, &g, err) :
@@ -145,6 +155,7 @@ static int history(struct req *q, struct hf_err *err)
 		free(note);
 	}
 out:
+	group_look_free(g.look);
 	free(g.nodes);
 	json_object_put(g.arr);
 	json_object_put(g.pins);
