@@ -264,7 +264,7 @@ HF_API int hf_offline(struct hf_conn *c, const char *resource, unsigned timeout_
 /**
  * hf_sync() - wait until everything that was changed before is confirmed
  * @c: connection
- * @resources: names; several as by `sync --group`
+ * @resources: names; several as by hf_sync_group()
  * @n: how many
  * @flags: HF_QUICK, HF_ALLOW_DELETE
  * @generations: receives the generation of each, unless NULL
@@ -274,6 +274,25 @@ HF_API int hf_offline(struct hf_conn *c, const char *resource, unsigned timeout_
  */
 HF_API int hf_sync(struct hf_conn *c, const char *const *resources, unsigned n, unsigned flags,
 		   uint64_t *generations, struct hf_err *err);
+
+/**
+ * hf_sync_group() - make one cut through the trees of several resources a generation of each
+ * @c: connection
+ * @resources: names, none twice; all online on this node
+ * @n: how many, 2 to 64
+ * @flags: HF_QUICK, HF_ALLOW_DELETE
+ * @generations: receives the generation of each, unless NULL
+ * @group: receives what hf_history() of each calls the group, 37 bytes, unless NULL
+ * @err: receives the reason of a failure
+ *
+ * 0 means what it means for hf_sync(), and that a change to any of them which had returned before another
+ * one began, to whichever of them, is in these generations if that one is. Each of them gets a new generation,
+ * changed or not. On failure there is no such group: HF_REFUSED when one of them is not online here, HF_STALE,
+ * HF_UNAVAIL, and HF_FAILED with -EAGAIN when they never all held still at one moment. What was committed of
+ * some of them by then stays, correct by itself; @err and hf_history() tell of it.
+ */
+HF_API int hf_sync_group(struct hf_conn *c, const char *const *resources, unsigned n, unsigned flags,
+			 uint64_t *generations, char *group, struct hf_err *err);
 
 /** hf_status() - this node and its resources, or @resource alone (NULL: all) */
 HF_API int hf_status(struct hf_conn *c, const char *resource, char **json, struct hf_err *err);

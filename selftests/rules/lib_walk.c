@@ -137,7 +137,8 @@ static int first_only(void *arg, const char *json)
 
 static void ownership(const char *dir, const char *conf2)
 {
-	const char *both[] = { "lib", "lib2" };
+	const char *both[] = { "lib", "lib2" }, *twice[] = { "lib", "lib" };
+	char group[37] = "", *json = NULL;
 	uint64_t gen = 0, gens[2] = { 0 };
 	struct hf_resource_state s;
 	struct hf_conn *other;
@@ -161,6 +162,14 @@ static void ownership(const char *dir, const char *conf2)
 	put(dir, "/srv/lib2/f", "y");
 	GOOD(hf_sync(c, both, 2, 0, gens, &e), "both");
 	ok(gens[0] >= 2 && gens[1] >= 2, "the generation of each");
+	BAD(hf_sync_group(c, both, 1, 0, gens, group, &e), HF_USAGE, "a group of one");
+	BAD(hf_sync_group(c, twice, 2, 0, gens, group, &e), HF_USAGE, "of one twice");
+	BAD(hf_sync_group(c, both, 2, HF_FENCED, gens, group, &e), HF_USAGE, "with a flag that means nothing there");
+	GOOD(hf_sync_group(c, both, 2, HF_QUICK, NULL, NULL, &e), "C45: a group");
+	GOOD(hf_sync_group(c, both, 2, 0, gens, group, &e), "another one");
+	GOOD(hf_history(c, "lib2", &json, &e), "history");
+	ok(strlen(group) == 36 && strstr(json, group), "  has the group");
+	free(json);
 	mkdirs(dir, "/srv/lib/three");
 	put(dir, "/srv/lib/three/f", "3");
 	GOOD(hf_connect(conf2, &other, &e), "the other node");

@@ -6,6 +6,7 @@
  *	cut_writer DIR KIND SECONDS [SLOWLY]
  *
  *	counters	two processes take turns: a, then b, then c (by rename), then a again
+ *	across		the same, in order, for a file `n` in each of the directories 0, 1, … that are there
  *	mapped		the same with stores into shared mappings of a and b, and a write to c
  *	dirs		a directory is prepared and exchanged for `live`, then `now` tells of it
  *	journal, wal	an sqlite3 moves amounts between accounts; then `now` tells of it
@@ -116,6 +117,43 @@ static void counters(void)
 	}
 	while (go_on()) {
 		set(a, step);
+		must(write(there[1], &step, sizeof(step)) == sizeof(step) && read(back[0], &n, sizeof(n)) == sizeof(n));
+	}
+	close(there[1]);
+	wait(NULL);
+}
+
+/* of several resources: the last one by rename, and all but the first by another process */
+static void across(void)
+{
+	int fd[64], dirs = 0, there[2], back[2];
+	char name[32], last[32];
+	unsigned long n;
+
+	for (; dirs < 64; dirs++) {
+		snprintf(name, sizeof(name), "%d", dirs);
+		if (access(name, F_OK))
+			break;
+		snprintf(name, sizeof(name), "%d/n", dirs);
+		put(name, 0);
+		fd[dirs] = open_new(name);
+	}
+	must(dirs > 1 && !pipe(there) && !pipe(back));
+	snprintf(last, sizeof(last), "%d/new", dirs - 1);
+	snprintf(name, sizeof(name), "%d/n", dirs - 1);
+	if (!fork()) {
+		close(there[1]);
+		while (read(there[0], &n, sizeof(n)) == sizeof(n)) {
+			for (int i = 1; i < dirs - 1; i++)
+				set(fd[i], n);
+			put(last, n);
+			must(!rename(last, name));
+			must(write(back[1], &n, sizeof(n)) == sizeof(n));
+		}
+		_exit(0);
+	}
+	while (go_on()) {
+		set(fd[0], step);
 		must(write(there[1], &step, sizeof(step)) == sizeof(step) && read(back[0], &n, sizeof(n)) == sizeof(n));
 	}
 	close(there[1]);
@@ -273,6 +311,8 @@ int main(int argc, char **argv)
 	srandom(begun.tv_nsec);
 	if (!strcmp(argv[2], "counters"))
 		counters();
+	else if (!strcmp(argv[2], "across"))
+		across();
 	else if (!strcmp(argv[2], "mapped"))
 		mapped();
 	else if (!strcmp(argv[2], "dirs"))

@@ -185,6 +185,8 @@ int cmd_sync(struct cli *c)
 		say("%s: generation %lld is confirmed%s\n", jstr(o, "resource"), (long long)jint(o, "generation"),
 		    jhas(o, "consistent") && !jbool(o, "consistent") ? ", but fuzzy: files changed all the time" : "");
 	}
+	if (jhas(r, "group") && !c->quiet)
+		say("they are one cut, group %.8s\n", jstr(r, "group"));
 out:
 	json_object_put(r);
 	return printed(c);

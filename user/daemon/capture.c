@@ -14,8 +14,8 @@
  *
  * Runs in the worker, without locks.
  */
+#include "group.h"
 #include "notice.h"
-#include "replicator.h"
 #include "server.h"
 #include "treedb.h"
 #include <stdlib.h>
@@ -337,15 +337,67 @@ static void retry_stuck(struct cut *c)
 #define BURST 32
 #define BURST_MS 1000
 
+void rounds_begin(struct rounds *t, uint64_t patience_ms)
+{
+	uint64_t now = hf_now_ms();
+
+	*t = (struct rounds){ .until = now + patience_ms };
+	t->burst = patience_ms && patience_ms < BURST_MS ? t->until : now + BURST_MS;
+}
+
+/* the first round always collects; afterwards only what moved */
+enum verdict rounds_look(struct rounds *t, bool still)
+{
+	if (t->n++ && still)
+		return ROUND_SETTLED;
+	if (t->tries >= 5 && hf_now_ms() >= t->until)
+		return ROUND_ENOUGH;
+	t->pause_ms = t->tries < 5 ? 0 : t->tries < 20 ? 1 : 10;
+	return ROUND_AGAIN;
+}
+
+void rounds_worked(struct rounds *t, size_t work)
+{
+	t->tries += work < BURST || hf_now_ms() >= t->burst;
+}
+
+/* Drain, and read the numbers, which nobody of a group does before all have captured what they wanted to. */
+static int look(struct resource *r, struct rep *a, struct cut *c, struct rounds *t, const uint64_t *s0, uint64_t *s1,
+		size_t work, enum verdict *v, struct hf_err *err)
+{
+	int ret = a->group ? group_meet(a->group, err) : 0;
+	unsigned pause_ms;
+	bool still;
+
+	if (ret)
+		return ret;
+	hf_track_drain(hfd.track);
+	read_seq(r, s1);
+	still = !memcmp(s0, s1, r->ncp * sizeof(*s0)) && !c->unstable && !c->moved;
+	if (a->group) {
+		ret = group_agree(a->group, still, work, v, &pause_ms, err);
+		if (ret)
+			return ret;
+	} else {
+		*v = rounds_look(t, still);
+		pause_ms = t->pause_ms;
+	}
+	if (*v == ROUND_AGAIN && pause_ms)
+		hf_sleep_ms(pause_ms);
+	return 0;
+}
+
 int capture_cut(struct resource *r, struct rep *a, struct cut *c, struct hf_err *err)
 {
-	uint64_t *s0, *s1, now = hf_now_ms(), until = now + a->patience_ms;
-	uint64_t burst = a->patience_ms && a->patience_ms < BURST_MS ? until : now + BURST_MS;
-	unsigned tries = 0;
+	uint64_t *s0, *s1;
+	struct rounds t;
+	enum verdict v;
 	bool *there, *scan;	/* scan: still to be compared as a whole */
+	size_t work = 0;
 	int ret = 0;
 
 	memset(c, 0, sizeof(*c));
+	rounds_begin(&t, a->patience_ms);
 	s0 = calloc(2 * r->ncp + 1, sizeof(*s0));
 	s1 = s0 ? s0 + r->ncp : NULL;
 	there = calloc(2 * r->ncp + 1, sizeof(*there));
@@ -363,19 +415,13 @@ int capture_cut(struct resource *r, struct rep *a, struct cut *c, struct hf_err 
 		r->cp[i]->scanned = there[i] && scan[i];
 	}
 	for (unsigned round = 0;; round++) {
-		size_t work = 0;
-
-		hf_track_drain(hfd.track);
-		read_seq(r, s1);
-		/* the first round always collects; afterwards only what moved */
-		if (round && !memcmp(s0, s1, r->ncp * sizeof(*s0)) && !c->unstable && !c->moved) {
-			c->settled = true;
+		ret = look(r, a, c, &t, s0, s1, work, &v, err);
+		if (ret)
+			goto out;
+		c->settled = v == ROUND_SETTLED;
+		if (v != ROUND_AGAIN)
 			break;
-		}
-		if (tries >= 5 && hf_now_ms() >= until)
-			break;
-		if (tries >= 5)
-			hf_sleep_ms(tries < 20 ? 1 : 10);
+		work = 0;
 		memcpy(s0, s1, r->ncp * sizeof(*s0));
 		retry_stuck(c);
 		c->unstable = c->moved = 0;
@@ -415,9 +461,12 @@ int capture_cut(struct resource *r, struct rep *a, struct cut *c, struct hf_err 
 		if (c->n)
 			qsort(c->v, c->n, sizeof(*c->v), noted_cmp);
 		c->sorted = c->n;
-		tries += work < BURST || hf_now_ms() >= burst;
+		/* it will be no cut any more, and there are others who wait */
+		if (a->group && c->tree_ret)
+			break;
+		rounds_worked(&t, work);
 		/* clean, and nobody asked for more: the reading above is the cut */
-		if (!round && !work) {
+		if (!round && !work && !a->group) {
 			c->settled = true;
 			break;
 		}

@@ -26,6 +26,7 @@ void job_put(struct job *j)
 	json_object_put(j->displaced);
 	json_object_put(j->stayed);
 	json_object_put(j->changes);
+	group_put(j->group);
 	free(j);
 }
 

@@ -5,8 +5,8 @@
  * it shares with others it writes under r->lock.
  */
 #include "account.h"
+#include "group.h"
 #include "notice.h"
-#include "replicator.h"
 #include "server.h"
 #include "treedb.h"
 #include <stdlib.h>
@@ -194,7 +194,7 @@ void published(struct resource *r, uint64_t gen, bool consistent, bool committed
 
 bool breaks_log(int ret)
 {
-	return ret != -ENOSPC && ret != -ENOMEM && ret != -ESTALE && ret != -E2BIG;
+	return ret != -ENOSPC && ret != -ENOMEM && ret != -ESTALE && ret != -E2BIG && ret != -ECANCELED;
 }
 
 /* With the first generation that has a checkpoint, or has it no more: that it was captured. */
@@ -220,6 +220,32 @@ static int mark_seeded(struct resource *r, const struct cut *c, struct hf_err *e
 	return ret;
 }
 
+/* It is left to its next commit, which may be fuzzy. */
+static int no_group(const struct cut *c, struct hf_err *err)
+{
+	if (c->tree_ret) {
+		*err = c->tree_err;
+		if (c->tree_ret == -ENXIO)	/* a lost tree */
+			err->exit = HF_REFUSED;
+		return c->tree_ret;
+	}
+	return hf_fail(err, HF_FAILED, -EAGAIN,
+		       "there was no moment at which the files of all of them held still; try again when less is written, or sync each by itself");
+}
+
+/* That it still is the owner is looked at before any member commits: it mostly is none of them then. */
+static int group_ready(struct resource *r, const struct rep *a, struct hf_err *err)
+{
+	int ret;
+
+	atomic_store(&r->busy, hf_now_ms());
+	ret = hf_log_confirm(r->log, err);
+	atomic_store(&r->busy, 0);
+	if (ret == -EREMOTEIO)
+		r->log_broken = true;
+	return ret ? ret : group_turn(a->group, a->member, err);
+}
+
 int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 {
 	uint64_t t0 = hf_now_ms(), puts = 0, dels = 0, before, gen, wait;
@@ -240,11 +266,17 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 	if (r->forget)
 		forget_unregistered(r, false);
 	r->oldest_ns = account_oldest(r);
-	ret = patterns_begin(r, err);
+	ret = a->group ? group_enter(a->group, a->member, r, err) : 0;
+	if (!ret)
+		ret = patterns_begin(r, err);
 	if (!ret)
 		ret = capture_cut(r, a, &c, err);
 	if (ret) {
 		r->log_broken |= breaks_log(ret);
+		goto fail;
+	}
+	if (a->group && !c.settled) {
+		ret = no_group(&c, err);
 		goto fail;
 	}
 	/* contents may still be on their way, and who looks at an entry waits for the store */
@@ -252,6 +284,8 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 	ret = patterns_note(r, &repatterned, err);
 	if (!ret)
 		ret = mark_seeded(r, &c, err);
+	if (!ret && a->group)
+		ret = group_tell(a->group, a->member, r->log, err);
 	atomic_store(&r->busy, 0);
 	if (ret) {
 		r->log_broken |= breaks_log(ret);
@@ -276,6 +310,9 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 	if (pending) {
 		hf_log_pending_stat(r->log, "", 0, &puts, &dels, &before);
 		who_note(r, &c, a->note, note);
+		ret = a->group ? group_ready(r, a, err) : 0;
+		if (ret)
+			goto fail;
 		r->log_tried_gen = hf_log_gen(r->log) + 1;
 		ret = hf_seam("commit.captured");
 		if (ret) {
@@ -314,6 +351,8 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 		if (ret)
 			goto fail;
 	}
+	if (a->group)
+		group_pass(a->group, a->member);
 	cut_ack(r, &c);
 	r->forget = false;
 	a->gen = gen;
@@ -343,7 +382,8 @@ fail:
 	/* at most a tenth of the time is spent on what nobody tells of */
 	wait = 10 * (hf_now_ms() - t0);
 	r->mapped_ms = c.mapped ? hf_now_ms() + (wait > MAPPED_MS ? wait : MAPPED_MS) : 0;
-	if (ret && !a->committed)
+	/* that others held it up is no failure of its own */
+	if (ret && !a->committed && !(a->group && (ret == -ECANCELED || ret == -EAGAIN)))
 		account_failure(r, hf_now_ms() - t0);
 	/* what is not committed stays dirty and is captured again */
 	if (ret && r->log && !a->committed) {

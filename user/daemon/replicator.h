@@ -14,6 +14,8 @@ struct rep {
 	bool allow_delete;
 	uint64_t patience_ms;	/* how long to wait for a cut; 0: five rounds */
 	const char *note;
+	struct group *group;	/* one cut with others (group.c): it, or nothing; NULL none */
+	unsigned member;
 	/* out */
 	uint64_t gen;
 	bool consistent, committed;
@@ -31,6 +33,7 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err);
 void replicator_run(struct resource *r);			/* what is due, from the worker */
 uint64_t replicator_due(struct resource *r, uint64_t now);	/* with r->lock held */
 int job_sync(struct resource *r, struct job *j);
+int not_here(struct resource *r, struct hf_err *err);	/* why it cannot be synchronised */
 /* history pin and unpin */
 int job_pin(struct resource *r, struct job *j);
 int job_flush(struct resource *r, struct job *j);	/* before the daemon ends */
@@ -83,6 +86,13 @@ struct cut {
 	struct hf_err tree_err;
 };
 int capture_cut(struct resource *r, struct rep *a, struct cut *c, struct hf_err *err);
+
+/* For how long a cut is tried for; all zero before rounds_begin() */
+enum verdict { ROUND_AGAIN, ROUND_SETTLED, ROUND_ENOUGH };
+struct rounds { unsigned n, tries, pause_ms; uint64_t until, burst; };
+void rounds_begin(struct rounds *t, uint64_t patience_ms);
+enum verdict rounds_look(struct rounds *t, bool still);	/* @still: nothing moved since the last one; before another one pause_ms */
+void rounds_worked(struct rounds *t, size_t work);
 void cut_ack(struct resource *r, struct cut *c);
 void cut_free(struct cut *c);
 

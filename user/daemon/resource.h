@@ -40,6 +40,7 @@ struct ckpt {
 };
 
 /* Work for a worker, and what became of it. */
+struct group;
 struct job {
 	struct job *next;
 	unsigned refs;		/* atomic: the one who waits, and the queue */
@@ -51,6 +52,8 @@ struct job {
 	bool quick, allow_delete, strict;
 	char pin[HF_NAME_MAX + 1];	/* its name */
 	uint64_t pin_gen;		/* 0: unpin */
+	struct group *group;		/* a reference; NULL none */
+	unsigned member;		/* which of it the resource is */
 	uint64_t deadline_ms;	/* hf_now_ms(); 0 none */
 	uint64_t timeout_ms;	/* what it was made of */
 	uint64_t conn;		/* receives progress; 0 none */
@@ -190,6 +193,9 @@ void job_finish(struct resource *r, struct job *j, int ret);	/* with r->lock hel
 /* the worker goes on to @step; -ETIMEDOUT with @err when there is no time left for it */
 int job_step(struct resource *r, struct job *j, const char *step, struct hf_err *err);
 bool job_late(struct resource *r, struct job *j);	/* asked on the way */
+
+/* group.c */
+void group_put(struct group *g);
 
 /* progress.c; the worker's */
 /* @total: 0, not known */

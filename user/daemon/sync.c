@@ -2,7 +2,7 @@
 /* Jobs of a worker that make its newest state a confirmed generation at once. */
 #include "replicator.h"
 
-static int not_here(struct resource *r, struct hf_err *err)
+int not_here(struct resource *r, struct hf_err *err)
 {
 	struct hf_log_stat st;
 	bool stale;

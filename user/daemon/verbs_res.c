@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Verbs that act on a resource: each becomes a job of its worker. */
-#include "replicator.h"
+#include "group.h"
 #include "verbs.h"
 #include <stdlib.h>
 
@@ -174,10 +174,21 @@ out:
 	return ret;
 }
 
+static void sync_done(struct json_object *arr, const char *name, uint64_t gen, bool consistent, bool committed)
+{
+	struct json_object *o = jobj();
+
+	jstr(o, "resource", name);
+	ju64(o, "generation", gen);
+	jbool(o, "confirmed", true);
+	jbool(o, "consistent", consistent);
+	jbool(o, "committed", committed);
+	json_object_array_add(arr, o);
+}
+
 static int sync_one(struct req *q, struct resource *r, struct json_object *arr, struct hf_err *err)
 {
 	struct job *j = make(q, job_sync, err);
-	struct json_object *o;
 	int ret;
 
 	if (!j)
@@ -185,16 +196,32 @@ static int sync_one(struct req *q, struct resource *r, struct json_object *arr, 
 	j->quick = jget_bool(q->args, "quick");
 	j->allow_delete = jget_bool(q->args, "allow_delete");
 	ret = outcome(j, job_run(r, j, err), err);
-	if (!ret) {
-		o = jobj();
-		jstr(o, "resource", r->name);
-		ju64(o, "generation", j->gen);
-		jbool(o, "confirmed", true);
-		jbool(o, "consistent", j->consistent);
-		jbool(o, "committed", j->committed);
-		json_object_array_add(arr, o);
-	}
+	if (!ret)
+		sync_done(arr, r->name, j->gen, j->consistent, j->committed);
 	job_put(j);
+	return ret;
+}
+
+/* all of them, or none */
+static int sync_group(struct req *q, struct resource **v, size_t n, struct json_object *arr, struct hf_err *err)
+{
+	const struct job how = { .quick = jget_bool(q->args, "quick"), .allow_delete = jget_bool(q->args, "allow_delete") };
+	uint64_t gens[HF_GROUP_MAX];
+	uint8_t id[16];
+	char text[37];
+	int ret;
+
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; k < i; k++)
+			if (v[k] == v[i])
+				return hf_fail(err, HF_USAGE, -EINVAL, "sync: %s is given twice", v[i]->name);
+	ret = group_sync(v, n, &how, id, gens, err);
+	for (size_t i = 0; i < n && !ret; i++)
+		sync_done(arr, v[i]->name, gens[i], true, true);
+	if (!ret) {
+		hf_uuid_str(id, text);
+		jstr(q->result, "group", text);
+	}
 	return ret;
 }
 
@@ -214,25 +241,17 @@ static int sync_verb(struct req *q, struct hf_err *err)
 		ret = hf_fail(err, HF_USAGE, -EINVAL, "sync: name at least one resource");
 		goto out;
 	}
+	if (n > HF_GROUP_MAX) {
+		ret = hf_fail(err, HF_USAGE, -EINVAL, "sync: a group has at most %d resources", HF_GROUP_MAX);
+		goto out;
+	}
 	for (size_t i = 0; i < n && !ret; i++) {
 		v[i] = verb_resource(json_object_get_string(json_object_array_get_idx(list, i)), err);
 		if (!v[i])
 			ret = err->exit == HF_USAGE ? -EINVAL : -ENOENT;
 	}
-	/* all of them, or none: a group that is half elsewhere has no common moment */
-	for (size_t i = 0; n > 1 && i < n && !ret; i++) {
-		bool live, stale;
-
-		pthread_mutex_lock(&v[i]->lock);
-		live = v[i]->live || v[i]->state == RS_ONLINE_PENDING;
-		stale = v[i]->stale;
-		pthread_mutex_unlock(&v[i]->lock);
-		if (!live && !stale)
-			ret = hf_fail(err, HF_REFUSED, -EBUSY,
-				      "%s is not online on this node; nothing was synchronised", v[i]->name);
-	}
-	for (size_t i = 0; i < n && !ret; i++)
-		ret = sync_one(q, v[i], arr, err);
+	if (!ret)
+		ret = n == 1 ? sync_one(q, v[0], arr, err) : sync_group(q, v, n, arr, err);
 out:
 	for (size_t i = 0; v && i < n; i++)
 		resource_put(v[i]);

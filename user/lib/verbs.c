@@ -350,8 +350,8 @@ int hf_offline(struct hf_conn *c, const char *resource, unsigned timeout_ms, uin
 	return ret;
 }
 
-int hf_sync(struct hf_conn *c, const char *const *resources, unsigned n, unsigned flags, uint64_t *generations,
-	    struct hf_err *err)
+static int sync_all(struct hf_conn *c, const char *const *resources, unsigned n, unsigned flags, uint64_t *generations,
+		    char *group, struct hf_err *err)
 {
 	struct ask a = { 0 };
 	struct json_object *o, *arr;
@@ -364,8 +364,24 @@ int hf_sync(struct hf_conn *c, const char *const *resources, unsigned n, unsigne
 	if (!ret && generations && json_object_object_get_ex(o, "resources", &arr))
 		for (unsigned i = 0; i < n; i++)
 			generations[i] = number(json_object_array_get_idx(arr, i), "generation");
+	if (!ret && group)
+		text(o, "group", group, 37);
 	json_object_put(o);
 	return ret;
+}
+
+int hf_sync(struct hf_conn *c, const char *const *resources, unsigned n, unsigned flags, uint64_t *generations,
+	    struct hf_err *err)
+{
+	return sync_all(c, resources, n, flags, generations, NULL, err);
+}
+
+int hf_sync_group(struct hf_conn *c, const char *const *resources, unsigned n, unsigned flags, uint64_t *generations,
+		  char *group, struct hf_err *err)
+{
+	if (n < 2)
+		return hf_fail(err, HF_USAGE, -EINVAL, "sync: a group has at least two resources");
+	return sync_all(c, resources, n, flags, generations, group, err);
 }
 
 int hf_status(struct hf_conn *c, const char *resource, char **json, struct hf_err *err)
