@@ -17,6 +17,8 @@ struct gens {
 	struct group_look *look;
 	uint64_t first;
 	uint64_t first_ms;
+	uint64_t epoch;			/* of all of them, */
+	bool epochs, pinned;		/* or there are several; a pin was put in one */
 };
 
 static void put_node(struct gens *g, struct json_object *o, uint32_t slot)
@@ -39,6 +41,9 @@ static int add_gen(void *ctx, const struct hf_gen_info *i)
 
 	if (i->kind != HF_REC_DELTA && i->kind != HF_REC_BASE)
 		return 0;
+	g->epochs |= g->epoch && g->epoch != i->epoch;
+	g->epoch = i->epoch;
+	g->pinned |= i->pins;
 	/* a base of a generation that is listed: the same state once more */
 	if (i->kind == HF_REC_BASE && g->last && g->last_gen == i->gen) {
 		jbool(g->last, "base", true);
@@ -122,6 +127,17 @@ static void mark_gone(void *ctx, uint64_t gen)
 	}
 }
 
+/* What the epoch that is held wrote is there: with nothing else, nothing need be looked for. */
+static int gone(const struct hf_resource *def, const struct gens *g, struct hf_err *err)
+{
+	struct hf_log_stat st;
+	int ret = hfd.store->ops->stat(hfd.store, &def->id, &st, err);
+
+	if (ret || (!g->epochs && !st.released && st.epoch == g->epoch))
+		return ret;
+	return hf_log_gone(hfd.store, &def->id, mark_gone, g->arr, err);
+}
+
 static int history(struct req *q, struct hf_err *err)
 {
 	struct gens g = { .arr = json_object_new_array(), .pins = json_object_new_array() };
@@ -139,8 +155,9 @@ static int history(struct req *q, struct hf_err *err)
 	ret = def ? hf_log_history(hfd.store, &def->id, add_gen, &g, err) :
 	      hf_fail(err, HF_NOTFOUND, -ENOENT, "there is no resource %s", r->name);
 	if (!ret)
-		ret = hf_log_gone(hfd.store, &def->id, mark_gone, g.arr, err);
-	if (!ret)
+		ret = gone(def, &g, err);
+	/* a base tells of all there are, so of one that is there what was read told */
+	if (!ret && g.pinned)
 		ret = pins(def, &g, err);
 	if (ret == -ENOENT && def)
 		ret = 0;	/* registered, and never online: no generations */

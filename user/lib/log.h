@@ -45,6 +45,7 @@ struct hf_gen_info {
 	enum hf_rec_kind kind;
 	uint32_t slot;
 	uint64_t puts, dels, bytes;
+	uint64_t pins;		/* of the puts */
 	char note[128];		/* who and why, for people: "sync", "offline", "bob: vim" */
 	struct hf_group *group;	/* that it says it belongs to; NULL none; gone after the call */
 };

@@ -28,6 +28,7 @@ static int hist_put(void *ctx, struct ent *e)
 		ret = group_in(ent_attr(e), e->attrlen, h->cur.gen, &h->cur.group);
 	} else {
 		h->cur.puts++;
+		h->cur.pins += pin_is(e);
 		h->cur.bytes += e->size;
 	}
 	ent_put(e);
@@ -94,6 +95,7 @@ static int hist_rec(void *ctx, const struct hf_rec *r)
 	if (h->n && h->v[h->n - 1].gen == r->gen) {
 		/* a base of a generation that its own delta tells of */
 		h->v[h->n - 1].kind = HF_REC_BASE;
+		h->v[h->n - 1].pins += h->cur.pins;
 		hist_drop(h);
 		return 0;
 	}
