@@ -98,6 +98,70 @@ static void basics(void)
 }
 
 /* a small disk runs for ever */
+/* Contents that were made ready before they are put, or others are. */
+static void ready(void)
+{
+	struct hf_logid rid = LOGID(9, 4);
+	struct hf_log *l, *r;
+	char *p = malloc(100000), *q = malloc(100000);
+	uint64_t puts, dels, before;
+
+	fill(p, 100000, 7);
+	memset(q, 'q', 100000);
+	must(hf_log_claim(a.st, &rid, 0, &l, &err));
+	hf_log_ready(l, p, 5000);
+	must(put(l, "same", p, 5000));
+	must(put(l, "again", p, 5000));
+	commit(l, 1);
+	hf_log_ready(l, p, 5000);
+	p[4999] ^= 1;
+	must(put(l, "differs", p, 5000));
+	hf_log_ready(l, p, 6000);
+	must(put(l, "shorter", p, 5999));
+	hf_log_ready(l, p, 6000);
+	must(put(l, "longer", p, 6001));
+	hf_log_ready(l, q, 8000);
+	hf_log_ready(l, q + 1, 100);
+	must(put(l, "zipped", q, 8000));
+	commit(l, 2);
+	hf_log_ready(l, q, 7000);
+	must(put(l, "undone", q, 7000));
+	hf_log_abort(l);
+	must(put(l, "undone", q, 7000));
+	hf_log_ready(l, p, 100000);
+	hf_log_ready(l, NULL, 0);
+	commit(l, 3);
+	hf_log_ready(l, q, 7001);	/* kept over what is no transaction */
+	hf_log_pending_stat(l, "", 0, &puts, &dels, &before);
+	must(put(l, "late", q, 7001));
+	commit(l, 4);
+	/* so many are sealed by a thread of its own, which has nothing to do with that */
+	hf_log_ready(l, q, 4321);
+	for (unsigned i = 0; i < 200; i++) {
+		struct hf_source src = { .size = 4321, .read = mem_read, .arg = q };
+		char key[16];
+
+		snprintf(key, sizeof(key), "k%u", i);
+		must(hf_log_put_later(l, key, strlen(key), "", 0, &src, &err));
+		hf_log_ready(l, p, 1000 + i);
+	}
+	commit(l, 5);
+	must(hf_log_read(b.st, &rid, 0, &r, &err));
+	p[4999] ^= 1;
+	ok(holds(r, "same", p, 5000) && holds(r, "again", p, 5000), "what was made ready is put, once and again");
+	p[4999] ^= 1;
+	ok(holds(r, "differs", p, 5000), "others are put as they are");
+	ok(holds(r, "shorter", p, 5999) && holds(r, "longer", p, 6001), "shorter and longer ones too");
+	ok(holds(r, "zipped", q, 8000) && holds(r, "undone", q, 7000), "after an abort too");
+	ok(holds(r, "late", q, 7001), "in another transaction");
+	ok(holds(r, "k0", q, 4321) && holds(r, "k199", q, 4321), "and beside a sealer");
+	hf_log_close(r);
+	must(hf_log_release(l, &err));
+	hf_log_close(l);
+	free(p);
+	free(q);
+}
+
 static void churn(void)
 {
 	struct hf_logid other = LOGID(9, 4);
@@ -216,6 +280,7 @@ int main(void)
 	node_make(&a, "alpha");
 	node_make(&b, "beta");
 	basics();
+	ready();
 	churn();
 	history();
 	restart();

@@ -196,6 +196,72 @@ static void many(void)
 }
 
 /* every write is the same length: the checksum is in the contents */
+static const char *to_write;
+static unsigned readied;
+static char was[8192];
+
+/* what is made ready is told before the cleaning: others come in between */
+static void ready(void *arg, const void *p, size_t n)
+{
+	readied++;
+	memcpy(was, p, n < sizeof(was) ? n : sizeof(was));
+	if (to_write)
+		sh("%s", to_write);
+	to_write = NULL;
+}
+
+static void made_ready(void)
+{
+	const char *const name[] = { "f", "" };
+	struct hf_err err = { 0 };
+	struct memdb m;
+	struct hf_tree *t;
+
+	mem_init(&m);
+	m.db.ready = ready;
+	sh("mkdir -p rd/d; echo one >rd/f; sleep 0.05");
+	t = opent("rd", 0, false);
+	scan(t, &m, true);
+	is(readied, 0, "a scan makes nothing ready");
+	mem_commit(&m);
+	sh("echo two >rd/f");
+	is(many_at_once(t, &m, name, 2, NULL, &err), 0, "a name is captured");
+	ok(readied == 1 && !memcmp(was, "two\n", 4), "its contents were made ready");
+	is(differences(t, &m), 0, "and put");
+	to_write = "echo tri >rd/f";
+	sh("echo abc >rd/f");
+	is(many_at_once(t, &m, name, 2, NULL, &err), 0, "they change after that, to as many");
+	ok(readied == 2 && !memcmp(was, "abc\n", 4), "they were made ready as they had been");
+	is(differences(t, &m), 0, "and put as they are");
+	to_write = "echo longer >>rd/f";
+	sh("echo def >rd/f");
+	is(many_at_once(t, &m, name, 2, NULL, &err), 0, "to more");
+	is(differences(t, &m), 0, "so too");
+	to_write = "rm rd/f";
+	sh("echo ghi >rd/f");
+	is(many_at_once(t, &m, name, 2, NULL, &err), 0, "the file goes");
+	is(many_at_once(t, &m, name, 2, NULL, &err), 0, "of which there is an event of its own");
+	is(differences(t, &m), 0, "so too");
+	to_write = "rm rd/f; mkfifo rd/f";
+	sh("echo ghi >rd/f");
+	is(many_at_once(t, &m, name, 2, NULL, &err), 0, "or becomes something else");
+	is(many_at_once(t, &m, name, 2, NULL, &err), 0, "as there is of that");
+	is(differences(t, &m), 0, "so too");
+	readied = 0;
+	sh("rm rd/f; head -c 65536 /dev/zero >rd/f");
+	is(many_at_once(t, &m, name, 2, NULL, &err), 0, "64 KiB");
+	is(readied, 1, "are made ready");
+	sh("echo >>rd/f");
+	is(many_at_once(t, &m, name, 2, NULL, &err), 0, "more");
+	is(readied, 1, "are not");
+	sh(": >rd/f");
+	is(many_at_once(t, &m, name, 2, NULL, &err), 0, "nothing");
+	is(readied, 1, "is not");
+	is(differences(t, &m), 0, "it is the tree");
+	hf_tree_close(t);
+	mem_free(&m);
+}
+
 static void *rewrite(void *arg)
 {
 	static char buf[600000];
@@ -637,6 +703,7 @@ int main(void)
 	scratch_begin();
 	names();
 	many();
+	made_ready();
 	unstable();
 	vanishing();
 	racy();

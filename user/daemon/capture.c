@@ -225,6 +225,9 @@ static int capture_some(struct resource *r, struct cut *cut, size_t from, size_t
 	end = hf_names_begin(c->tree, &db.db, &s, &te);
 	if (s)
 		ahead = hf_ahead_start(c->tree, rel, n);
+	/* nobody goes ahead of so few: each waits for the disk */
+	if (!ahead)
+		treedb_few(&db);
 	for (size_t i = from; s && i < to && !ret; i++) {
 		struct noted *e = &cut->v[i];
 
@@ -472,6 +475,7 @@ int capture_cut(struct resource *r, struct rep *a, struct cut *c, struct hf_err 
 		}
 	}
 out:
+	hf_log_ready(r->log, NULL, 0);
 	free(there);
 	free(s0);
 	return ret;

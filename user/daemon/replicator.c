@@ -174,22 +174,23 @@ void published(struct resource *r, uint64_t gen, bool consistent, bool committed
 		return;
 	r->last_commit_ms = hf_now_ms();
 	r->last_dur_ms = ms;
+	/* somebody waits for that */
+	if (server_watched()) {
+		ev = jobj();
+		jstr(ev, "event", "commit");
+		jstr(ev, "resource", r->name);
+		ju64(ev, "generation", gen);
+		jbool(ev, "consistent", consistent);
+		ju64(ev, "puts", puts);
+		ju64(ev, "dels", dels);
+		ju64(ev, "ms", ms);
+		if (note && *note)
+			jbytes(ev, "note", note);
+		server_broadcast(r->name, ev);
+	}
 	account_commit(r, consistent, r->oldest_ns, ms);
 	r->oldest_ns = 0;
 	hook_run(r, HOOK_COMMITTED, gen, NULL);
-	if (!server_watched())
-		return;
-	ev = jobj();
-	jstr(ev, "event", "commit");
-	jstr(ev, "resource", r->name);
-	ju64(ev, "generation", gen);
-	jbool(ev, "consistent", consistent);
-	ju64(ev, "puts", puts);
-	ju64(ev, "dels", dels);
-	ju64(ev, "ms", ms);
-	if (note && *note)
-		jbytes(ev, "note", note);
-	server_broadcast(r->name, ev);
 }
 
 bool breaks_log(int ret)

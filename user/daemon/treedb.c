@@ -264,6 +264,11 @@ static int db_put(void *arg, const char *rel, const void *attr, size_t attrlen,
 	return 0;
 }
 
+static void db_ready(void *arg, const void *p, size_t n)
+{
+	hf_log_ready(((struct treedb *)arg)->log, p, n);
+}
+
 static int db_unput(void *arg, const char *rel)
 {
 	struct treedb *t = arg;
@@ -333,6 +338,11 @@ void treedb_init(struct treedb *t, struct hf_log *log, const struct hf_keys *key
 	t->keys = keys;
 	t->busy = busy;
 	treedb_prefix(id, t->prefix);
+}
+
+void treedb_few(struct treedb *t)
+{
+	t->db.ready = db_ready;
 }
 
 void treedb_exit(struct treedb *t)

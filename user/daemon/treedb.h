@@ -29,6 +29,8 @@ struct treedb {
 
 void treedb_init(struct treedb *t, struct hf_log *log, const struct hf_keys *keys, uint32_t id,
 		 atomic_ullong *busy);
+/* of few entries that are put contents are made ready while each is waited for */
+void treedb_few(struct treedb *t);
 void treedb_exit(struct treedb *t);
 void treedb_prefix(uint32_t id, char out[TREEDB_PREFIX + 1]);
 /* the checkpoint that an entry or a mark belongs to; false when it is none */

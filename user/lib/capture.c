@@ -128,6 +128,24 @@ static int read_again(struct capture *c, int fd, size_t n)
 	return m < 0 ? m : (size_t)m != n || memcmp(c->buf, c->again, n);
 }
 
+/*
+ * Cleaning waits for the disk. The writing is begun, and meanwhile what will most likely be found afterwards made
+ * ready to be put. It counts for nothing: what is put is what is read then.
+ */
+#define READY_MAX (64u << 10)	/* more takes longer than the disk does */
+
+static void make_ready(struct capture *c, int fd, uint64_t size)
+{
+	ssize_t n;
+
+	if (!c->db->ready || !c->by_name || !size || size > READY_MAX)
+		return;
+	sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+	n = hf_read_small(fd, c->buf, HF_SMALL + 1, size);
+	if (n > 0)
+		c->db->ready(c->db->arg, c->buf, n);
+}
+
 /* one try; 1: it moved */
 static int try_regular(struct capture *c, const struct hf_pair *p, int fd)
 {
@@ -145,6 +163,7 @@ static int try_regular(struct capture *c, const struct hf_pair *p, int fd)
 	/* before the cleaning: a page that a store makes dirty right after it takes further
 	 * stores without a sign, so its change time must count as young however long we slept */
 	now = hf_wall_ns();
+	make_ready(c, fd, p->stx->stx_size);
 	ret = hf_clean(fd);
 	if (ret)
 		return ret;

@@ -135,6 +135,7 @@ int hf_names_begin(struct hf_tree *t, const struct hf_tree_db *db, struct hf_nam
 		return ret == -ENOMEM ? hf_fail(err, HF_OK, ret, "out of memory") : ret;
 	}
 	hf_ids_begin(t, false);
+	s->c.by_name = true;
 	*out = s;
 	return 0;
 }

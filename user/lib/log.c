@@ -394,19 +394,31 @@ int log_change(struct hf_log *l, struct ent *e)
 	return 0;
 }
 
-static int put_chunk(struct hf_log *l, const void *p, uint32_t len, const uint8_t hash[HF_HASH],
-		     struct hf_ref *r, struct hf_err *err)
+const struct hf_ref *log_has_chunk(const struct hf_log *l, uint32_t len, const uint8_t hash[HF_HASH])
 {
 	const struct hf_ref *same = dedup_get(&l->dedup, hash);
-	int ret;
 
 	if (!same)
 		same = dedup_get(&l->fresh, hash);
-	if (same && same->len == len) {
+	return same && same->len == len ? same : NULL;
+}
+
+int log_seal_chunk(struct hf_log *l, const void *p, uint32_t len, const uint8_t hash[HF_HASH], struct hf_ref *r)
+{
+	return chunk_seal(&l->ck, p, len, hash, l->tail.len || len > ALONE, r);
+}
+
+static int put_chunk(struct hf_log *l, const void *p, uint32_t len, const uint8_t hash[HF_HASH],
+		     struct hf_ref *r, struct hf_err *err)
+{
+	const struct hf_ref *same = log_has_chunk(l, len, hash);
+	int ret;
+
+	if (same) {
 		*r = *same;
 		return 0;
 	}
-	ret = chunk_seal(&l->ck, p, len, hash, l->tail.len || len > ALONE, r);
+	ret = ready_take(l, len, hash, r) ? 0 : log_seal_chunk(l, p, len, hash, r);
 	if (ret)
 		return ret;
 	r->slot = l->slot;
@@ -441,7 +453,7 @@ size_t log_weight(uint32_t keylen, uint32_t attrlen, uint64_t nref)
 	return 64 + (size_t)keylen + attrlen + nref * 64;
 }
 
-static void hash_once(struct hf_log *l, const void *p, size_t n, uint8_t out[HF_HASH])
+void log_hash(struct hf_log *l, const void *p, size_t n, uint8_t out[HF_HASH])
 {
 	uint8_t st[HF_HASH_STATE] __attribute__((aligned(64)));
 
@@ -486,7 +498,8 @@ int log_contents(struct hf_log *l, struct ent *e, const struct hf_source *src, c
 			ret = log_source(src, buf, off, want, &n);
 		if (ret || !n)
 			break;		/* it got shorter; who reads looks again */
-		hash_once(l, p, n, h);
+		if (!ready_hash(l, p, n, h))
+			log_hash(l, p, n, h);
 		if (size > HF_CHUNK_MAX)
 			hf_hash_update(st, p, n);
 		else
@@ -625,6 +638,7 @@ void hf_log_pending_stat(struct hf_log *l, const void *prefix, uint32_t plen,
 void hf_log_abort(struct hf_log *l)
 {
 	seal_end(l);
+	ready_drop(l);
 	while (l->npend)
 		undo(l, l->pend[l->npend - 1]);
 	l->tail.len = 0;
@@ -762,6 +776,7 @@ int hf_log_commit(struct hf_log *l, unsigned flags, const char *note, uint64_t *
 		return ret;
 
 	seal_end(l);
+	ready_drop(l);
 	l->gen = next;
 	l->fuzzy = flags & HF_REC_FUZZY;
 	while (l->npend) {

@@ -120,6 +120,9 @@ int hf_log_put(struct hf_log *l, const void *key, uint32_t keylen, const void *a
  *  failure (-ENOSPC, …) may be told by a later put, or by the commit */
 int hf_log_put_later(struct hf_log *l, const void *key, uint32_t keylen, const void *attr, uint32_t attrlen,
 		     const struct hf_source *src, struct hf_err *err);
+/** hf_log_ready() - @p will most likely be the contents of the next put: what that costs is done now, by who has time to.
+ *  More than a chunk is not made ready. Kept in the clear until the commit, the abort, or hf_log_ready() of nothing. */
+void hf_log_ready(struct hf_log *l, const void *p, size_t n);
 /** hf_log_mark() - hf_item.mark of an item, without the rest; NULL: there is none */
 struct hf_mark *hf_log_mark(struct hf_log *l, const void *key, uint32_t keylen);
 int hf_log_del(struct hf_log *l, const void *key, uint32_t keylen);

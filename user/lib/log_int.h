@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A log from inside: shared by log.c, log_seal.c, log_base.c, log_history.c, log_keep.c, log_pin.c and log_group.c. */
+/* A log from inside: shared by log.c, log_seal.c, log_ready.c, log_base.c, log_history.c, log_keep.c, log_pin.c and log_group.c. */
 #ifndef HF_LOG_INT_H
 #define HF_LOG_INT_H
 
@@ -34,6 +34,13 @@ struct hf_log {
 	struct pend **pend;		/* the transaction */
 	size_t npend, pend_cap;
 	struct hf_buf tail;		/* sealed chunks that travel with its record */
+
+	struct {
+		uint8_t *p;		/* as they are, @n bytes, and behind them sealed; NULL: none */
+		size_t n;
+		struct hf_ref ref;
+		bool sealed;		/* and not put yet */
+	} ready;			/* contents that may be put next */
 
 	struct staging stage;		/* the commit that is being read */
 	uint64_t stop_gen;
@@ -77,6 +84,16 @@ size_t log_weight(uint32_t keylen, uint32_t attrlen, uint64_t nref);
 /* @e into the payload @b, which holds @some already; what has no room there goes on in the payload
  * that @next begins when it has taken this one */
 int log_item(struct hf_buf *b, const struct ent *e, bool some, int (*next)(void *ctx, struct hf_buf *b), void *ctx);
+
+/* what a chunk is made of: its keyed hash; whether there is one; sealed, in l->ck.buf */
+void log_hash(struct hf_log *l, const void *p, size_t n, uint8_t out[HF_HASH]);
+const struct hf_ref *log_has_chunk(const struct hf_log *l, uint32_t len, const uint8_t hash[HF_HASH]);
+int log_seal_chunk(struct hf_log *l, const void *p, uint32_t len, const uint8_t hash[HF_HASH], struct hf_ref *r);
+
+/* log_ready.c: what hf_log_ready() knows of @p already; a chunk that it has sealed, into l->ck.buf, once */
+bool ready_hash(const struct hf_log *l, const void *p, size_t n, uint8_t hash[HF_HASH]);
+bool ready_take(struct hf_log *l, uint32_t len, const uint8_t hash[HF_HASH], struct hf_ref *r);
+void ready_drop(struct hf_log *l);
 
 /* log_seal.c */
 #define SEAL_MAX (256u << 10)	/* more contents at once are not handed over */

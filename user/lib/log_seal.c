@@ -99,6 +99,7 @@ static struct sealer *sealer_new(struct hf_log *l)
 
 	if (!s)
 		return NULL;
+	ready_drop(l);
 	s->l = l;
 	s->tail = &s->todo;
 	pthread_mutex_init(&s->mu, NULL);
