@@ -81,11 +81,12 @@ static int push(struct seg **arr, size_t *n, const struct seg *s)
 
 static struct seg *last_seg(struct claim *c) { return c->nseg ? &c->seg[c->nseg - 1] : NULL; }
 
-/* a new segment that has room for @bytes and a NEXT record */
-static int seg_new(struct claim *c, uint64_t bytes, struct seg *s, struct hf_err *err)
+/* A new segment that has room for @bytes and a NEXT record. @more will follow at once: each NEXT is a
+ * durable write of its own. */
+static int seg_new(struct claim *c, uint64_t bytes, bool more, struct seg *s, struct hf_err *err)
 {
 	uint32_t min = (bytes + HFD_SECTOR + HFD_BLOCK - 1) / HFD_BLOCK;
-	uint32_t want = c->pub.id.row && c->d->nblk >= 256 ? 4 : 1;
+	uint32_t want = c->pub.id.row && c->d->nblk >= 256 ? (more ? 16 : 4) : 1;
 
 	*s = (struct seg){ .last_gen = c->gen };
 	return take(c, want > min ? want : min, min, &s->place, &s->len, err);
@@ -97,7 +98,7 @@ int seg_open(struct claim *c, struct hf_err *err)
 	int ret;
 
 	c->tier = TIER_SEAL;
-	ret = seg_new(c, HFD_SECTOR, &s, err);
+	ret = seg_new(c, HFD_SECTOR, false, &s, err);
 	if (ret)
 		return ret;
 	ret = push(&c->seg, &c->nseg, &s);
@@ -151,7 +152,7 @@ static int put_rec(struct claim *c, const struct hf_rec *r, const void *tail, si
 	return 0;
 }
 
-static int ensure_room(struct claim *c, size_t n, struct hf_err *err)
+static int ensure_room(struct claim *c, size_t n, bool more, struct hf_err *err)
 {
 	struct hf_buf b = HF_BUF_INIT;
 	struct seg s;
@@ -159,7 +160,7 @@ static int ensure_room(struct claim *c, size_t n, struct hf_err *err)
 
 	if (c->place + n + HFD_SECTOR <= last_seg(c)->place + last_seg(c)->len)
 		return 0;
-	ret = seg_new(c, n, &s, err);
+	ret = seg_new(c, n, more, &s, err);
 	if (ret)
 		return ret;
 	next_payload_out(s.place, s.len, &b);
@@ -183,7 +184,7 @@ static int append_one(struct claim *c, const struct hf_rec *r, const void *tail,
 		      uint64_t *tail_place, struct hf_err *err)
 {
 	struct rec_shape s = rec_shape(r->len, taillen);
-	int ret = ensure_room(c, rec_size(&s), err);
+	int ret = ensure_room(c, rec_size(&s), r->flags & HF_REC_PART, err);
 
 	return ret ? ret : put_rec(c, r, tail, taillen, tail_place, err);
 }
@@ -256,7 +257,7 @@ static int put_pins(struct claim *c, bool all, struct pos *begin, struct hf_err 
 	struct hf_rec r = { .kind = REC_PINS, .gen = c->gen, .when_ns = hf_wall_ns(),
 			    .payload = b.p, .len = b.len };
 
-	ret = b.bad ? -ENOMEM : ensure_room(c, (size_t)rec_sectors(r.len) * HFD_SECTOR, err);
+	ret = b.bad ? -ENOMEM : ensure_room(c, (size_t)rec_sectors(r.len) * HFD_SECTOR, false, err);
 	if (!ret && begin) {
 		*begin = (struct pos){ .place = c->place, .seg = last_seg(c)->place,
 				       .seglen = last_seg(c)->len, .seq = c->seq, .gen = c->gen };
