@@ -306,6 +306,8 @@ static int scan(struct fan *f, struct fan_watch *w, struct hf_dnode *n)
 		close(fd);
 		return ret;
 	}
+	/* or the time of the reading is written back for each; who may not say so does without */
+	fcntl(fd, F_SETFL, O_NOATIME);
 	n->scanned = true;
 	while (errno = 0, (de = readdir(dir))) {
 		if (de->d_type != DT_DIR && de->d_type != DT_UNKNOWN)

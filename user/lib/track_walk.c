@@ -189,6 +189,8 @@ static void read_dir(struct walk *w, const char *rel)
 		close(fd);
 		return;
 	}
+	/* or the time of the reading is written back for each; who may not say so does without */
+	fcntl(fd, F_SETFL, O_NOATIME);
 	for (errno = 0; !w->full && (de = readdir(dir)); errno = 0) {
 		if ((de->d_type != DT_DIR && de->d_type != DT_UNKNOWN) || !strcmp(de->d_name, ".") ||
 		    !strcmp(de->d_name, "..") || hf_nl_is_temp(de->d_name))
