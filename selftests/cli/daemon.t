@@ -168,6 +168,50 @@ done
 kill $watcher 2>/dev/null
 grep -q '"event":"commit".*"pg"\|"pg".*"event":"commit"' events
 ok $? "watch shows the commit"
+# one that does not read while there are more events than its socket holds, and one that does
+python3 - alpha/run/holdfastd.sock alpha/root/etc/pg/new.conf <<'EOF'
+import json, socket, sys, threading, time
+
+def watch():
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(sys.argv[1])
+    s.sendall(b'{"v":1,"verb":"watch","args":{"resource":"pg"}}\n')
+    return s
+
+slow, quick, got = watch(), watch(), bytearray()
+def read():
+    while True:
+        b = quick.recv(65536)
+        if not b:
+            return
+        got.extend(b)
+threading.Thread(target=read, daemon=True).start()
+time.sleep(0.3)
+for i in range(700):
+    with open(sys.argv[2], 'w') as f:
+        f.write(f'{i}\n')
+    time.sleep(0.004)
+end = time.monotonic() + 20
+text = bytearray()
+slow.settimeout(1)
+while time.monotonic() < end:
+    try:
+        text.extend(slow.recv(65536))
+    except socket.timeout:
+        if text.count(b'"commit"') == got.count(b'"commit"'):
+            break
+for what, t in (('quick', got), ('slow', text)):
+    events = [json.loads(line) for line in t.decode().splitlines()]
+    gens = [e['generation'] for e in events if e['event'] == 'commit']
+    if len(gens) < 50 or gens != list(range(gens[0], gens[0] + len(gens))):
+        sys.exit(f'{what}: {len(gens)} commits: {gens}')
+    changed = False
+    for e in events:
+        if e['event'] == 'commit' and not changed:
+            sys.exit(f'{what}: a commit before its change: {e}')
+        changed = e['event'] == 'change'
+EOF
+ok $? "each commit is told in order, after its change, to who reads late too"
 timeout 20 "$HF" -c alpha.conf status --watch >statuses 2>&1 &
 watcher=$!
 pids="$pids $watcher"

@@ -186,7 +186,7 @@ void published(struct resource *r, uint64_t gen, bool consistent, bool committed
 		ju64(ev, "ms", ms);
 		if (note && *note)
 			jbytes(ev, "note", note);
-		server_broadcast(r->name, ev);
+		server_tell(r->name, ev);
 	}
 	account_commit(r, consistent, r->oldest_ns, ms);
 	r->oldest_ns = 0;

@@ -2,13 +2,17 @@
 /*
  * The daemon's socket (Documentation/socket.rst). All of this file runs on the
  * main thread but for req_done(), server_event() and server_broadcast(), which
- * hand over. Everything is bounded: connections, what one may have sent
- * without an end of line, what one that does not read is sent.
+ * hand over, and server_tell(), which does so where it must. Everything is bounded: connections,
+ * what one may have sent without an end of line, what one that does not read is sent.
+ *
+ * Lock: conns_lock protects all connections. The main thread holds it while it is at them, over whatever
+ * else it takes; others only try to have it, for a write to a socket that does not wait, so they stand in nobody's way.
  */
 #include "server.h"
 #include "verbs.h"
 #include <fcntl.h>
 #include <grp.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -38,10 +42,12 @@ struct conn {
 	char watch_resource[HF_NAME_MAX + 1];
 };
 
+static pthread_mutex_t conns_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct conn *conns;
 static unsigned nconns[2];	/* of others, of root */
 static uint64_t next_id = 1;
 static atomic_uint nwatch;
+static atomic_uint underway;	/* events that were handed over, and are not delivered */
 static int lfd = -1;
 static sd_event_source *lsrc;
 static gid_t read_gid = (gid_t)-1;
@@ -176,24 +182,23 @@ static void conn_next(struct conn *c)
 	free(line);
 }
 
-static int on_io(sd_event_source *s, int fd, uint32_t revents, void *arg)
+static void io(struct conn *c, int fd, uint32_t revents)
 {
-	struct conn *c = arg;
 	ssize_t n;
 
 	if (revents & (EPOLLHUP | EPOLLERR)) {
 		conn_free(c);
-		return 0;
+		return;
 	}
 	if ((revents & EPOLLIN) && !c->busy) {
 		if (hf_buf_room(&c->in, 4096)) {
 			conn_free(c);
-			return 0;
+			return;
 		}
 		n = recv(fd, c->in.p + c->in.len, c->in.cap - c->in.len, MSG_DONTWAIT);
 		if (n < 0 && errno != EAGAIN && errno != EINTR) {
 			conn_free(c);
-			return 0;
+			return;
 		}
 		if (!n)
 			c->eof = true;
@@ -204,13 +209,20 @@ static int on_io(sd_event_source *s, int fd, uint32_t revents, void *arg)
 		c->eof = true;
 		if (c->watching) {
 			conn_free(c);
-			return 0;
+			return;
 		}
 	}
 	if (revents & EPOLLOUT && !conn_flush(c))
-		return 0;
+		return;
 	conn_arm(c);
 	conn_next(c);
+}
+
+static int on_io(sd_event_source *s, int fd, uint32_t revents, void *arg)
+{
+	pthread_mutex_lock(&conns_lock);
+	io(arg, fd, revents);
+	pthread_mutex_unlock(&conns_lock);
 	return 0;
 }
 
@@ -312,17 +324,21 @@ static bool accept_one(int fd)
 static int on_accept(sd_event_source *s, int fd, uint32_t revents, void *arg)
 {
 	/* a few at a time: those who wait in line must not be turned away by the kernel */
+	pthread_mutex_lock(&conns_lock);
 	for (int i = 0; i < 32 && accept_one(fd); i++)
 		;
+	pthread_mutex_unlock(&conns_lock);
 	return 0;
 }
 
 static void finish(void *arg)
 {
 	struct req *q = arg;
-	struct conn *c = conn_find(q->conn);
 	struct json_object *o;
+	struct conn *c;
 
+	pthread_mutex_lock(&conns_lock);
+	c = conn_find(q->conn);
 	if (c && q->watch && !q->ret) {
 		c->watching = true;
 		memcpy(c->watch_resource, q->watch_resource, sizeof(c->watch_resource));
@@ -347,6 +363,7 @@ static void finish(void *arg)
 			conn_next(c);
 		json_object_put(o);
 	}
+	pthread_mutex_unlock(&conns_lock);
 	json_object_put(q->result);
 	json_object_put(q->msg);
 	free(q);
@@ -363,16 +380,20 @@ struct event {
 	struct json_object *o;
 };
 
+static bool watches(const struct conn *c, const char *resource)
+{
+	return c->watching && (!c->watch_resource[0] || !strcmp(c->watch_resource, resource));
+}
+
 static void deliver(void *arg)
 {
 	struct event *e = arg;
 	struct conn *c, *next;
 
+	pthread_mutex_lock(&conns_lock);
 	for (c = conns; c; c = next) {
 		next = c->next;
-		if (e->conn ? c->id != e->conn : !c->watching)
-			continue;
-		if (!e->conn && c->watch_resource[0] && strcmp(c->watch_resource, e->resource))
+		if (e->conn ? c->id != e->conn : !watches(c, e->resource))
 			continue;
 		if (c->out.len - c->sent > MAX_PENDING) {
 			/* one that does not read may not grow without bound; a watch that
@@ -383,6 +404,8 @@ static void deliver(void *arg)
 		}
 		conn_say(c, e->o);
 	}
+	atomic_fetch_sub(&underway, 1);
+	pthread_mutex_unlock(&conns_lock);
 	json_object_put(e->o);
 	free(e);
 }
@@ -398,6 +421,7 @@ static void hand_over(uint64_t conn, const char *resource, struct json_object *o
 	e->conn = conn;
 	snprintf(e->resource, sizeof(e->resource), "%s", resource ? resource : "");
 	e->o = o;
+	atomic_fetch_add(&underway, 1);
 	post(deliver, e);
 }
 
@@ -417,6 +441,71 @@ void server_broadcast(const char *resource, struct json_object *o)
 		hand_over(0, resource, o);
 	else
 		json_object_put(o);
+}
+
+/* what a socket had no room for */
+static void flush_all(void *arg)
+{
+	struct conn *c, *next;
+
+	pthread_mutex_lock(&conns_lock);
+	for (c = conns; c; c = next) {
+		next = c->next;
+		if (c->out.bad)
+			conn_free(c);
+		else if (c->out.len > c->sent)
+			conn_flush(c);
+	}
+	pthread_mutex_unlock(&conns_lock);
+}
+
+/* With the lock; false: something was told before that is still on its way. */
+static bool tell_now(const char *resource, const struct hf_buf *line)
+{
+	bool left = false;
+
+	if (atomic_load(&underway))
+		return false;
+	for (struct conn *c = conns; c; c = c->next)
+		if (watches(c, resource) && c->out.len > c->sent)
+			return false;
+	for (struct conn *c = conns; c; c = c->next) {
+		ssize_t n;
+
+		if (!watches(c, resource))
+			continue;
+		n = send(c->fd, line->p, line->len, MSG_NOSIGNAL | MSG_DONTWAIT);
+		n = n < 0 ? 0 : n;	/* why will be seen by who sends the rest */
+		if ((size_t)n == line->len)
+			continue;
+		hf_buf_put(&c->out, line->p + n, line->len - n);
+		left = true;
+	}
+	if (left)
+		post(flush_all, NULL);
+	return true;
+}
+
+void server_tell(const char *resource, struct json_object *o)
+{
+	const char *s = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN |
+						       JSON_C_TO_STRING_NOSLASHESCAPE);
+	struct hf_buf line = HF_BUF_INIT;
+	bool told = false;
+
+	if (s) {
+		hf_buf_put(&line, s, strlen(s));
+		hf_buf_put(&line, "\n", 1);
+	}
+	if (s && !line.bad && !pthread_mutex_trylock(&conns_lock)) {
+		told = tell_now(resource, &line);
+		pthread_mutex_unlock(&conns_lock);
+	}
+	hf_buf_free(&line);
+	if (told)
+		json_object_put(o);
+	else
+		server_broadcast(resource, o);
 }
 
 static int find_group(struct hf_err *err)
@@ -499,6 +588,8 @@ void server_stop_accepting(void)
 void server_exit(void)
 {
 	server_stop_accepting();
+	pthread_mutex_lock(&conns_lock);
 	while (conns)
 		conn_free(conns);
+	pthread_mutex_unlock(&conns_lock);
 }

@@ -30,6 +30,8 @@ void req_done(struct req *q);		/* takes @q */
 /* an event for one connection, or for all that watch; both take @o, any thread */
 void server_event(uint64_t conn, struct json_object *o);
 void server_broadcast(const char *resource, struct json_object *o);
+/* the same, for what somebody waits for: from here to the socket, if nothing told before is still on its way */
+void server_tell(const char *resource, struct json_object *o);
 bool server_watched(void);
 
 /* verbs.c: a line from a client becomes a request, is checked, and runs */
