@@ -477,8 +477,8 @@ int log_source(const struct hf_source *src, uint8_t *p, uint64_t off, size_t len
 	return 0;
 }
 
-int log_contents(struct hf_log *l, struct ent *e, const struct hf_source *src, const uint8_t *mem, uint64_t size,
-		 struct hf_err *err)
+int log_contents(struct hf_log *l, struct ent *e, const struct hf_source *src, const uint8_t *mem,
+		 const uint8_t *hash, uint64_t size, struct hf_err *err)
 {
 	uint8_t st[HF_HASH_STATE] __attribute__((aligned(64)));
 	size_t buflen = size < HF_CHUNK_MAX ? size : HF_CHUNK_MAX, n = buflen;
@@ -498,7 +498,9 @@ int log_contents(struct hf_log *l, struct ent *e, const struct hf_source *src, c
 			ret = log_source(src, buf, off, want, &n);
 		if (ret || !n)
 			break;		/* it got shorter; who reads looks again */
-		if (!ready_hash(l, p, n, h))
+		if (hash)
+			memcpy(h, hash, HF_HASH);
+		else if (!ready_hash(l, p, n, h))
 			log_hash(l, p, n, h);
 		if (size > HF_CHUNK_MAX)
 			hf_hash_update(st, p, n);
@@ -551,7 +553,7 @@ static int put(struct hf_log *l, const void *key, uint32_t keylen, const void *a
 	} else {
 		ret = seal_wait(l, err);
 		if (!ret)
-			ret = log_contents(l, e, src, NULL, size, err);
+			ret = log_contents(l, e, src, NULL, NULL, size, err);
 	}
 	if (ret == -ENOSPC)
 		pin_names(l, err);

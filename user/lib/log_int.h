@@ -70,9 +70,10 @@ int log_put_chunk(struct hf_log *l, const void *p, uint32_t len, const uint8_t h
 		  struct hf_ref *r, struct hf_err *err);
 /* @len bytes of @src at @off, *@n: or as many as there are */
 int log_source(const struct hf_source *src, uint8_t *p, uint64_t off, size_t len, size_t *n);
-/* the contents of @e, of @src or as they lie at @mem, into chunks; @e has room for as many as @size bytes take */
-int log_contents(struct hf_log *l, struct ent *e, const struct hf_source *src, const uint8_t *mem, uint64_t size,
-		 struct hf_err *err);
+/* the contents of @e, of @src or as they lie at @mem, into chunks; @e has room for as many as @size bytes take.
+ * @hash: of @mem, if it is known and they are one chunk */
+int log_contents(struct hf_log *l, struct ent *e, const struct hf_source *src, const uint8_t *mem,
+		 const uint8_t *hash, uint64_t size, struct hf_err *err);
 /* @e takes the place of what has its key, in the transaction; takes over the caller's use of it */
 int log_change(struct hf_log *l, struct ent *e);
 /* what an item needs in a record at most; the rest is for the head of the payload */

@@ -2,7 +2,8 @@
 /*
  * Contents of a large transaction are hashed, compressed and sealed by a thread of its own, in the
  * order in which they were put, while the next ones are read. They are handed over in blocks, so that
- * neither waking nor locking is paid for each of them.
+ * neither waking nor locking is paid for each of them. It has more to do than who reads small files: when it falls
+ * behind, the hashing is done there.
  *
  * Between the first seal_put() and the end of seal_wait() that thread alone uses l->ck, l->dedup, l->fresh,
  * l->tail, l->packed, the packs of the claim, and in entries that have ENT_LATE what tells of their
@@ -17,7 +18,7 @@
 #define BLOCK (128u << 10)
 #define BLOCKS 8		/* that wait at most */
 
-struct seal_job { struct ent *e; size_t n; uint8_t p[]; };
+struct seal_job { struct ent *e; size_t n; bool hashed; uint8_t hash[HF_HASH], p[]; };
 
 struct seal_block {
 	struct seal_block *next;
@@ -29,6 +30,7 @@ struct sealer {
 	struct hf_log *l;
 	pthread_t thread;
 	struct seal_block *cur, *spare;	/* that is being filled; one to be filled again */
+	bool behind;			/* so who reads them hashes these */
 	pthread_mutex_t mu;
 	pthread_cond_t more, less;
 	struct seal_block *todo, **tail, *done;
@@ -53,7 +55,7 @@ static int seal_block(struct hf_log *l, struct seal_block *b, int ret, struct hf
 		struct seal_job *j = job_at(b, at);
 
 		if (!ret)
-			ret = log_contents(l, j->e, NULL, j->p, j->n, err);
+			ret = log_contents(l, j->e, NULL, j->p, j->hashed ? j->hash : NULL, j->n, err);
 		explicit_bzero(j->p, j->n);
 	}
 	return ret;
@@ -145,6 +147,7 @@ static int hand_over(struct sealer *s, unsigned left, struct hf_err *err)
 		*s->tail = b;
 		s->tail = &b->next;
 		s->n++;
+		s->behind = s->n > BLOCKS / 2;
 		pthread_cond_signal(&s->more);
 	}
 	while (s->n > left)
@@ -191,7 +194,7 @@ int seal_put(struct hf_log *l, struct ent *e, const struct hf_source *src, struc
 	if (!l->sealer)
 		l->sealer = sealer_new(l);
 	if (!l->sealer)		/* then it takes longer, but nothing waits for a thread to be had */
-		return log_contents(l, e, src, NULL, src->size, err);
+		return log_contents(l, e, src, NULL, NULL, src->size, err);
 	ret = make_room(l->sealer, src->size, err);
 	if (ret)
 		return ret;
@@ -202,6 +205,9 @@ int seal_put(struct hf_log *l, struct ent *e, const struct hf_source *src, struc
 		return ret;
 	}
 	j->e = e;
+	j->hashed = l->sealer->behind && j->n && j->n <= HF_CHUNK_MAX;
+	if (j->hashed)
+		log_hash(l, j->p, j->n, j->hash);
 	e->users++;
 	e->flags |= ENT_LATE;
 	l->sealer->cur->len += job_size(j->n);
