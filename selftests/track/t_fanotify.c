@@ -214,6 +214,7 @@ static void run(const char *base, unsigned int flags, const char *what)
 	test_lost();
 	test_mounts();
 	test_uncovered();
+	test_leaves();
 	if (!flags) {
 		if (private)
 			test_overlay();

@@ -495,6 +495,7 @@ static void run(const char *base)
 	test_lost();
 	test_mounts();
 	test_uncovered();
+	test_leaves();
 	test_resume();
 	test_reap();
 	test_owner();

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -600,6 +601,63 @@ static void test_uncovered(void)
 	expect(v, "mnt/below/f (mnt/below)", "what it covered is tracked");
 	hf_track_del(v);
 	rm_rf("out/mnt");
+}
+
+#define LEAVES 3
+#define COME 30
+
+static void *come(void *arg)
+{
+	char path[64];
+
+	for (int i = 0; i < COME; i++) {
+		snprintf(path, sizeof(path), "out/leaf/%d/%d", i % LEAVES, i);
+		must(mkdir(path, 0755));
+	}
+	return NULL;
+}
+
+/* Directories come into ones that have none, while these are marked: whether they are known afterwards,
+ * and were marked themselves. */
+static void test_leaves(void)
+{
+	/* in an emulated machine each takes its time */
+	unsigned int known = 0, told_of = 0, round, rounds = module ? 8 : 40;
+	struct hf_watch *v;
+	pthread_t who;
+	char path[64];
+	int i;
+
+	for (round = 0; round < rounds; round++) {
+		must(mkdir("out/leaf", 0755));
+		for (i = 0; i < LEAVES; i++) {
+			snprintf(path, sizeof(path), "out/leaf/%d", i);
+			must(mkdir(path, 0755));
+		}
+		if (pthread_create(&who, NULL, come, NULL))
+			die("pthread_create");
+		v = watch("out/leaf", NULL);
+		pthread_join(who, NULL);
+		collect(v);
+		for (i = 0; i < 2000 && module && hf_watch_dirs(v) != 1 + LEAVES + COME; i++) {
+			hf_sleep_ms(10);
+			collect(v);
+		}
+		known += hf_watch_dirs(v) == 1 + LEAVES + COME;
+		for (i = 0; i < COME; i++) {
+			snprintf(path, sizeof(path), "out/leaf/%d/%d/f", i % LEAVES, i);
+			put(path, "x");
+		}
+		collect(v);
+		for (i = 0; i < COME; i++) {
+			snprintf(path, sizeof(path), "%d/%d/f", i % LEAVES, i);
+			told_of += saw(path) != NULL;
+		}
+		hf_track_del(v);
+		rm_rf("out/leaf");
+	}
+	is(known, round, "P2 directories that come into leaves while those are marked are known");
+	is(told_of, round * COME, "P2 and what changes in them is told");
 }
 
 #endif

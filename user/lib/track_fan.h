@@ -17,6 +17,7 @@ struct fan_watch {
 	char *where;			/* its path when it was added, as the kernel tells it */
 	uint64_t fsid, mnt_id;
 	bool overlay;
+	bool links_tell;		/* which directories have others in them */
 	bool path_only;			/* directories can not be opened by handle */
 	bool incomplete;		/* not all directories are marked */
 	bool skipped;			/* there are mount points below the root */

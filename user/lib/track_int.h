@@ -91,6 +91,11 @@ void hf_track_unlock(struct hf_track *t);
 int hf_watch_init(struct hf_watch *w, struct hf_track *t, const char *name);
 void hf_watch_fini(struct hf_watch *w);
 
+/** hf_links_tell() - whether a directory's links tell how many directories are in it, on the filesystem of @fd */
+bool hf_links_tell(int fd);
+/** hf_is_leaf() - no directory is in @fd, where hf_links_tell(), or its event is yet to be read; it is marked */
+bool hf_is_leaf(int fd);
+
 /* track_local.c: a dirty set in this process */
 int hf_local_init(struct hf_watch *w, struct hf_track *t, const char *name);	/* for hf_watch_init() */
 void hf_local_fini(struct hf_watch *w);

@@ -284,10 +284,22 @@ static int adopt(struct fan *f, struct fan_watch *w, struct hf_dnode *n, int dfd
 	return 0;
 }
 
+/* what was known in @n, and did not turn up in it */
+static void forget_unseen(struct fan *f, struct hf_dnode *n)
+{
+	struct hf_dnode *child, *next;
+
+	for (child = n->child; child; child = next) {
+		next = child->sib;
+		if (child->seen != f->walk)
+			hf_dirs_detach(&f->dirs, child);
+	}
+}
+
 /* mark one directory, then read which directories are in it */
 static int scan(struct fan *f, struct fan_watch *w, struct hf_dnode *n)
 {
-	struct hf_dnode *child, *next;
+	struct hf_dnode *child;
 	int fd, ret, err = 0;
 	struct dirent *de;
 	struct stat st;
@@ -297,6 +309,12 @@ static int scan(struct fan *f, struct fan_watch *w, struct hf_dnode *n)
 	if (fd < 0)
 		return gone(fd) ? 0 : fd;
 	ret = mark(f, fd, n->watches ? ROOT_MASK : 0);
+	if (!ret && w->links_tell && hf_is_leaf(fd)) {
+		n->scanned = true;
+		forget_unseen(f, n);
+		close(fd);
+		return 0;
+	}
 	if (!ret && fstat(fd, &st))
 		ret = -errno;
 	dir = ret ? NULL : fdopendir(fd);
@@ -324,13 +342,10 @@ static int scan(struct fan *f, struct fan_watch *w, struct hf_dnode *n)
 	if (errno && !err)
 		err = -errno;
 	closedir(dir);
-	for (child = n->child; child && !err; child = next) {
-		next = child->sib;
-		if (child->seen != f->walk)
-			hf_dirs_detach(&f->dirs, child);
-	}
 	if (err)
 		n->scanned = false;
+	else
+		forget_unseen(f, n);
 	return err;
 }
 
@@ -561,6 +576,7 @@ int hf_fan_watch_root(struct fan *f, struct fan_watch *w, struct hf_err *err)
 	w->where = hf_fan_where(w->rootfd);
 	w->visible = mount_visible(w->mnt_id);
 	w->overlay = st.f_type == OVERLAYFS_MAGIC;
+	w->links_tell = hf_links_tell(w->rootfd);
 	memcpy(&w->fsid, &st.f_fsid, sizeof(w->fsid));
 	w->path_only = f->flags & HF_TRACK_NO_HANDLE;
 	ret = handle_of(w->rootfd, false, &fh);

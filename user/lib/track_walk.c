@@ -34,6 +34,7 @@ struct walk {
 	unsigned int count;
 	int failed;			/* why not all is marked */
 	bool full, skipped;
+	bool links_tell;		/* which directories have others in them */
 };
 
 bool hf_nl_is_temp(const char *rel)
@@ -183,6 +184,10 @@ static void read_dir(struct walk *w, const char *rel)
 		w->skipped |= fd == -EXDEV;
 		return;
 	}
+	if (w->links_tell && hf_is_leaf(fd)) {
+		close(fd);
+		return;
+	}
 	dir = fdopendir(fd);
 	if (!dir) {
 		w->failed = -errno;
@@ -230,6 +235,7 @@ int hf_nl_walk(struct hf_nl *n, uint32_t tree, int rootfd, const char *rel, bool
 	struct walk w = { .n = n, .tree = tree, .rootfd = rootfd };
 	char *path;
 
+	w.links_tell = hf_links_tell(rootfd);
 	mark_top(&w, rel);
 	while (w.top) {
 		path = w.stack[--w.top];
