@@ -29,8 +29,9 @@ HF_CFLAGS = -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Iinclude -pthread \
 	-fstack-protector-strong -fvisibility=hidden -fPIC -MMD -MP
 HF_LIBS = $(shell pkg-config --libs $(PKGS)) -pthread
 # the command alone speaks these
-CLI_PKGS = libnl-3.0 libnl-genl-3.0 libkmod
-CLI_CFLAGS = $(shell pkg-config --cflags $(CLI_PKGS))
+CLI_PKGS = libnl-3.0 libnl-genl-3.0
+# libkmod is loaded when it is needed
+CLI_CFLAGS = $(shell pkg-config --cflags $(CLI_PKGS) libkmod)
 CLI_LIBS = $(shell pkg-config --libs $(CLI_PKGS))
 
 LIB_SRC = $(wildcard user/lib/*.c)

@@ -36,6 +36,21 @@ says out "is not loaded" "it says so"
 run 0 "the same for programs" module unload --json
 is "$(cat "$tmp/out")" '{"loaded":false,"already":true}' "it was so already"
 
+# --- libkmod, which other commands do not wait for
+ldd "$HF" >"$tmp/ldd" 2>/dev/null
+why=$(grep -E 'libkmod|libcrypto' "$tmp/ldd")
+[ -z "$why" ]; ok $? "libkmod, and what it needs, is not loaded at the start"
+mkdir "$tmp/lib"
+: >"$tmp/lib/libkmod.so.2"
+export LD_LIBRARY_PATH="$tmp/lib"
+run 1 "a libkmod that is none: status" module status
+says err "libkmod cannot be used: " "it says so"
+says err "libkmod.so.2" "and which"
+run 1 "a libkmod that is none: load" module load
+says err "libkmod cannot be used: " "it says so"
+run 0 "a libkmod that is none: other verbs" version
+unset LD_LIBRARY_PATH
+
 # --- a made-up kernel: $fake/{proc,sys,modules} lie over the real ones
 fake=$tmp/fake
 kernel() {

@@ -112,6 +112,15 @@ class Image:
         for lib in libraries(real):
             self.entries.setdefault(self.dest(lib), (os.path.realpath(lib), 0o755))
 
+    def loaded(self, name):
+        """A library that the command loads when it needs it: it lies where those are that it always needs."""
+        always = os.path.join(BUILD, "holdfast")
+        for lib in libraries(always) if os.path.exists(always) else []:
+            path = os.path.join(os.path.dirname(lib), name)
+            if os.path.exists(path):
+                self.file(path)
+                return
+
     def tool(self, name):
         path = which(name)
         self.file(path, path)
@@ -235,6 +244,7 @@ def machine_image(kernel, tools=(), modules=(), files=()):
         if os.path.exists(os.path.join(BUILD, name)):
             image.file(os.path.join(BUILD, name), f"/usr/sbin/{name}")
             image.link(f"/hf/build/{name}", f"/usr/sbin/{name}")
+    image.loaded("libkmod.so.2")
     image.modules(BOOT_MODULES + MODULES + list(modules))
     module = os.path.join(BUILD, "kernel", kernel.release, "holdfast.ko")
     if os.path.exists(module):

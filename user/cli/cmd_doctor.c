@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* doctor: what is wrong with this node and its resources, and what to do. Works without a daemon. */
+#include "kmod.h"
 #include "module.h"
 #include "nl.h"
-#include <libkmod.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,26 +59,23 @@ static void loaded(struct cli *c, struct json_object *arr, const struct module_f
 	hf_nl_close(nl);
 }
 
-static void quiet(void *data, int priority, const char *file, int line, const char *fn, const char *format, va_list args)
-{
-}
-
 /* Whether it is needed is the configuration's, which the daemon's finding on tracking tells. */
 static void module(struct cli *c, struct json_object *arr)
 {
 	struct module_facts *f = malloc(sizeof(*f));
-	struct kmod_ctx *ctx = kmod_new(NULL, NULL);
-	struct kmod_module *mod = NULL;
+	struct kmod_ctx *ctx;
+	const char *why;
+	struct kmod_module *mod = kmod_begin(&ctx, &why);
+	char text[256];
 	struct verdict v;
 	int state;
 
-	if (ctx)
-		kmod_set_log_fn(ctx, quiet, NULL);
-	if (!f || !ctx || kmod_module_new_from_name(ctx, "holdfast", &mod) < 0) {
-		find(arr, "warn", "module", "holdfast.ko", "libkmod cannot be used", NULL);
+	if (!f || !mod) {
+		snprintf(text, sizeof(text), "libkmod cannot be used: %s", f ? why : "out of memory");
+		find(arr, "warn", "module", "holdfast.ko", text, NULL);
 		goto out;
 	}
-	state = kmod_module_get_initstate(mod);
+	state = kmod.module_get_initstate(mod);
 	module_facts(mod, f);
 	if (state == KMOD_MODULE_LIVE || state == KMOD_MODULE_BUILTIN) {
 		loaded(c, arr, f);
@@ -88,9 +85,9 @@ static void module(struct cli *c, struct json_object *arr)
 	}
 out:
 	if (mod)
-		kmod_module_unref(mod);
+		kmod.module_unref(mod);
 	if (ctx)
-		kmod_unref(ctx);
+		kmod.unref(ctx);
 	free(f);
 }
 

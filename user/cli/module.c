@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The module: status, load, unload, reload. */
+#include "kmod.h"
 #include "module.h"
 #include "nl.h"
 #include <errno.h>
-#include <libkmod.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,33 +15,25 @@ struct mod {
 	struct kmod_module *mod;
 };
 
-static void quiet(void *data, int priority, const char *file, int line, const char *fn, const char *format, va_list args)
-{
-}
-
 static int mod_open(struct cli *c, struct mod *m)
 {
-	*m = (struct mod){ .ctx = kmod_new(NULL, NULL) };
-	if (!m->ctx)
-		return because(c, HF_FAILED, "libkmod cannot be used: %s", strerror(errno));
-	/* what it would print is said here */
-	kmod_set_log_fn(m->ctx, quiet, NULL);
-	if (kmod_module_new_from_name(m->ctx, "holdfast", &m->mod) < 0)
-		return because(c, HF_FAILED, "out of memory");
-	return 0;
+	const char *why;
+
+	m->mod = kmod_begin(&m->ctx, &why);
+	return m->mod ? 0 : because(c, HF_FAILED, "libkmod cannot be used: %s", why);
 }
 
 static void mod_close(struct mod *m)
 {
 	if (m->mod)
-		kmod_module_unref(m->mod);
+		kmod.module_unref(m->mod);
 	if (m->ctx)
-		kmod_unref(m->ctx);
+		kmod.unref(m->ctx);
 }
 
 static bool loaded(const struct mod *m)
 {
-	int state = kmod_module_get_initstate(m->mod);
+	int state = kmod.module_get_initstate(m->mod);
 
 	return state == KMOD_MODULE_LIVE || state == KMOD_MODULE_BUILTIN;
 }
@@ -251,7 +243,7 @@ static int load(struct cli *c, struct mod *m)
 {
 	struct module_facts *f;
 	struct verdict v;
-	int ret = kmod_module_probe_insert_module(m->mod, 0, NULL, NULL, NULL, NULL);
+	int ret = kmod.module_probe_insert_module(m->mod, 0, NULL, NULL, NULL, NULL);
 
 	/* built in, or there already: 0 */
 	if (!ret && loaded(m))
@@ -309,7 +301,7 @@ static int unload(struct cli *c, struct mod *m)
 		return 0;
 	if (ret)
 		return ret;
-	ret = kmod_module_remove_module(m->mod, 0);
+	ret = kmod.module_remove_module(m->mod, 0);
 	switch (-ret) {
 	case 0:
 	case ENOENT:

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Gathers what there is to know about holdfast.ko and about who may load it. */
+#include "kmod.h"
 #include "module.h"
 #include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
-#include <libkmod.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,10 +38,10 @@ static void info(struct kmod_module *mod, struct module_facts *f)
 {
 	struct kmod_list *list = NULL, *at;
 
-	if (kmod_module_get_info(mod, &list) < 0)
+	if (kmod.module_get_info(mod, &list) < 0)
 		return;
-	kmod_list_foreach(at, list) {
-		const char *key = kmod_module_info_get_key(at), *value = kmod_module_info_get_value(at);
+	for (at = list; at; at = kmod.list_next(list, at)) {
+		const char *key = kmod.module_info_get_key(at), *value = kmod.module_info_get_value(at);
 
 		if (!strcmp(key, "version"))
 			snprintf(f->version, sizeof(f->version), "%s", value);
@@ -54,7 +54,7 @@ static void info(struct kmod_module *mod, struct module_facts *f)
 		else if (!strcmp(key, "sig_id"))
 			f->is_signed = true;
 	}
-	kmod_module_info_free_list(list);
+	kmod.module_info_free_list(list);
 }
 
 static char found[PATH_MAX];	/* nftw() hands nothing on */
@@ -156,7 +156,7 @@ static void process(struct module_facts *f)
 void module_facts(struct kmod_module *mod, struct module_facts *f)
 {
 	char path[PATH_MAX];
-	const char *file = mod ? kmod_module_get_path(mod) : NULL;
+	const char *file = mod ? kmod.module_get_path(mod) : NULL;
 
 	memset(f, 0, sizeof(*f));
 	uname(&f->uts);
