@@ -5,6 +5,7 @@
  */
 #include "tree_test.h"
 #include "../../user/lib/tree_int.h"
+#include <pthread.h>
 #include <stdarg.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -51,12 +52,30 @@ int openat(int dirfd, const char *path, int flags, ...)
 	return fd;
 }
 
-/* looked at, and done with it */
+/* a disk on which somebody cannot look at one file: nobody, those who look ahead, everybody */
+static enum { SOUND, AHEAD, ALL } sick;
+static const char *sick_at;
+static pthread_t user;
+
+int statx(int dirfd, const char *path, int flags, unsigned mask, struct statx *buf)
+{
+	if (sick != SOUND && !strcmp(path, sick_at) && (sick == ALL || !pthread_equal(pthread_self(), user))) {
+		errno = EIO;
+		return -1;
+	}
+	return syscall(SYS_statx, dirfd, path, flags, mask, buf);
+}
+
+/* looked at, and done with it; or still at it */
 static void scout(struct hf_tree *t)
 {
+	static unsigned dice;
+
+	dice++;
 	is(hf_tree_scout(t), 0, "looked at ahead");
-	t->scout = hf_scout_take(t);
-	ok(t->scout, "which comes to its end");
+	ok(t->scout, "by somebody");
+	if (dice % 2)
+		hf_scout_rest(t->scout);
 }
 
 static void same(const char *a, const char *b, const char *name)
@@ -187,6 +206,37 @@ static void called_off(void)
 	is(hf_tree_scout(t), 0, "of a single file");
 	ok(!t->scout, "there is nothing to be seen ahead");
 	hf_tree_close(t);
+}
+
+/* what those who went ahead did not see is seen all the same, and what cannot be seen is told */
+static void stumbled(struct memdb *m)
+{
+	struct hf_restore_stat rst;
+	struct hf_err err = { 0 };
+	struct hf_tree *dst;
+
+	sh("rm -rf dst; cp -a src dst; echo other >dst/was/3; rm -r dst/open");
+	mem_forget(m);
+	dst = opent("dst", 0, false);
+	user = pthread_self();
+	sick_at = "f50";
+	for (int i = 0; i < 4; i++) {
+		sick = ALL;
+		scout(dst);
+		is(restore(dst, m, &rst, &err), -EIO, "P5: what cannot be looked at fails the restore");
+		ok(strstr(err.msg, "/old: "), "which says where: %.200s", err.msg);
+		ok(!sh("[ \"$(cat dst/was/3)\" = other ] && [ ! -e dst/open ]"), "and changed nothing");
+	}
+	for (int i = 0; i < 4; i++) {
+		sick = AHEAD;
+		sick_at = i == 3 ? "old" : "f50";
+		scout(dst);
+		is(restore(dst, m, &rst, NULL), 0, i == 3 ? "who goes ahead stumbles at once" : "who goes ahead stumbles");
+		same("src", "dst", "P6: exact");
+		sh("echo other >dst/new/deep/3; rm -r dst/open dst/old/f50; mkdir -p dst/more/and/more; touch dst/more/and/more/1");
+	}
+	sick = SOUND;
+	hf_tree_close(dst);
 }
 
 /* contents that cannot be had: told as always, and what is there by then is whole */
@@ -371,6 +421,7 @@ int main(void)
 	left_alone();
 	changed_since();
 	called_off();
+	stumbled(&m);
 	damaged(&m);
 	overtaken(&m);
 	exchanged(&m);

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
  * Looking at all of a tree ahead of a restore, by threads of its own: two directories at a time, and
- * while their user waits for something else. What was seen is kept, and given out in the order of a walk.
+ * while their user does something else. What was seen is kept until it was given out, in the order of a
+ * walk, for which they need not have ended. A directory that they did not come to, and one where they
+ * failed, its user looks at himself: then he knows why.
  *
  * It is as good as looking later, for who is told of every change since it began: a change that came
  * after the look is one that came after the comparison.
  *
- * Lock: s->mu, a leaf, protects the list of directories that wait, `busy` and `ret`. A directory is one
- * thread's from when it is taken from that list; all of them are the user's when the threads have ended.
+ * Lock: s->mu, a leaf, protects the lists of directories, their `state`, `busy`, `bytes` and `stop`. What
+ * is in a directory belongs to who has taken it from the list of those that wait, and when it is SEEN to
+ * the user.
  */
 #include "tree_int.h"
 #include <dirent.h>
@@ -16,7 +19,7 @@
 #include <unistd.h>
 
 #define THREADS 2u
-#define MEMORY (32u << 20)	/* of what is kept; beyond it nothing is */
+#define MEMORY (32u << 20)	/* of what is kept; beyond it nobody goes ahead */
 
 struct seen {
 	const char *name;
@@ -28,9 +31,12 @@ struct seen {
 	uint32_t rdev_major, rdev_minor;
 };
 
+enum dir_state { LEFT, WAITS, TAKEN, SEEN };
+
 struct dir {
-	struct dir *next;	/* that waits, */
-	struct dir *all;	/* and of all there are */
+	struct dir *next, **pnext;	/* that waits, */
+	struct dir *all, **pall;	/* and of all there are */
+	enum dir_state state;
 	char *rel;
 	size_t len;
 	struct hf_dirnames names;
@@ -43,16 +49,18 @@ struct hf_scout {
 	pthread_t thread[THREADS];
 	unsigned started;
 	pthread_mutex_t mu;
-	pthread_cond_t more;
+	pthread_cond_t more, seen;
 	struct dir *wait, *all;
 	unsigned busy;
 	size_t bytes;
 	bool stop;
-	int ret;		/* why it is not complete */
-	/* the user's: where it is */
-	struct { struct dir *d; unsigned i; } *lv;
+	/* the user's: where he is */
+	struct dir *top;
+	struct { struct dir *d; unsigned i; bool seen; } *lv;
 	unsigned depth, lvcap;
-	bool begun;
+	struct hf_dircur cur;
+	struct hf_buf rel;
+	bool taken;
 };
 
 static void keep(struct seen *e, const struct statx *s)
@@ -112,6 +120,12 @@ static struct dir *dir_new(const char *up, size_t uplen, const char *name)
 	return d;
 }
 
+static size_t dir_bytes(const struct dir *d)
+{
+	return sizeof(*d) + d->len + d->names.bytes + d->names.n * sizeof(*d->e);
+}
+
+/* but for the directories in it, which are in the lists by themselves */
 static void dir_free(struct dir *d)
 {
 	hf_dirnames_free(&d->names);
@@ -123,12 +137,51 @@ static void dir_free(struct dir *d)
 /* With s->mu held; those that were found last first. */
 static void wait_for(struct hf_scout *s, struct dir *d)
 {
+	d->state = WAITS;
+	d->pnext = &s->wait;
 	d->next = s->wait;
+	if (d->next)
+		d->next->pnext = &d->next;
 	s->wait = d;
+	d->pall = &s->all;
 	d->all = s->all;
+	if (d->all)
+		d->all->pall = &d->all;
 	s->all = d;
-	s->bytes += sizeof(*d) + d->len;
 	pthread_cond_signal(&s->more);
+}
+
+/* with s->mu held: @d waits */
+static void take(struct hf_scout *s, struct dir *d)
+{
+	*d->pnext = d->next;
+	if (d->next)
+		d->next->pnext = d->pnext;
+	d->state = TAKEN;
+	s->busy++;
+}
+
+/* With s->mu held: @d was looked at. */
+static void put(struct hf_scout *s, struct dir *d, int ret)
+{
+	for (unsigned i = d->n; i-- > 0; )
+		if (d->e[i].dir && !ret)
+			wait_for(s, d->e[i].dir);
+		else if (d->e[i].dir)
+			dir_free(d->e[i].dir);
+	if (ret) {
+		hf_dirnames_free(&d->names);
+		free(d->e);
+		d->e = NULL;
+		d->n = 0;
+	}
+	s->bytes += ret ? 0 : dir_bytes(d);
+	s->stop |= ret || s->bytes > MEMORY;
+	d->state = ret ? LEFT : SEEN;
+	s->busy--;
+	if (s->stop || (!s->wait && !s->busy))
+		pthread_cond_broadcast(&s->more);
+	pthread_cond_signal(&s->seen);
 }
 
 static int look(struct hf_scout *s, struct hf_dircur *cur, struct dir *d, struct hf_buf *rel)
@@ -182,28 +235,18 @@ static void *run(void *arg)
 	int ret = hf_dircur_init(&cur, s->t);
 
 	pthread_mutex_lock(&s->mu);
-	for (;;) {
-		if (ret && !s->ret)
-			s->ret = ret;
-		while (!s->wait && s->busy && !s->ret && !s->stop)
+	while (!ret) {
+		while (!s->wait && s->busy && !s->stop)
 			pthread_cond_wait(&s->more, &s->mu);
 		d = s->wait;
-		if (!d || s->ret || s->stop)
+		if (!d || s->stop)
 			break;
-		s->wait = d->next;
-		s->busy++;
+		take(s, d);
 		pthread_mutex_unlock(&s->mu);
 		ret = look(s, &cur, d, &rel);
 		pthread_mutex_lock(&s->mu);
-		s->busy--;
-		for (unsigned i = d->n; i-- > 0; )
-			if (d->e[i].dir)
-				wait_for(s, d->e[i].dir);
-		s->bytes += d->names.bytes + d->names.n * sizeof(*d->e);
-		if (s->bytes > MEMORY)
-			ret = -E2BIG;
+		put(s, d, ret);
 	}
-	pthread_cond_broadcast(&s->more);
 	pthread_mutex_unlock(&s->mu);
 	hf_dircur_free(&cur);
 	hf_buf_free(&rel);
@@ -228,6 +271,8 @@ int hf_tree_scout(struct hf_tree *t)
 	s->t = t;
 	pthread_mutex_init(&s->mu, NULL);
 	pthread_cond_init(&s->more, NULL);
+	pthread_cond_init(&s->seen, NULL);
+	s->top = d;
 	wait_for(s, d);
 	while (s->started < THREADS && !pthread_create(&s->thread[s->started], NULL, run, s))
 		s->started++;
@@ -262,8 +307,11 @@ void hf_scout_free(struct hf_scout *s)
 		s->all = d->all;
 		dir_free(d);
 	}
+	pthread_cond_destroy(&s->seen);
 	pthread_cond_destroy(&s->more);
 	pthread_mutex_destroy(&s->mu);
+	hf_dircur_free(&s->cur);
+	hf_buf_free(&s->rel);
 	free(s->lv);
 	free(s);
 }
@@ -278,15 +326,50 @@ struct hf_scout *hf_scout_take(struct hf_tree *t)
 {
 	struct hf_scout *s = t->scout;
 
-	t->scout = NULL;
-	if (!s)
+	if (!s || s->taken)
 		return NULL;
-	end(s, false);
-	/* where it failed, who looks for himself will say why */
-	if (!s->ret && !s->wait)
+	s->taken = true;
+	if (!hf_dircur_init(&s->cur, t))
 		return s;
-	hf_scout_free(s);
+	hf_tree_unscout(t);
 	return NULL;
+}
+
+/* What is in @d is known then. */
+static int see(struct hf_scout *s, struct dir *d)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&s->mu);
+	while (d->state == TAKEN)
+		pthread_cond_wait(&s->seen, &s->mu);
+	if (d->state == WAITS)
+		take(s, d);
+	else if (d->state == LEFT)
+		s->busy++;
+	if (d->state != SEEN) {
+		d->state = TAKEN;
+		pthread_mutex_unlock(&s->mu);
+		ret = look(s, &s->cur, d, &s->rel);
+		pthread_mutex_lock(&s->mu);
+		put(s, d, ret);
+	}
+	pthread_mutex_unlock(&s->mu);
+	return ret;
+}
+
+/* all of it was given out */
+static void leave(struct hf_scout *s)
+{
+	struct dir *d = s->lv[--s->depth].d;
+
+	pthread_mutex_lock(&s->mu);
+	*d->pall = d->all;
+	if (d->all)
+		d->all->pall = d->pall;
+	s->bytes -= dir_bytes(d);
+	pthread_mutex_unlock(&s->mu);
+	dir_free(d);
 }
 
 static int enter(struct hf_scout *s, struct dir *d)
@@ -301,7 +384,8 @@ static int enter(struct hf_scout *s, struct dir *d)
 		s->lvcap = cap;
 	}
 	s->lv[s->depth].d = d;
-	s->lv[s->depth++].i = 0;
+	s->lv[s->depth].i = 0;
+	s->lv[s->depth++].seen = false;
 	return 0;
 }
 
@@ -311,19 +395,24 @@ int hf_scout_next(struct hf_scout *s, const char **dir, size_t *len, const char 
 	struct seen *e;
 	int ret;
 
-	if (!s->begun) {
-		for (d = s->all; d->all; d = d->all)
-			;	/* the root came first */
-		s->begun = true;
-		ret = enter(s, d);
+	if (s->top) {
+		ret = enter(s, s->top);
 		if (ret)
 			return ret;
+		s->top = NULL;
 	}
-	while (s->depth && s->lv[s->depth - 1].i == s->lv[s->depth - 1].d->n)
-		s->depth--;
-	if (!s->depth)
-		return 0;
-	d = s->lv[s->depth - 1].d;
+	for (;;) {
+		if (!s->depth)
+			return 0;
+		d = s->lv[s->depth - 1].d;
+		ret = s->lv[s->depth - 1].seen ? 0 : see(s, d);
+		if (ret)
+			return ret;
+		s->lv[s->depth - 1].seen = true;
+		if (s->lv[s->depth - 1].i < d->n)
+			break;
+		leave(s);
+	}
 	e = &d->e[s->lv[s->depth - 1].i++];
 	*dir = d->rel;
 	*len = d->len;

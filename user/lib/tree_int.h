@@ -180,13 +180,14 @@ int hf_dirnames_read(struct hf_tree *t, int fd, struct hf_dirnames *out);
 void hf_dirnames_free(struct hf_dirnames *n);
 
 /* scout.c */
-/** hf_scout_take() - what hf_tree_scout() saw, when it has seen all; NULL: nothing, or not all */
+/** hf_scout_take() - what hf_tree_scout() sees, for one walk; it stays the tree's. NULL: nobody looks */
 struct hf_scout *hf_scout_take(struct hf_tree *t);
-/** hf_scout_next() - 1 with an entry, @name in @dir[0..len), 0 at the end; all but the root */
+/** hf_scout_next() - 1 with an entry, @name in @dir[0..len), 0 at the end; all but the root. What is in the last
+ *  directory that was given out is waited for, and -errno why it cannot be read */
 int hf_scout_next(struct hf_scout *s, const char **dir, size_t *len, const char **name, struct hf_found *f);
 /** hf_scout_skip() - what is in the directory that was given out last is not to be */
 void hf_scout_skip(struct hf_scout *s);
-/** hf_scout_rest() - until nobody looks any more: before patterns change */
+/** hf_scout_rest() - until nobody looks any more: before patterns change. @s may be NULL */
 void hf_scout_rest(struct hf_scout *s);
 void hf_scout_free(struct hf_scout *s);
 

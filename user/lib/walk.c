@@ -165,14 +165,15 @@ int hf_walk_init(struct hf_walk *w, struct hf_tree *t, const char *rel, unsigned
 		return -ENOMEM;
 	strcpy(w->rel, rel);
 	w->len = strlen(rel);
-	/* what was looked at ahead was that, and is good for one time */
+	/* what is looked at ahead is that, and is good for one time */
 	w->scout = (how & HF_WALK_LEFTOVERS) && !w->len ? hf_scout_take(t) : NULL;
 	return hf_dircur_init(&w->cur, t);
 }
 
 void hf_walk_free(struct hf_walk *w)
 {
-	hf_scout_free(w->scout);
+	if (w->scout)
+		hf_tree_unscout(w->t);
 	while (w->depth)
 		drop_level(w);
 	free(w->lv);
@@ -358,6 +359,7 @@ static int holds(struct hf_tree *t, const char *rel, char **found)
 	/* excluded names are not given out: look at every name, without exclusion */
 	struct hf_patterns *exclude = t->exclude, *too = t->exclude_too;
 
+	hf_scout_rest(t->scout);
 	t->exclude = t->exclude_too = NULL;
 	ret = hf_walk_init(&w, t, rel, HF_WALK_RESERVED);
 	while (!ret && (ret = hf_walk_next(&w)) == 1) {
