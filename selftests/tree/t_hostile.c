@@ -62,10 +62,11 @@ static void exchanged(void)
 	/* in the tree the names of directories are exchanged for links to the same names outside */
 	sh("mkdir -p dst/d/s dst/e/s; ln -s ../outside/d dst/zd; ln -s ../../outside/d/s dst/d/zs; ln -s /proc/self/cwd dst/ze");
 	stop = false;
-	for (int i = 0; i < 3; i++) {
+	/* all of them before any name is exchanged: that of one leads outside then */
+	for (int i = 0; i < 3; i++)
 		s[i].dir = open(path_of(i == 1 ? "dst/d" : "dst"), O_PATH | O_DIRECTORY);
+	for (int i = 0; i < 3; i++)
 		pthread_create(&th[i], NULL, exchange, &s[i]);
-	}
 	for (int i = 0; i < 60; i++) {
 		dst = opent("dst", 0, true);
 		memset(&rst, 0, sizeof(rst));
