@@ -401,6 +401,8 @@ static int take(struct resource *r, const struct hf_resource *def, struct job *j
 		return ret;
 	for (unsigned i = 0; i < r->ncp; i++)
 		seeds |= r->cp[i]->seed;
+	/* now, when the trees are still being looked at, it takes no time; what fails aborts it */
+	forget_unregistered(r, true);
 	if (mode == TAKE_OVER && !j->keep_local) {
 		t = hf_now_ms();
 		ret = choose_generation(r, def, j, r->log, &from, err);
@@ -429,7 +431,6 @@ static int take(struct resource *r, const struct hf_resource *def, struct job *j
 	/* what was restored is the generation, but for what others change and the dirty sets tell */
 	for (unsigned i = 0; i < r->ncp; i++)
 		r->cp[i]->whole = resumed || (mode == TAKE_OVER && !j->keep_local && !from && !r->cp[i]->seed);
-	forget_unregistered(r, true);
 	ret = job_step(r, j, "confirming it", err);
 	if (ret)
 		return ret;
