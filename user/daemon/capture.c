@@ -223,8 +223,10 @@ static int capture_some(struct resource *r, struct cut *cut, size_t from, size_t
 	*work += n;
 	treedb_init(&db, r->log, hfd.keys, c->id, &r->busy);
 	end = hf_names_begin(c->tree, &db.db, &s, &te);
-	if (s)
+	if (s) {
+		hf_seam("capture.names");
 		ahead = hf_ahead_start(c->tree, rel, n);
+	}
 	/* nobody goes ahead of so few: each waits for the disk */
 	if (!ahead)
 		treedb_few(&db);
@@ -326,6 +328,16 @@ static void read_seq(struct resource *r, uint64_t *seq)
 {
 	for (unsigned i = 0; i < r->ncp; i++)
 		seq[i] = r->cp[i]->watch ? hf_watch_seq(r->cp[i]->watch) : 0;
+}
+
+/* Names that were not there do not mean that they were removed, if the tree itself is not there (any more). */
+static int roots_there(struct resource *r, const bool *there, struct hf_err *err)
+{
+	for (unsigned i = 0; i < r->ncp; i++)
+		if (there[i] && hf_tree_alive(r->cp[i]->tree))
+			return hf_fail(err, HF_REFUSED, -ENXIO, "%s: %s went away while it was captured", r->name,
+				       r->cp[i]->path);
+	return 0;
 }
 
 /* What did not hold still or failed is tried again: the next round may be luckier. */
@@ -473,6 +485,10 @@ int capture_cut(struct resource *r, struct rep *a, struct cut *c, struct hf_err 
 			c->settled = true;
 			break;
 		}
+	}
+	if (hf_log_pending(r->log)) {
+		ret = roots_there(r, there, err);
+		c->gone = ret;
 	}
 out:
 	hf_log_ready(r->log, NULL, 0);

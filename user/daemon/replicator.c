@@ -14,6 +14,7 @@
 #define GUARD_FREE 8		/* a handful of files may always go */
 #define GUARD_WINDOW_MS 60000
 #define MAPPED_MS 1000
+#define ROOT_TRIES 4		/* for roots that go away while they are captured */
 #define BASE_PART (2u << 20)	/* bytes that are copied before a commit gets its turn */
 
 void replicator_reset(struct resource *r)
@@ -247,6 +248,27 @@ static int group_ready(struct resource *r, const struct rep *a, struct hf_err *e
 	return ret ? ret : group_turn(a->group, a->member, err);
 }
 
+/* What was taken for removed in a tree whose root then turned out to be gone is not: it is captured again
+ * without that tree, which is known to be lost by then. */
+static int capture(struct resource *r, struct rep *a, struct cut *c, struct hf_err *err)
+{
+	int ret;
+
+	for (int tries = 0; ; tries++) {
+		if (r->forget)
+			forget_unregistered(r, false);
+		ret = patterns_begin(r, err);
+		if (!ret)
+			ret = capture_cut(r, a, c, err);
+		if (!c->gone || a->group || tries == ROOT_TRIES)
+			return ret;
+		cut_free(c);
+		atomic_store(&r->busy, hf_now_ms());
+		hf_log_abort(r->log);
+		atomic_store(&r->busy, 0);
+	}
+}
+
 int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 {
 	uint64_t t0 = hf_now_ms(), puts = 0, dels = 0, before, gen, wait;
@@ -264,16 +286,12 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 		if (ret)
 			return ret;
 	}
-	if (r->forget)
-		forget_unregistered(r, false);
 	r->oldest_ns = account_oldest(r);
 	ret = a->group ? group_enter(a->group, a->member, r, err) : 0;
 	if (!ret)
-		ret = patterns_begin(r, err);
-	if (!ret)
-		ret = capture_cut(r, a, &c, err);
+		ret = capture(r, a, &c, err);
 	if (ret) {
-		r->log_broken |= breaks_log(ret);
+		r->log_broken |= !c.gone && breaks_log(ret);
 		goto fail;
 	}
 	if (a->group && !c.settled) {

@@ -82,6 +82,7 @@ struct cut {
 	uint64_t moved;		/* names of blind trees that were not the same twice */
 	bool mapped;		/* something may change without a sign */
 	bool settled;
+	bool gone;		/* it failed because a root went away meanwhile: nothing of it may be committed */
 	int tree_ret;		/* first failure of a tree, when not strict */
 	struct hf_err tree_err;
 };
