@@ -5,6 +5,7 @@
  * never be read beyond its end (run under sanitizers by `make lint`).
  */
 #include "../tap.h"
+#include "tmpname.h"
 #include "track_nl.h"
 #include <stdlib.h>
 
@@ -274,9 +275,14 @@ static void test_errors(void)
 
 static void test_temp(void)
 {
-	ok(hf_nl_is_temp(".holdfast-x") && hf_nl_is_temp("a/.holdfast-x") && hf_nl_is_temp("a/.holdfast-x/b"),
-	   "temporary names of a restore");
-	ok(!hf_nl_is_temp("") && !hf_nl_is_temp("a.holdfast-x") && !hf_nl_is_temp(".holdfast/a"),
+	char name[HF_TMP_LEN + 1], in[64], below[64], longer[64];
+
+	hf_tmpname_make("abcdefgh", name);
+	snprintf(in, sizeof(in), "a/%s", name);
+	snprintf(below, sizeof(below), "a/%s/b", name);
+	snprintf(longer, sizeof(longer), "a/%sb", name);
+	ok(hf_nl_is_temp(name) && hf_nl_is_temp(in) && hf_nl_is_temp(below), "temporary names of a restore");
+	ok(!hf_nl_is_temp("") && !hf_nl_is_temp(longer) && !hf_nl_is_temp(".holdfast-abcdefghabcdefgh") && !hf_nl_is_temp(".holdfast/a"),
 	   "and others");
 }
 

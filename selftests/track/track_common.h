@@ -7,6 +7,7 @@
 #ifndef HF_TRACK_COMMON_H
 #define HF_TRACK_COMMON_H
 #include "../tap.h"
+#include "tmpname.h"
 #include "track_int.h"
 #include <fcntl.h>
 #include <ftw.h>
@@ -383,20 +384,28 @@ static void test_deep(void)
 
 static void test_temp(void)
 {
-	put("tree/.holdfast-abc", "x");
+	char tmp[64] = "tree/", in[80];
+
+	hf_tmpname_make("abcdefgh", tmp + 5);
+	put(tmp, "x");
 	expect(w, "", "a restore's temporary file is not reported");
-	must(rename("tree/.holdfast-abc", "tree/real"));
+	must(rename(tmp, "tree/real"));
 	expect(w, "real (.)", "its rename to a real name is");
-	must(mkdir("tree/.holdfast-dir", 0755));
-	put("tree/.holdfast-dir/f", "x");
+	hf_tmpname_make("ijklmnop", tmp + 5);
+	snprintf(in, sizeof(in), "%s/f", tmp);
+	must(mkdir(tmp, 0755));
+	put(in, "x");
 	expect(w, "", "nor is a directory of that kind");
-	must(rename("tree/.holdfast-dir", "tree/dir"));
+	must(rename(tmp, "tree/dir"));
 	expect(w, "dir/ (.)", "its rename is");
 	put("tree/dir/f", "x");
 	expect(w, "dir/f", "and it is tracked");
-	must(rename("tree/dir", "tree/.holdfast-dir"));
+	must(rename("tree/dir", tmp));
 	expect(w, "dir~ (.)", "the way back removes it");
-	rm_rf("tree/.holdfast-dir");
+	rm_rf(tmp);
+	put("tree/.holdfast-ijklmnop", "x");
+	expect(w, ".holdfast-ijklmnop (.)", "a file that only begins so is somebody's own");
+	must(unlink("tree/.holdfast-ijklmnop"));
 	must(unlink("tree/real"));
 	collect(w);
 }

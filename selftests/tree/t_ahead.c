@@ -95,7 +95,7 @@ static void many(struct memdb *m, bool ahead)
 
 	sh("rm -rf dst; mkdir -p dst/old/sub dst/gone/deeper 'dst/a b' dst/open dst/set; chmod 0755 dst dst/open; chmod 2700 dst/set; chgrp mail dst/set;"
 	   "for i in $(seq 100); do echo $i >dst/gone/deeper/$i; done; cp -a src/old/. dst/old; echo other >dst/old/f7; rm dst/old/f8;"
-	   "touch dst/.holdfast-aaaaaaaa; setfacl -d -m u:games:rwx dst/open; mkdir -m 700 dst/acl; setfacl -d -m u:games:rwx dst/acl; mkfifo dst/new; ln -s nowhere dst/was");
+	   "touch dst/%s; setfacl -d -m u:games:rwx dst/open; mkdir -m 700 dst/acl; setfacl -d -m u:games:rwx dst/acl; mkfifo dst/new; ln -s nowhere dst/was", tmpname("aaaaaaaa"));
 	mem_forget(m);
 	dst = opent("dst", 0, false);
 	if (ahead)
@@ -333,16 +333,21 @@ static void left_behind(struct memdb *m)
 {
 	struct hf_restore_stat st;
 	struct hf_tree *dst = opent("dst", 0, false);
+	const char *d = tmpname("dddddddd"), *e = tmpname("eeeeeeee"), *f = tmpname("ffffffff");
+	char at[64], want[256];
 	bool mounted;
 
-	sh("mkdir -m 1700 dst/new/.holdfast-bbbbbbbb dst/.holdfast-cccccccc; echo half >dst/new/.holdfast-bbbbbbbb/1; mkdir -m 755 dst/.holdfast-dddddddd; echo mine >dst/.holdfast-dddddddd/f; chown daemon dst/.holdfast-dddddddd;"
-	   "mkdir -p dst/gone/a dst/gone/b; mkdir -m 700 dst/gone/a/.holdfast-eeeeeeee dst/.holdfast-ffffffff; echo root >dst/gone/a/.holdfast-eeeeeeee/f; echo x >dst/gone/a/x; echo x >dst/gone/b/x; mkdir -m 1700 dst/gone/b/.holdfast-gggggggg; : >dst/gone/b/.holdfast-gggggggg/1");
-	mounted = !mount("none", path_of("dst/.holdfast-ffffffff"), "tmpfs", 0, "size=1m");
+	sh("b=%s c=%s g=%s; mkdir -m 1700 dst/new/$b dst/$c; echo half >dst/new/$b/1; mkdir -p dst/gone/b; echo x >dst/gone/b/x; mkdir -m 1700 dst/gone/b/$g; : >dst/gone/b/$g/1",
+	   tmpname("bbbbbbbb"), tmpname("cccccccc"), tmpname("gggggggg"));
+	sh("d=%s e=%s f=%s; mkdir -m 755 dst/$d; echo mine >dst/$d/f; chown daemon dst/$d; mkdir -p dst/gone/a; mkdir -m 700 dst/gone/a/$e dst/$f; echo root >dst/gone/a/$e/f; echo x >dst/gone/a/x",
+	   d, e, f);
+	snprintf(at, sizeof(at), "dst/%s", f);
+	mounted = !mount("none", path_of(at), "tmpfs", 0, "size=1m");
 	is(restore(dst, m, &st, NULL), 0, "restore");
 	if (mounted)
-		umount(path_of("dst/.holdfast-ffffffff"));
-	is(strcmp(shout("cd dst; find . -path '*/.holdfast-*' | sort | tr '\\n' ' '"),
-		  "./.holdfast-dddddddd ./.holdfast-dddddddd/f ./.holdfast-ffffffff ./gone/a/.holdfast-eeeeeeee ./gone/a/.holdfast-eeeeeeee/f "),
+		umount(path_of(at));
+	snprintf(want, sizeof(want), "./%s ./%s/f ./%s ./gone/a/%s ./gone/a/%s/f ", d, d, f, e, e);
+	is(strcmp(shout("cd dst; find . -path '*/.holdfast-*' | sort | tr '\\n' ' '"), want),
 	   0, "leftovers are gone, anybody else's are not");
 	ok(!sh("[ ! -e dst/gone/b ] && [ -d dst/gone/a ]"), "what is to go goes, but for what holds one of those");
 	is(restore(dst, m, &st, NULL), 0, "again");

@@ -133,6 +133,33 @@ static void kept_by_restore(void)
 	mem_free(&m);
 }
 
+/* P7: a name that begins as those of a restore's temporary files do is somebody's own all the same */
+static void nearly_ours(void)
+{
+	struct hf_restore_opts o = { 0 };
+	struct hf_restore_stat rst = { 0 };
+	struct hf_tree *src, *dst;
+	struct hf_err err = { 0 };
+	struct memdb m;
+	struct seen s;
+
+	mem_init(&m);
+	sh("mkdir nsrc ndst; echo new >nsrc/.holdfast-mynotes2; echo mine >ndst/.holdfast-mynotes2; echo mine >ndst/.holdfast-keepthis; echo x >ndst/%s", tmpname("abcdefgh"));
+	src = opent("nsrc", 0, false);
+	scan(src, &m, false);
+	dst = opent("ndst", 0, false);
+	o.keep = begin("nearly");
+	is(hf_restore(dst, &m.db, &o, &rst, &err), 0, "restore of a tree with such names");
+	is(hf_displaced_end(o.keep, true, NULL, NULL, &err), 0, "end");
+	s = list("nearly", 0, key);
+	ok(!strcmp(s.rels, ".holdfast-keepthis .holdfast-mynotes2 "), "what goes is kept aside, a restore's own leftover is not: %s", s.rels);
+	ok(!strcmp(shout("cd ndst; ls -A; cat .holdfast-mynotes2"), ".holdfast-mynotes2\nnew\n"), "the generation's comes back");
+	hf_tree_close(src);
+	hf_tree_close(dst);
+	mem_free(&m);
+	sh("rm -rf state nsrc ndst");
+}
+
 static void cut_and_flipped(void)
 {
 	struct hf_displaced *d;
@@ -548,6 +575,7 @@ int main(void)
 {
 	scratch_begin();
 	kept_by_restore();
+	nearly_ours();
 	cut_and_flipped();
 	pruning();
 	late();

@@ -104,8 +104,8 @@ int main(void)
 	free(after);
 
 	sh("cd dst; echo changed >plain; rm link; chmod 0600 p1; touch new; mkdir -p newdir/x; touch newdir/x/y;"
-	   "setfattr -x user.large p2; setfattr -n user.extra -v 1 edge; touch -d 2000-01-01 a/b; rm -r many; : >.holdfast-aaaabbbb;"
-	   "for d in a a- a.d ab; do echo changed >'odd names'/$d/x; done");
+	   "setfattr -x user.large p2; setfattr -n user.extra -v 1 edge; touch -d 2000-01-01 a/b; rm -r many; : >%s;"
+	   "for d in a a- a.d ab; do echo changed >'odd names'/$d/x; done", tmpname("aaaabbbb"));
 	before = strdup(shout("stat -c '%%i %%z' dst/big dst/sparse dst/zeros"));
 	ok(differences(dst, &m) > 0, "compare sees the changes");
 	is(restore(dst, &m, &rst, NULL), 0, "restore what was changed");

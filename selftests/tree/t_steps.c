@@ -73,7 +73,7 @@ static void killed_everywhere(void)
 	   "head -c 300000 /dev/urandom >d/big; ln b1 b2; ln b1 d/b3; ln -s new l; mkfifo p; chown daemon:mail a new; chmod 2750 d; chmod 0400 d/x;"
 	   "setfattr -n user.k -v v d/e/y; setfacl -m u:bin:r d/e/y; setfacl -d -m u:bin:rx new; touch -d 2001-01-01 same a d/e .");
 	sh("cd tmpl; cp -p ../src/same .; mkdir -p d/e gone/deeper a; for f in a/1 d/x d/e/y gone/1 gone/deeper/2 was b1 b2; do echo \"old ./$f\" >$f; done;"
-	   "head -c 300000 /dev/urandom >d/big; cp d/big ../old.big; ln -s old l; mkdir p; chmod 777 d; chown bin d; setfacl -m u:games:rwx d/e/y; ln b1 gone/b1; echo left >.holdfast-aaaaaaaa");
+	   "head -c 300000 /dev/urandom >d/big; cp d/big ../old.big; ln -s old l; mkdir p; chmod 777 d; chown bin d; setfacl -m u:games:rwx d/e/y; ln b1 gone/b1; echo left >%s", tmpname("aaaaaaaa"));
 	struct hf_tree *src = opent("src", 0, false);
 
 	scan(src, &m, false);

@@ -4,6 +4,7 @@
 #define HF_TREE_TEST_H
 #include "../tap.h"
 #include "memdb.h"
+#include "tmpname.h"
 #include <fcntl.h>
 #include <limits.h>
 #include <unistd.h>
@@ -53,6 +54,17 @@ static char *path_of(const char *name)
 
 	snprintf(p[++i % 4], sizeof(p[0]), "%s/%s", top, name);
 	return p[i % 4];
+}
+
+/* a name of a restore's temporary file */
+__attribute__((unused))
+static const char *tmpname(const char *random)
+{
+	static char name[16][HF_TMP_LEN + 1];
+	static unsigned i;
+
+	hf_tmpname_make(random, name[++i % 16]);
+	return name[i % 16];
 }
 
 __attribute__((unused))

@@ -83,14 +83,13 @@ int hf_rst_keep_late(struct restore *r, const struct item *it, int dirfd, const 
 void hf_tmp_name_make(const struct hf_tree *t, char out[HF_TMP_LEN + 1])
 {
 	static const char az[] = "abcdefghijklmnopqrstuvwxyz234567";
-	uint8_t rnd[8];
+	uint8_t rnd[HF_TMP_RANDOM];
+	char text[HF_TMP_RANDOM];
 
 	randombytes_buf(rnd, sizeof(rnd));
-	memcpy(out, HF_TMP_PREFIX, sizeof(HF_TMP_PREFIX) - 1);
-	out += sizeof(HF_TMP_PREFIX) - 1;
-	for (int i = 0; i < 8; i++)
-		out[i] = t->name && i < 4 ? t->own_tmp[i] : az[rnd[i] & 31];
-	out[8] = 0;
+	for (int i = 0; i < HF_TMP_RANDOM; i++)
+		text[i] = t->name && i < 4 ? t->own_tmp[i] : az[rnd[i] & 31];
+	hf_tmpname_make(text, out);
 }
 
 struct sink {

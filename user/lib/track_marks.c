@@ -17,6 +17,7 @@
  * whole, and read again if a directory in it changed meanwhile. Orphans are
  * dropped when the queue is drained; a dropped one that turns up later is new.
  */
+#include "tmpname.h"
 #include "track_fan.h"
 #include <dirent.h>
 #include <fcntl.h>
@@ -25,6 +26,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/fanotify.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -46,7 +48,7 @@ struct big_handle {
 
 bool hf_fan_is_temp(const char *name)
 {
-	return !strncmp(name, ".holdfast-", 10);
+	return hf_tmpname_is(name, strlen(name));
 }
 
 static int open_beneath(int dirfd, const char *path)

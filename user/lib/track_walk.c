@@ -10,6 +10,7 @@
  * For the same reason what is gone when it is to be opened or marked is passed
  * over. Directories that wait to be read are remembered by path, not held open.
  */
+#include "tmpname.h"
 #include "track_nl.h"
 #include <dirent.h>
 #include <fcntl.h>
@@ -17,6 +18,7 @@
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -41,7 +43,7 @@ bool hf_nl_is_temp(const char *rel)
 {
 	for (; rel; rel = strchr(rel, '/')) {
 		rel += *rel == '/';
-		if (!strncmp(rel, ".holdfast-", 10))
+		if (hf_tmpname_is(rel, strcspn(rel, "/")))
 			return true;
 	}
 	return false;

@@ -440,11 +440,8 @@ int hf_tree_mounted(const struct hf_tree *t, char *id, size_t n)
 
 bool hf_tmp_name(const struct hf_tree *t, const char *name)
 {
-	const char *x = name + sizeof(HF_TMP_PREFIX) - 1;
-
-	if (strncmp(name, HF_TMP_PREFIX, sizeof(HF_TMP_PREFIX) - 1) || strlen(name) != HF_TMP_LEN)
-		return false;
-	return !t->name || !strncmp(x, t->own_tmp, 4);
+	return hf_tmpname_is(name, strlen(name)) &&
+	       (!t->name || !strncmp(name + sizeof(HF_TMP_PREFIX) - 1, t->own_tmp, 4));
 }
 
 unsigned hf_tree_out_name(const struct hf_tree *t, const char *rel, size_t len)
@@ -452,7 +449,7 @@ unsigned hf_tree_out_name(const struct hf_tree *t, const char *rel, size_t len)
 	const char *name = len ? memrchr(rel, '/', len) : NULL;
 
 	name = name ? name + 1 : rel;
-	if (!strncmp(name, HF_TMP_PREFIX, sizeof(HF_TMP_PREFIX) - 1))
+	if (hf_tmpname_is(name, rel + len - name))
 		return HF_OUT;
 	/* of a single file nothing is left out */
 	return t->name ? 0 : hf_patterns_name(t->exclude, rel, len) | hf_patterns_name(t->exclude_too, rel, len);

@@ -257,7 +257,7 @@ struct hf_restore_opts {
 /**
  * hf_restore() - make the tree equal to @db, writing only what differs
  *
- * Files: temporary file (0600, `.holdfast-` and random), contents, owner, xattrs,
+ * Files: temporary file (0600, a name as in tmpname.h), contents, owner, xattrs,
  * mode, times, rename; directories' attributes last, deepest first. All lookups
  * with openat2 RESOLVE_BENEATH|NO_SYMLINKS|NO_XDEV. What is overwritten or removed goes
  * to @o->keep before that. Excluded names, and directories holding them, stay. Durable

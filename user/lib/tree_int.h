@@ -12,13 +12,12 @@
 #define HF_TREE_INT_H
 
 #include "pattern.h"
+#include "tmpname.h"
 #include "tree.h"
 #include "links.h"
 #include <fcntl.h>
 #include <linux/openat2.h>
 
-#define HF_TMP_PREFIX ".holdfast-"
-#define HF_TMP_LEN (sizeof(HF_TMP_PREFIX) - 1 + 8)
 #define HF_SETTLE_NS 20000000ull	/* two ticks of the slowest clock */
 #define HF_SETTLE_COARSE_NS (2000000000ull + HF_SETTLE_NS)	/* where times are whole seconds, or two of them */
 #define HF_TRIES 4			/* for what moves while it is read */
@@ -156,7 +155,7 @@ struct hf_walk {
 	struct hf_found at;
 };
 #define HF_WALK_LEFTOVERS 1	/* temporary files of a restore too */
-#define HF_WALK_RESERVED 2	/* names that are ours by their beginning, but stay, too */
+#define HF_WALK_RESERVED 2	/* those that are none, and stay, too: only their name is such a one */
 #define HF_WALK_LAZY 4		/* of what is a regular file, as its directory tells, only that: stx_mask is 0 */
 int hf_walk_init(struct hf_walk *w, struct hf_tree *t, const char *rel, unsigned how);
 /** hf_walk_next() - 1 with an entry, 0 at the end; order of hf_rel_cmp() */

@@ -216,11 +216,11 @@ static bool left_alone(const struct hf_found *f, unsigned out)
 int hf_walk_look(struct hf_tree *t, const char *rel, size_t len, int dirfd, const char *name, unsigned how,
 		 unsigned char type, struct hf_found *f)
 {
-	bool tmp = !strncmp(name, HF_TMP_PREFIX, sizeof(HF_TMP_PREFIX) - 1), left = tmp && hf_tmp_name(t, name);
+	bool tmp = hf_tmp_name(t, name);
 	unsigned out;
 	int ret;
 
-	if (tmp && !(how & (left ? HF_WALK_LEFTOVERS | HF_WALK_RESERVED : HF_WALK_RESERVED)))
+	if (tmp && !(how & (HF_WALK_LEFTOVERS | HF_WALK_RESERVED)))
 		return 0;
 	/* not even looked at, if whatever it is it is left alone */
 	out = tmp ? 0 : hf_tree_out_name(t, rel, len);
@@ -230,7 +230,7 @@ int hf_walk_look(struct hf_tree *t, const char *rel, size_t len, int dirfd, cons
 	if (ret <= 0 || left_alone(f, out))
 		return ret < 0 ? ret : 0;
 	/* goes with the next restore: it is in nobody's way */
-	if (left && !(how & HF_WALK_LEFTOVERS) && (!S_ISDIR(f->stx.stx_mode) || hf_nest_ours(&f->stx)))
+	if (tmp && !(how & HF_WALK_LEFTOVERS) && (!S_ISDIR(f->stx.stx_mode) || hf_nest_ours(&f->stx)))
 		return 0;
 	if (tmp) {
 		f->descend = false;
