@@ -143,6 +143,39 @@ static void left_alone(void)
 	mem_free(&m);
 }
 
+/*
+ * A scan that failed midway, after the patterns were changed, left a generation that has some of what they
+ * took in: that is restored, and of the rest it still says nothing.
+ */
+static void taken_in(bool ahead)
+{
+	const char *const too[] = { "cache/", "*.o" };
+	struct hf_restore_stat rst;
+	struct hf_tree *src, *dst;
+	struct memdb m;
+
+	mem_init(&m);
+	sh("rm -rf is id; mkdir -p is/d/cache/sub is/far/cache id/d/cache/sub id/d/cache/more id/e; echo new | tee is/d/cache/1 is/d/cache/sub/2 is/far/cache/3 is/a.o >/dev/null;"
+	   "echo old | tee id/d/cache/1 id/d/cache/sub/2 id/d/cache/here id/d/cache/sub/here id/d/cache/more/here id/b.o id/e/here >/dev/null");
+	src = opent("is", 0, false);
+	scan(src, &m, false);
+	mem_forget(&m);
+	dst = opent("id", 0, false);
+	if (ahead)
+		scout(dst);
+	hf_tree_patterns_too(dst, too, 2);
+	is(restore(dst, &m, &rst, NULL), 0, "restore");
+	ok(!strcmp(shout("cd id; cat a.o d/cache/1 d/cache/sub/2 far/cache/3"), "new\nnew\nnew\nnew\n"), "P1: what was excluded, and is in the generation, is restored");
+	ok(!strcmp(shout("cd id; cat b.o d/cache/here d/cache/sub/here d/cache/more/here"), "old\nold\nold\nold\n"), "what it does not have stays");
+	ok(!sh("[ ! -e id/e ]"), "what was never excluded goes");
+	is(differences(dst, &m), 0, "then nothing differs");
+	is(restore(dst, &m, &rst, NULL), 0, "again");
+	is(rst.written + rst.meta + rst.removed, 0, "changes nothing");
+	hf_tree_close(src);
+	hf_tree_close(dst);
+	mem_free(&m);
+}
+
 /* P7 and the root: what changes between the look and the restore */
 static void changed_since(void)
 {
@@ -424,6 +457,8 @@ int main(void)
 	many(&m, true);
 	is(umask(0077), 0077, "the process has the mask that it had");
 	left_alone();
+	taken_in(false);
+	taken_in(true);
 	changed_since();
 	called_off();
 	stumbled(&m);

@@ -4,8 +4,8 @@
  * beside its entries. When the registration says otherwise, the next commit takes out what
  * is excluded now, captures the whole tree, and says so; a base follows it.
  *
- * A restore leaves alone what either excludes: a generation has nothing of what was excluded
- * when it was captured, and that it is not in it does not mean that it is to go.
+ * A restore leaves alone what was excluded when the generation was captured, too: that it is not in it does
+ * not mean that it is to go. What is in it all the same, as a scan took it in that then failed, is restored.
  *
  * Runs in the worker, but for what says that it does not.
  */

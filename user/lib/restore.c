@@ -310,6 +310,10 @@ static int purge(struct restore *r, const char *rel)
 		ret = 0;
 		if (!strcmp(w.rel, rel))
 			continue;
+		if (hf_tree_unsaid(r->t, w.rel, w.at.stx.stx_mode)) {
+			hf_walk_skip(&w);
+			continue;
+		}
 		ret = add(&more, w.rel, OP_REMOVE, &w.at.stx) ? 0 : -ENOMEM;
 		if (!ret && w.at.kind == HF_WALK_ENTRY)
 			ret = hf_rst_keep(r, w.rel);

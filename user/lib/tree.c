@@ -340,7 +340,6 @@ int hf_tree_patterns_too(struct hf_tree *t, const char *const *exclude, unsigned
 
 	if (ret)
 		return ret;
-	hf_scout_rest(t->scout);
 	hf_patterns_free(t->exclude_too);
 	t->exclude_too = p;
 	return 0;
@@ -452,7 +451,7 @@ unsigned hf_tree_out_name(const struct hf_tree *t, const char *rel, size_t len)
 	if (hf_tmpname_is(name, rel + len - name))
 		return HF_OUT;
 	/* of a single file nothing is left out */
-	return t->name ? 0 : hf_patterns_name(t->exclude, rel, len) | hf_patterns_name(t->exclude_too, rel, len);
+	return t->name ? 0 : hf_patterns_name(t->exclude, rel, len);
 }
 
 unsigned hf_tree_out(const struct hf_tree *t, const char *rel)
@@ -461,6 +460,11 @@ unsigned hf_tree_out(const struct hf_tree *t, const char *rel)
 		if (hf_tree_out_name(t, rel, s - rel) & HF_OUT_DIR)
 			return HF_OUT;
 	return hf_tree_out_name(t, rel, strlen(rel));
+}
+
+bool hf_tree_unsaid(const struct hf_tree *t, const char *rel, mode_t mode)
+{
+	return !t->name && hf_patterns_path(t->exclude_too, rel) & (S_ISDIR(mode) ? HF_OUT_DIR : HF_OUT_FILE);
 }
 
 bool hf_tree_excludes(const struct hf_tree *t, const char *rel, mode_t mode)

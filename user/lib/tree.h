@@ -138,8 +138,8 @@ int hf_tree_open(const char *node_root, const char *path, unsigned flags, bool c
 void hf_tree_close(struct hf_tree *t);
 /** hf_tree_patterns() - other patterns from now on; -ENOMEM: those that were stay */
 int hf_tree_patterns(struct hf_tree *t, const char *const *exclude, unsigned n);
-/** hf_tree_patterns_too() - what these say is left alone as well, until it is called with none: a
- *  generation holds nothing of what was excluded when it was captured, and says nothing of it */
+/** hf_tree_patterns_too() - what these say, and the generation does not have, is left alone as well, until it is
+ *  called with none: of what was excluded when it was captured a generation says nothing */
 int hf_tree_patterns_too(struct hf_tree *t, const char *const *exclude, unsigned n);
 /** hf_tree_excludes() - whether the tree's own patterns leave out @rel, of type @mode */
 bool hf_tree_excludes(const struct hf_tree *t, const char *rel, mode_t mode);

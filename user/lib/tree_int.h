@@ -42,7 +42,8 @@ struct hf_tree {
 	char *dirpath;		/* what @root was opened as: path, or its parent */
 	char *name;		/* the single file, or NULL */
 	unsigned flags;
-	struct hf_patterns *exclude, *exclude_too;	/* left alone is what either says */
+	struct hf_patterns *exclude;
+	struct hf_patterns *exclude_too;	/* so is what these say, where the generation does not have it */
 	uint64_t dev, ino, mnt;
 	bool blind;
 	char own_tmp[5];	/* of a single file: which temporary files are its own */
@@ -80,6 +81,8 @@ static inline bool hf_tree_excluded(const struct hf_tree *t, const char *rel, mo
 {
 	return hf_tree_out(t, rel) & (S_ISDIR(mode) ? HF_OUT_DIR : HF_OUT_FILE);
 }
+/** hf_tree_unsaid() - whether the generation would not have @rel, of type @mode, if it was there when that was captured */
+bool hf_tree_unsaid(const struct hf_tree *t, const char *rel, mode_t mode);
 /** hf_tree_mine() - whether @rel can be in the tree at all (single files), and is well formed */
 bool hf_tree_mine(const struct hf_tree *t, const char *rel);
 bool hf_tmp_name(const struct hf_tree *t, const char *name);	/* a restore's leftover */
@@ -160,6 +163,8 @@ struct hf_walk {
 int hf_walk_init(struct hf_walk *w, struct hf_tree *t, const char *rel, unsigned how);
 /** hf_walk_next() - 1 with an entry, 0 at the end; order of hf_rel_cmp() */
 int hf_walk_next(struct hf_walk *w);
+/** hf_walk_skip() - what is in the directory that was given out last is not to be */
+void hf_walk_skip(struct hf_walk *w);
 void hf_walk_free(struct hf_walk *w);
 
 /** hf_walk_look() - what @rel, which is @name in @dirfd, is for a walk: 1 if it gives it out

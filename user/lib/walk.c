@@ -276,35 +276,35 @@ static int start(struct hf_walk *w)
 	return ret == 1 && left_alone(&w->at, out) ? 0 : ret;
 }
 
-/* as it was seen by those who went ahead; what is excluded for now they did not know */
+/* as it was seen by those who went ahead */
 static int next_seen(struct hf_walk *w)
 {
 	const char *dir, *name;
 	size_t len;
 	int ret;
 
-	while ((ret = hf_scout_next(w->scout, &dir, &len, &name, &w->at)) == 1) {
-		if (len >= w->cap) {
-			char *p = realloc(w->rel, 2 * len);
+	ret = hf_scout_next(w->scout, &dir, &len, &name, &w->at);
+	if (ret != 1)
+		return ret;
+	if (len >= w->cap) {
+		char *p = realloc(w->rel, 2 * len);
 
-			if (!p)
-				return -ENOMEM;
-			w->rel = p;
-			w->cap = 2 * len;
-		}
-		memcpy(w->rel, dir, len);
-		ret = set_rel(w, len, name);
-		if (ret)
-			return ret;
-		w->dirfd = -1;
-		if (!w->t->exclude_too || w->at.kind == HF_WALK_LEFTOVER)
-			return 1;
-		if (!left_alone(&w->at, hf_tree_out_name(w->t, w->rel, w->len)))
-			return 1;
-		if (w->at.descend)
-			hf_scout_skip(w->scout);
+		if (!p)
+			return -ENOMEM;
+		w->rel = p;
+		w->cap = 2 * len;
 	}
-	return ret;
+	memcpy(w->rel, dir, len);
+	ret = set_rel(w, len, name);
+	w->dirfd = -1;
+	return ret ? ret : 1;
+}
+
+void hf_walk_skip(struct hf_walk *w)
+{
+	if (w->at.descend && w->scout && w->started && w->len)
+		hf_scout_skip(w->scout);
+	w->at.descend = false;
 }
 
 int hf_walk_next(struct hf_walk *w)
@@ -357,18 +357,18 @@ static int holds(struct hf_tree *t, const char *rel, char **found)
 	int ret;
 
 	/* excluded names are not given out: look at every name, without exclusion */
-	struct hf_patterns *exclude = t->exclude, *too = t->exclude_too;
+	struct hf_patterns *exclude = t->exclude;
 
 	hf_scout_rest(t->scout);
-	t->exclude = t->exclude_too = NULL;
+	t->exclude = NULL;
 	ret = hf_walk_init(&w, t, rel, HF_WALK_RESERVED);
 	while (!ret && (ret = hf_walk_next(&w)) == 1) {
 		ret = 0;
 		t->exclude = exclude;
-		t->exclude_too = too;
 		bool alone = w.at.kind == HF_WALK_MOUNT || hf_left_alone(t, w.at.stx.stx_mode) ||
-			     hf_tree_excluded(t, w.rel, w.at.stx.stx_mode);
-		t->exclude = t->exclude_too = NULL;
+			     hf_tree_excluded(t, w.rel, w.at.stx.stx_mode) ||
+			     hf_tree_unsaid(t, w.rel, w.at.stx.stx_mode);
+		t->exclude = NULL;
 		if (alone) {
 			if (found)
 				*found = strdup(w.rel);
@@ -377,7 +377,6 @@ static int holds(struct hf_tree *t, const char *rel, char **found)
 		}
 	}
 	t->exclude = exclude;
-	t->exclude_too = too;
 	hf_walk_free(&w);
 	return ret;
 }
@@ -446,6 +445,12 @@ static int give(struct merge *m, const char *rel, bool local, const struct hf_kn
 {
 	struct hf_pair p = { .rel = rel, .known = k, .dirfd = -1, .kind = HF_WALK_ENTRY };
 
+	if (local && !k && m->t->exclude_too && m->w.at.kind == HF_WALK_ENTRY &&
+	    hf_tree_unsaid(m->t, rel, m->w.at.stx.stx_mode)) {
+		hf_walk_skip(&m->w);
+		m->have = false;
+		return 0;
+	}
 	if (local) {
 		p.name = m->w.name;
 		p.dirfd = m->w.dirfd;
