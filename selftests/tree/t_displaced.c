@@ -3,6 +3,7 @@
 #include "tree_test.h"
 #include <pthread.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -239,6 +240,16 @@ static void pruning(void)
 	is(hf_displaced_prune(path_of("state"), 1 << 30, 86400), 0, "prune to an age");
 	is(list(NULL, 0, key).sets, 2, "removes what is too old");
 	ok(!access(path_of("state/odd/notaset"), F_OK), "and no foreign file");
+	/* of who was killed while he went on with a set that is gone by now */
+	sh("mkdir state/killed state/busy; touch state/odd/.continued; touch -d 2001-01-01 state/killed/.continued state/busy/.continued");
+	int fd = open(path_of("state/busy/.continued"), O_RDONLY | O_CLOEXEC);
+
+	flock(fd, LOCK_EX);
+	is(hf_displaced_prune(path_of("state"), 1 << 30, 86400), 0, "prune");
+	ok(access(path_of("state/killed/.continued"), F_OK), "what was to go on with a set goes");
+	ok(!access(path_of("state/busy/.continued"), F_OK) && !access(path_of("state/odd/.continued"), F_OK),
+	   "not while somebody writes it, or may");
+	close(fd);
 	is(hf_displaced_prune(path_of("nowhere"), 1, 1), 0, "nothing there is nothing to prune");
 	hf_tree_close(t);
 }
@@ -333,7 +344,7 @@ static void tried_again(void)
 	struct hf_tree *src, *dst;
 	struct hf_err err = { 0 };
 	struct memdb m;
-	char first[64], id[64];
+	char first[64], later[64] = "", id[64];
 	uint64_t n;
 
 	mem_init(&m);
@@ -374,6 +385,28 @@ static void tried_again(void)
 
 	is(hf_displaced_restore(path_of("state"), key, "again", id, "x", to, NULL, &n, &err), 0, "brought back");
 	ok(n == 1 && !strcmp(shout("cat againback/x"), "was\n"), "it is the file that it was");
+	hf_tree_close(to);
+	/* nor does a restore of another generation: what it finds is what that one wrote */
+	sh("echo local >again/d/f1; echo local >again/d/f2");
+	for (int i = 0; i < 3; i++) {
+		o.keep = begin("gens");
+		hf_displaced_generation(o.keep, i ? 8 : 7);
+		hf_seam_init(i < 2 ? "restore.rename:2:eio" : NULL);
+		is(hf_restore(dst, &m.db, &o, &rst, &err), i < 2 ? -EIO : 0, i < 2 ? "a restore that fails" : "and one that does not");
+		is(hf_displaced_end(o.keep, i == 2, id, &n, &err), 0, "end");
+		if (!i) {
+			memcpy(first, id, 64);
+			sh("echo newer >rsrc/d/f1; echo newer >rsrc/d/f2");
+			scan(src, &m, false);
+		}
+		ok(!strcmp(first, id) == !i, i == 2 ? "of the same generation: the set is gone on with" : "of another one: a set of its own");
+		if (i == 1)
+			memcpy(later, id, 64);
+	}
+	ok(!strcmp(id, later), "which is that of the one before");
+	to = opent("gensback", 0, true);
+	is(hf_displaced_restore(path_of("state"), key, "gens", first, NULL, to, NULL, &n, &err), 0, "the first is brought back");
+	ok(!strcmp(shout("cat gensback/d/f1 gensback/d/f2"), "local\nlocal\n"), "P7: it is what was there before");
 	hf_tree_close(to);
 	/* of two reasons or checkpoints none goes on with the other's */
 	sh("echo x >again/d/f2");

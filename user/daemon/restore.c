@@ -96,8 +96,10 @@ static int restore_one(struct resource *r, struct ckpt *c, struct hf_log *from, 
 					       j->rollback ? "rollback" : "offline-change", &keep, &e);
 	if (ret)
 		return hf_fail(err, e.exit, ret, "%s: %s: %s", r->name, c->path, e.msg);
-	if (keep)
+	if (keep) {
 		hf_displaced_limit(keep, hfd.conf->displaced_bytes);
+		hf_displaced_generation(keep, hf_log_gen(from));
+	}
 	o.keep = keep;
 	treedb_init(&db, from, hfd.keys, c->id, &r->busy);
 	progress_scan(r, "compare", &db);

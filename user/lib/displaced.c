@@ -15,6 +15,7 @@ struct hf_displaced {
 	char id[64];
 	int dirfd, fd;		/* fd -1: nothing was added yet */
 	crypto_secretstream_xchacha20poly1305_state ss;
+	uint64_t gen;		/* that is restored; 0 none */
 	uint64_t count, bytes, max;	/* max: of the file; 0 none */
 	uint64_t left_out;	/* entries that could not be kept */
 	int why;		/* the first failure; 0: they were beyond max */
@@ -168,6 +169,7 @@ static int begin_file(struct hf_displaced *d, const char *name, int flags, uint6
 	put_text(&b, d->resource);
 	put_text(&b, d->checkpoint);
 	hf_buf_u64(&b, when);
+	hf_buf_u64(&b, d->gen);
 	return frame_buf(d, &b, 0);
 }
 
@@ -266,7 +268,7 @@ static int old_frame(void *ctx, const uint8_t *p, size_t n, uint8_t tag)
 static int go_on(struct hf_displaced *d)
 {
 	struct going_on g = { .d = d, .counting = true };
-	int ret = hf_displaced_unfinished(d->dirfd, d->key, d->checkpoint, d->reason, d->id);
+	int ret = hf_displaced_unfinished(d->dirfd, d->key, d->checkpoint, d->reason, d->gen, d->id);
 
 	if (ret != 1)
 		return ret < 0 ? ret : 1;
@@ -485,6 +487,11 @@ int hf_displaced_add(struct hf_displaced *d, struct hf_tree *t, const char *rel,
 int hf_displaced_add_dir(struct hf_displaced *d, struct hf_tree *t, const char *rel, struct hf_err *err)
 {
 	return add(d, t, rel, true, err);
+}
+
+void hf_displaced_generation(struct hf_displaced *d, uint64_t gen)
+{
+	d->gen = gen;
 }
 
 void hf_displaced_limit(struct hf_displaced *d, uint64_t max)

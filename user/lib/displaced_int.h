@@ -7,15 +7,17 @@
  * is. The file grows only at its end and has its final name from the start, so
  * what a crash leaves is a set that ends early, and lists what is whole in it.
  *
- *   S  reason, resource, checkpoint, time      once, first
+ *   S  reason, resource, checkpoint, time,     once, first
+ *      generation that was restored            (0, or not there: none is known)
  *   E  rel, attributes                         begins an entry
  *   D  up to 64 KiB of its contents
  *   H  so many zeros of its contents, 64 KiB at most
  *   Z  size of the contents                    the entry is whole
  *   F  number of entries, a zero byte (tag FINAL)   the set is whole
  *
- * A restore that failed or was interrupted leaves a set without the last. The next one goes on
- * with it: in a new file, since a stream cannot be, which then takes its name.
+ * A restore that failed or was interrupted leaves a set without the last. The next one of the same
+ * generation goes on with it: in a new file, since a stream cannot be, which then takes its name. One of
+ * another generation finds what the former wrote in the place of what is in the set.
  */
 #ifndef HF_DISPLACED_INT_H
 #define HF_DISPLACED_INT_H
@@ -45,13 +47,13 @@ static inline bool hf_displaced_zeros(const uint8_t *p, size_t n)
 int hf_displaced_each_frame(int dirfd, const char *id, const uint8_t key[32],
 			    int (*fn)(void *ctx, const uint8_t *p, size_t n, uint8_t tag), void *ctx);
 /** hf_displaced_head() - what an S frame says; texts malloc'ed; -EBADMSG */
-struct hf_displaced_head { char *reason, *resource, *checkpoint; uint64_t when; };
+struct hf_displaced_head { char *reason, *resource, *checkpoint; uint64_t when, gen; };
 int hf_displaced_head(const uint8_t *p, size_t n, struct hf_displaced_head *h);
 void hf_displaced_head_free(struct hf_displaced_head *h);
-/** hf_displaced_unfinished() - the set of that checkpoint and reason that a restore left unfinished, if
- *  it is the newest: 1 and its name, 0, -errno */
+/** hf_displaced_unfinished() - the set of that checkpoint and reason that a restore of generation @gen left
+ *  unfinished, if it is the newest: 1 and its name, 0, -errno */
 int hf_displaced_unfinished(int dirfd, const uint8_t key[32], const char *checkpoint, const char *reason,
-			    char id[64]);
+			    uint64_t gen, char id[64]);
 
 /** hf_displaced_escape() - a resource's name as one directory's name; malloc'ed */
 char *hf_displaced_escape(const char *name);

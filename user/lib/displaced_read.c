@@ -170,6 +170,7 @@ int hf_displaced_head(const uint8_t *p, size_t n, struct hf_displaced_head *h)
 	h->resource = rd_str(&rd);
 	h->checkpoint = rd_str(&rd);
 	h->when = hf_rd_u64(&rd);
+	h->gen = rd.bad || rd.p == rd.end ? 0 : hf_rd_u64(&rd);
 	return rd.bad ? -EBADMSG : 0;
 }
 
@@ -311,7 +312,7 @@ static int each_set(const char *dir, const char *resource,
 	return ret;
 }
 
-struct head_is { const char *checkpoint, *reason; bool same; };
+struct head_is { const char *checkpoint, *reason; bool same; uint64_t gen; };
 
 static int first_frame(void *ctx, const uint8_t *p, size_t n, uint8_t tag)
 {
@@ -319,6 +320,7 @@ static int first_frame(void *ctx, const uint8_t *p, size_t n, uint8_t tag)
 	struct hf_displaced_head h;
 
 	w->same = !hf_displaced_head(p, n, &h) && !strcmp(h.checkpoint, w->checkpoint) && !strcmp(h.reason, w->reason);
+	w->gen = h.gen;
 	hf_displaced_head_free(&h);
 	return 1;
 }
@@ -342,7 +344,7 @@ static bool finished(int dirfd, const char *id)
 }
 
 int hf_displaced_unfinished(int dirfd, const uint8_t key[32], const char *checkpoint, const char *reason,
-			    char id[64])
+			    uint64_t gen, char id[64])
 {
 	struct head_is w = { .checkpoint = checkpoint, .reason = reason };
 	struct dirent **ids = NULL;
@@ -353,7 +355,7 @@ int hf_displaced_unfinished(int dirfd, const uint8_t key[32], const char *checkp
 			continue;
 		/* one that is damaged is none of ours */
 		hf_displaced_each_frame(dirfd, ids[i]->d_name, key, first_frame, &w);
-		if (w.same && !finished(dirfd, ids[i]->d_name)) {
+		if (w.same && w.gen == gen && !finished(dirfd, ids[i]->d_name)) {
 			snprintf(id, 64, "%.63s", ids[i]->d_name);
 			ret = 1;
 		}
@@ -431,6 +433,8 @@ int hf_displaced_read(const char *dir, const uint8_t key[32], const char *resour
 	return ret;
 }
 
+#define REST_S 60
+
 struct set {
 	char *path;		/* below the directory */
 	const char *id;
@@ -469,6 +473,28 @@ static int collect(void *ctx, int dirfd, const char *sub, const char *id)
 	return 0;
 }
 
+/* What was to go on with a set, and was cut short: nothing refers to it. One that is being written is young, or locked. */
+static void drop_rests(int top)
+{
+	struct dirent **subs = NULL;
+	int n = scandirat(top, ".", &subs, only_names, alphasort);
+
+	for (int i = 0; i < n; i++) {
+		char *path = hf_strf("%s/" REST, subs[i]->d_name);
+		int fd = path ? openat(top, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK) : -1;
+		struct stat st;
+
+		if (fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode) && time(NULL) - st.st_mtime >= REST_S &&
+		    !flock(fd, LOCK_EX | LOCK_NB))
+			unlinkat(top, path, 0);
+		if (fd >= 0)
+			close(fd);
+		free(path);
+		free(subs[i]);
+	}
+	free(subs);
+}
+
 static int by_age(const void *a, const void *b)
 {
 	const struct set *x = a, *y = b;
@@ -481,10 +507,12 @@ int hf_displaced_prune(const char *dir, uint64_t max_bytes, uint64_t keep_s)
 	struct sets s = { 0 };
 	uint64_t now = hf_wall_ns(), total = 0;
 	int ret = each_set(dir, NULL, collect, &s);
-	int top = ret || !s.n ? -1 : open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int top = ret ? -1 : open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (!ret && s.n && top < 0)
 		ret = -errno;
+	if (top >= 0)
+		drop_rests(top);
 	for (unsigned i = 0; i < s.n; i++)
 		total += s.e[i].size;
 	if (s.n)

@@ -284,14 +284,17 @@ int hf_displaced_begin(const char *dir, const uint8_t key[32], const char *resou
 /** hf_displaced_add() - what cannot be written, or is beyond the limit, is left out and counted: never a
  *  reason to refuse a takeover (P7). -ENOMEM */
 int hf_displaced_add(struct hf_displaced *d, struct hf_tree *t, const char *rel, struct hf_err *err);
+/** hf_displaced_generation() - the one that is restored: a set that was left unfinished is gone on with only if
+ *  it was made for the same; before the first hf_displaced_add() */
+void hf_displaced_generation(struct hf_displaced *d, uint64_t gen);
 /** hf_displaced_limit() - what does not fit into that many bytes is left out */
 void hf_displaced_limit(struct hf_displaced *d, uint64_t max);
 /** hf_displaced_left_out() - how many entries were not kept; @why: the failure, 0: for want of room, be it
  *  that the limit says so or that what is restored needs what the disk has left */
 uint64_t hf_displaced_left_out(const struct hf_displaced *d, int *why);
 /** hf_displaced_end() - make it durable; @id (64 bytes) receives its name, "" when nothing was kept
- *  @whole: the restore came to its end. Else the next set of this checkpoint goes on with this one,
- *  and keeps what is in it not once more. */
+ *  @whole: the restore came to its end. Else the next set of this checkpoint, reason and generation goes on
+ *  with this one, and keeps what is in it not once more. */
 int hf_displaced_end(struct hf_displaced *d, bool whole, char id[64], uint64_t *count, struct hf_err *err);
 /** hf_displaced_list() - for each kept-aside set of @resource (NULL: all): id, when, reason,
  *  checkpoint, and for each entry path, size, mode (fn gets rel NULL at the start of a set) */
