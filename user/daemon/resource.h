@@ -48,6 +48,7 @@ struct job {
 	/* in */
 	bool fenced, dry_run, keep_local, allow_empty, without_store;
 	bool rollback;		/* what is confirmed need not be kept aside */
+	struct hf_log *undone;	/* the generation of a rollback that failed: what it wrote need not be, either */
 	uint64_t to_gen;
 	bool quick, allow_delete, strict;
 	char pin[HF_NAME_MAX + 1];	/* its name */

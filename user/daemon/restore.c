@@ -86,7 +86,7 @@ static int restore_one(struct resource *r, struct ckpt *c, struct hf_log *from, 
 	struct hf_restore_stat st = { 0 };
 	struct hf_displaced *keep = NULL;
 	struct hf_err e = { 0 };
-	struct treedb db;
+	struct treedb db, undone;
 	char id[64] = "";
 	uint64_t count = 0;
 	int ret, r2;
@@ -98,10 +98,15 @@ static int restore_one(struct resource *r, struct ckpt *c, struct hf_log *from, 
 		return hf_fail(err, e.exit, ret, "%s: %s: %s", r->name, c->path, e.msg);
 	if (keep) {
 		hf_displaced_limit(keep, hfd.conf->displaced_bytes);
-		hf_displaced_generation(keep, hf_log_gen(from));
+		/* what goes back goes on with what was kept on the way there */
+		hf_displaced_generation(keep, hf_log_gen(j->undone ? j->undone : from));
 	}
 	o.keep = keep;
 	treedb_init(&db, from, hfd.keys, c->id, &r->busy);
+	if (j->undone) {
+		treedb_init(&undone, j->undone, hfd.keys, c->id, &r->busy);
+		o.undone = &undone.db;
+	}
 	progress_scan(r, "compare", &db);
 	ret = patterns_heed(c, from);
 	/* what the restore itself writes is not a change; what others write is */
@@ -117,6 +122,8 @@ static int restore_one(struct resource *r, struct ckpt *c, struct hf_log *from, 
 	if (ret)
 		hf_fail(err, db.ret ? db.err.exit : e.exit, ret, "%s: restore of %s failed: %s", r->name,
 			c->path, e.msg[0] ? e.msg : db.ret ? db.err.msg : strerror(-ret));
+	if (j->undone)
+		treedb_exit(&undone);
 	treedb_exit(&db);
 	/* also after a failure: what was overwritten until then is kept */
 	memset(&e, 0, sizeof(e));

@@ -71,14 +71,16 @@ static int commit_before(struct resource *r, struct job *j)
  * It is half there, or not in the log: what was before comes back. If it cannot, the term ends: such a
  * mixture is never captured.
  */
-static bool take_back(struct resource *r, struct job *j)
+static bool take_back(struct resource *r, struct job *j, struct hf_log *from)
 {
 	struct job *back = r->log ? job_new(NULL) : NULL;
 	struct hf_err e = { 0 }, why = j->err;
 	int ret;
 
-	if (back)
+	if (back) {
 		back->rollback = true;
+		back->undone = from;
+	}
 	ret = back ? restore_all(r, r->log, back, &e) :
 		     hf_fail(&e, HF_UNAVAIL, -ENODEV, "%s: its log cannot be read", r->name);
 	job_put(back);
@@ -130,7 +132,7 @@ static int roll_back(struct resource *r, struct job *j, struct hf_log *from)
 			ret = 0;
 	}
 	if (ret && ret != -ESTALE && (!r->log || hf_log_gen(r->log) == before))
-		goes_on = take_back(r, j);
+		goes_on = take_back(r, j, from);
 	if (goes_on && ret != -ESTALE)
 		resource_journal(r, JR_ONLINE, r->epoch, r->confirmed);
 	j->gen = r->confirmed;

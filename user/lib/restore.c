@@ -82,6 +82,32 @@ static int plan_hidden(struct restore *r, const char *rel)
 	return in_the_way(r, rel, "is excluded");
 }
 
+/* a directory as a restore makes it, which was interrupted then */
+static bool made(const struct statx *stx)
+{
+	return (stx->stx_mode & 06777) == 0700 && stx->stx_uid == geteuid();
+}
+
+/* whether what is there came from the generation whose restore is undone, which has it still */
+static bool undone(struct restore *r, const struct hf_pair *p, const struct statx *stx)
+{
+	const struct hf_tree_db *db = r->o ? r->o->undone : NULL;
+	struct hf_pair now = *p;
+	struct hf_attr want;
+	struct hf_known k;
+	struct hf_diff d;
+	bool same;
+
+	if (!db || !db->get(db->arg, p->rel, &k) || hf_attr_decode(k.attr, k.attrlen, &want))
+		return false;
+	now.stx = stx;
+	now.known = &k;
+	same = !hf_attr_here(r->t, &want, p->rel, NULL) && !hf_same(r->t, db, &now, &want, r->buf, &d) &&
+	       !d.type && !d.content && (!d.meta || d.only_mtime || (S_ISDIR(stx->stx_mode) && made(stx)));
+	hf_attr_free(&want);
+	return same;
+}
+
 static int plan_known(struct restore *r, const struct hf_pair *p, struct hf_attr *want)
 {
 	struct hf_pair now = *p;
@@ -161,9 +187,9 @@ static int plan_known(struct restore *r, const struct hf_pair *p, struct hf_attr
 	}
 	if (!it)
 		return -ENOMEM;
-	it->keep = !hf_left_alone(r->t, stx.stx_mode) && !hf_rst_settled(r, p->rel, &stx);
-	/* what a restore that was interrupted made: nobody's state */
-	if (want_dir && local_dir && (stx.stx_mode & 06777) == 0700 && stx.stx_uid == geteuid())
+	it->keep = !hf_left_alone(r->t, stx.stx_mode) && !hf_rst_settled(r, p->rel, &stx) && !undone(r, p, &stx);
+	/* nobody's state */
+	if (want_dir && local_dir && made(&stx))
 		it->keep = false;
 	return 0;
 }
@@ -192,7 +218,7 @@ static int plan_pair(void *ctx, const struct hf_pair *p)
 		}
 		it = add(&r->items, p->rel, OP_REMOVE, p->stx);
 		if (it)
-			it->keep = !hf_rst_settled(r, p->rel, p->stx);
+			it->keep = !hf_rst_settled(r, p->rel, p->stx) && !undone(r, p, p->stx);
 		return it ? 0 : -ENOMEM;
 	}
 	if (p->name && hf_same_by_mark(r->t, p))

@@ -246,6 +246,8 @@ struct hf_restore_opts {
 	/* does the local entry look as it did when it last equalled a generation? Then it is
 	 * merely out of date, and is not kept; NULL: keep all */
 	bool (*settled)(void *ctx, const char *rel, const struct hf_mark *now);
+	/* a generation of which a restore wrote some: what looks as that has it is not kept; may be NULL */
+	const struct hf_tree_db *undone;
 	/* a directory that the generation does not have stays, for what is left alone in it; may be NULL */
 	void (*stays)(void *ctx, const char *rel);
 	/* nothing is changed; what would stop a restore before its first change is an error all the same */
