@@ -9,7 +9,8 @@ static void conform(const struct backend *b, const char *only)
 {
 	static const struct { const char *name; void (*fn)(void); } t[] = {
 		{ "by_hand", by_hand }, { "owner_alive", owner_alive_test }, { "paused", paused },
-		{ "racing", racing }, { "identity", identity }, { "history", history }, { "followed", followed }, { "parts", parts },
+		{ "racing", racing }, { "identity", identity }, { "history", history }, { "first_base", first_base },
+		{ "followed", followed }, { "parts", parts },
 		{ "contents", contents }, { "space", space }, { "trimmed", trimmed }, { "full", full },
 		{ "out_of_reach", out_of_reach }, { "wrong_key", wrong_key }, { "flipped", flipped }, { "storm", storm },
 	};

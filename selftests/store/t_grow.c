@@ -117,7 +117,6 @@ static void size(void)
 	}
 	must(commit(l));
 	must(hf_log_base(l, 0, &err));
-	must(hf_log_base(l, 0, &err));
 	a.st->ops->beat(a.st, &err);
 	must(put(l, "x", "1", 1));
 	must(commit(l));

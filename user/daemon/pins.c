@@ -54,8 +54,10 @@ static int change_owned(struct resource *r, struct job *j)
 	j->gen = gen;
 	/* nothing of the trees is in it, so nothing is acknowledged */
 	published(r, gen, !hf_log_fuzzy(r->log), true, 0, 0, hf_now_ms() - t0, NULL);
-	if (!j->pin_gen)
+	if (!j->pin_gen) {
 		r->base_ms = hf_now_ms();
+		r->rebase = true;
+	}
 	return 0;
 }
 

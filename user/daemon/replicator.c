@@ -28,7 +28,7 @@ void replicator_reset(struct resource *r)
 	r->last_commit_ms = r->last_dur_ms = 0;
 	r->noted = r->note_retry_ms = r->mapped_ms = 0;
 	r->scrub_ms = hf_now_ms();
-	r->log_broken = r->need_scan = r->forget = r->base_part = false;
+	r->log_broken = r->need_scan = r->forget = r->base_part = r->rebase = false;
 }
 
 static int count_item(void *ctx, const struct hf_item *it)
@@ -384,6 +384,7 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 	/* what is older has other names, and a reader of the log should not have to know */
 	if (repatterned)
 		r->base_ms = hf_now_ms();
+	r->rebase |= repatterned;
 	r->base_part = false;
 	if (!pending)
 		a->consistent = r->consistent;
@@ -514,15 +515,19 @@ static int do_base(struct resource *r, bool whole, struct hf_err *err)
 	resource_policy(r, &pol);
 	hf_log_retain_age(r->log, pol.retain_age_s);
 	atomic_store(&r->busy, hf_now_ms());
-	ret = whole ? 0 : hf_log_base_copy(r->log, BASE_PART, err);
-	r->base_part = ret == 1;
-	if (!ret)
-		ret = hf_log_base(r->log, pol.retain_gens, err);
+	ret = hf_log_tell(r->log, pol.retain_gens, err);
+	if (!ret && (whole || r->rebase || hf_log_wants_base(r->log))) {
+		ret = whole ? 0 : hf_log_base_copy(r->log, BASE_PART, err);
+		r->base_part = ret == 1;
+		if (!ret)
+			ret = hf_log_base(r->log, pol.retain_gens, err);
+	}
 	atomic_store(&r->busy, 0);
 	if (ret == 1)
 		return 0;
 	if (!ret) {
 		r->base_ms = r->base_retry_ms = 0;
+		r->rebase = false;
 	} else if (ret != -ESTALE) {
 		hf_logf(HF_LOG_WARN, "%s: base: %s", r->name, err->msg);
 		r->log_broken |= ret == -EREMOTEIO || ret == -EIO;

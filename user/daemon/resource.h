@@ -140,6 +140,7 @@ struct resource {
 	uint64_t noted, note_retry_ms;	/* generation that the row tells of */
 	uint64_t base_ms;	/* wanted since; 0 not */
 	uint64_t base_retry_ms;
+	bool rebase;		/* also where the log itself does not want one */
 	bool base_part;		/* a part of it was done: a commit may come first now */
 	bool quiet;		/* what it does now is no change of state to others */
 	uint64_t spool_ms;	/* when to try to end what was stopped without the store */

@@ -154,6 +154,9 @@ bool hf_log_wants_base(const struct hf_log *l);
 /** hf_log_retain_age() - beside the generations that hf_log_base() is told of, those stay that
  *  were the newest state within so many seconds; 0 none */
 void hf_log_retain_age(struct hf_log *l, uint64_t seconds);
+/** hf_log_tell() - where the first commit was a base of which the row does not tell yet: tell of it, and trim
+ *  as hf_log_base() does, which does this first. Costs a write of the row; else nothing. */
+int hf_log_tell(struct hf_log *l, uint64_t retain, struct hf_err *err);
 /** hf_log_base_copy() - do a part of what comes before a base: copy about @bytes of contents that
  *  lie in other nodes' areas, or scattered. 1: there is more. Commits may come between. */
 int hf_log_base_copy(struct hf_log *l, size_t bytes, struct hf_err *err);

@@ -238,19 +238,33 @@ static int base_told(struct hf_log *l, uint64_t retain, struct hf_err *err)
 	return 0;
 }
 
+int hf_log_tell(struct hf_log *l, uint64_t retain, struct hf_err *err)
+{
+	int ret;
+
+	if (!l->claim || l->npend)
+		return -EBUSY;
+	if (!l->untold)
+		return 0;
+	ret = l->claim->ops->flush(l->claim, err);
+	return ret ? ret : base_told(l, retain, err);
+}
+
 int hf_log_base(struct hf_log *l, uint64_t retain, struct hf_err *err)
 {
 	uint64_t when = l->when_ns;
+	bool first = l->untold;
 	int ret;
 
 	if (!l->claim || l->npend)
 		return -EBUSY;
 	hf_log_abort(l);	/* what was put and taken back may lose its place now */
-	ret = l->untold ? 0 : copy_contents(l, SIZE_MAX, err);
+	ret = hf_log_tell(l, retain, err);
+	if (ret || (first && l->base_gen == l->gen))
+		return ret;
+	ret = copy_contents(l, SIZE_MAX, err);
 	if (!ret)
 		ret = l->claim->ops->flush(l->claim, err);
-	if (l->untold)
-		return ret ? ret : base_told(l, retain, err);
 	if (!ret)
 		ret = base_append(l, err);
 	l->when_ns = when;
