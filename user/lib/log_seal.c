@@ -180,7 +180,7 @@ static int make_room(struct sealer *s, size_t n, struct hf_err *err)
 	}
 	s->cur = malloc(sizeof(*s->cur) + cap);
 	if (!s->cur)
-		return -ENOMEM;
+		return hf_fail(err, HF_OK, -ENOMEM, "%s: out of memory", s->l->id.name);
 	s->cur->len = 0;
 	s->cur->cap = cap;
 	return 0;
