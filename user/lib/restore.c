@@ -515,10 +515,10 @@ static int write_item(struct restore *r, struct item *it)
 		r->used_up--;
 		return hf_rst_write(r, it);
 	}
-	r->content = hf_ahead_next(r->ahead);
+	r->content = hf_fetch_next(r->fetch);
 	ret = hf_rst_write(r, it);
 	r->content = NULL;
-	hf_ahead_done(r->ahead);
+	hf_fetch_done(r->fetch);
 	return ret;
 }
 
@@ -526,7 +526,7 @@ static int execute(struct restore *r)
 {
 	int ret = hf_nest_order(r);
 
-	r->ahead = ret ? NULL : hf_ahead_begin(r);
+	r->fetch = ret ? NULL : hf_fetch_begin(r);
 	for (size_t i = 0; !ret && i < r->items.n; i++) {
 		struct item *it = &r->items.e[r->order[i]];
 
@@ -541,8 +541,8 @@ static int execute(struct restore *r)
 		if (ret >= 0)
 			ret = write_item(r, it);
 	}
-	hf_ahead_end(r->ahead);
-	r->ahead = NULL;
+	hf_fetch_end(r->fetch);
+	r->fetch = NULL;
 	for (size_t i = r->items.n; !ret && i-- > 0; )
 		if (r->items.e[i].op == OP_REMOVE) {
 			ret = hf_rst_step(r);

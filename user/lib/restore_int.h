@@ -36,7 +36,7 @@ struct list {
 	size_t n, cap;
 };
 
-struct hf_ahead;
+struct hf_fetch;
 struct hf_content {		/* what a file is to be, all of it */
 	struct hf_attr want;
 	uint8_t *data;
@@ -57,7 +57,7 @@ struct restore {
 	uint8_t *buf;
 	bool changed, unsure;	/* unsure: equal by contents, not known to be durable */
 	uint64_t steps;
-	struct hf_ahead *ahead;		/* reads what is to be written; NULL: nobody does */
+	struct hf_fetch *fetch;		/* reads what is to be written; NULL: nobody does */
 	struct hf_content *content;	/* of what is written now, if it was read already */
 	bool no_nameless;	/* O_TMPFILE is not to be had */
 	size_t *order;		/* of the items, in which they are written */
@@ -100,14 +100,14 @@ int hf_nest_write(struct restore *r, struct item *dir, const size_t *v);
 int hf_nest_remove(struct hf_tree *t, int dirfd, const char *tmp);
 
 /* restore_read.c */
-/** hf_ahead_begin() - read the contents of the items with OP_WRITE, in their order; NULL: they are few */
-struct hf_ahead *hf_ahead_begin(struct restore *r);
-/** hf_ahead_next() - those of the next one, the caller's until hf_ahead_done(); NULL: to be read by the caller */
-struct hf_content *hf_ahead_next(struct hf_ahead *a);
-void hf_ahead_done(struct hf_ahead *a);
-void hf_ahead_end(struct hf_ahead *a);
-/** hf_ahead_lock() - for the caller's own use of the database meanwhile */
-void hf_ahead_lock(struct hf_ahead *a);
-void hf_ahead_unlock(struct hf_ahead *a);
+/** hf_fetch_begin() - read the contents of the items with OP_WRITE, in their order; NULL: they are few */
+struct hf_fetch *hf_fetch_begin(struct restore *r);
+/** hf_fetch_next() - those of the next one, the caller's until hf_fetch_done(); NULL: to be read by the caller */
+struct hf_content *hf_fetch_next(struct hf_fetch *f);
+void hf_fetch_done(struct hf_fetch *f);
+void hf_fetch_end(struct hf_fetch *f);
+/** hf_fetch_lock() - for the caller's own use of the database meanwhile */
+void hf_fetch_lock(struct hf_fetch *f);
+void hf_fetch_unlock(struct hf_fetch *f);
 
 #endif

@@ -169,11 +169,11 @@ int hf_nest_write(struct restore *r, struct item *dir, const size_t *v)
 		struct item *it = &r->items.e[v[i]];
 
 		ret = hf_rst_step(r);
-		r->content = ret ? NULL : hf_ahead_next(r->ahead);
+		r->content = ret ? NULL : hf_fetch_next(r->fetch);
 		if (!ret)
 			ret = hf_rst_write_in(r, it, fd, name_in(dir, it));
 		r->content = NULL;
-		hf_ahead_done(r->ahead);
+		hf_fetch_done(r->fetch);
 	}
 	if (!ret && (ret = hf_seam("restore.rename")))
 		hf_rst_fail_at(r, ret, "cannot make", dirfd, name, dir->rel);

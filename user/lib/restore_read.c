@@ -3,7 +3,7 @@
  * What a restore is about to write, read ahead by a thread of its own: to authenticate and to unpack takes about
  * as long as to write. The order in which the tree is changed is that of one thread all the same.
  *
- * Lock: mu, a leaf, protects all of struct hf_ahead but what the slots hold: that is the thread's up to
+ * Lock: mu, a leaf, protects all of struct hf_fetch but what the slots hold: that is the thread's up to
  * `made`, and the user's from then on until it asks for the next one. db_mu is held around each use of the
  * database, which knows one thread at a time; never together with mu.
  */
@@ -18,7 +18,7 @@ struct slot {
 	size_t cap;
 };
 
-struct hf_ahead {
+struct hf_fetch {
 	struct restore *r;
 	pthread_t thread;
 	pthread_mutex_t mu, db_mu;
@@ -40,7 +40,7 @@ static int take_in(void *ctx, const void *p, size_t n)
 }
 
 /* What cannot be had so its writer asks for himself: then it is told why. */
-static void read_one(struct hf_ahead *a, const char *rel, struct slot *s)
+static void read_one(struct hf_fetch *a, const char *rel, struct slot *s)
 {
 	const struct hf_tree_db *db = a->r->db;
 	struct hf_known k;
@@ -64,7 +64,7 @@ out:
 
 static void *run(void *arg)
 {
-	struct hf_ahead *a = arg;
+	struct hf_fetch *a = arg;
 	const struct list *l = &a->r->items;
 
 	for (size_t i = 0; i < l->n; i++) {
@@ -89,9 +89,9 @@ static void *run(void *arg)
 	return NULL;
 }
 
-struct hf_ahead *hf_ahead_begin(struct restore *r)
+struct hf_fetch *hf_fetch_begin(struct restore *r)
 {
-	struct hf_ahead *a;
+	struct hf_fetch *a;
 	size_t n = 0;
 
 	for (size_t i = 0; i < r->items.n; i++)
@@ -110,7 +110,7 @@ struct hf_ahead *hf_ahead_begin(struct restore *r)
 	return NULL;
 }
 
-struct hf_content *hf_ahead_next(struct hf_ahead *a)
+struct hf_content *hf_fetch_next(struct hf_fetch *a)
 {
 	struct slot *s;
 
@@ -124,7 +124,7 @@ struct hf_content *hf_ahead_next(struct hf_ahead *a)
 	return s->c.whole ? &s->c : NULL;
 }
 
-void hf_ahead_done(struct hf_ahead *a)
+void hf_fetch_done(struct hf_fetch *a)
 {
 	if (!a)
 		return;
@@ -135,7 +135,7 @@ void hf_ahead_done(struct hf_ahead *a)
 	pthread_mutex_unlock(&a->mu);
 }
 
-void hf_ahead_end(struct hf_ahead *a)
+void hf_fetch_end(struct hf_fetch *a)
 {
 	if (!a)
 		return;
@@ -155,13 +155,13 @@ void hf_ahead_end(struct hf_ahead *a)
 	free(a);
 }
 
-void hf_ahead_lock(struct hf_ahead *a)
+void hf_fetch_lock(struct hf_fetch *a)
 {
 	if (a)
 		pthread_mutex_lock(&a->db_mu);
 }
 
-void hf_ahead_unlock(struct hf_ahead *a)
+void hf_fetch_unlock(struct hf_fetch *a)
 {
 	if (a)
 		pthread_mutex_unlock(&a->db_mu);

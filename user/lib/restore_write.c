@@ -149,9 +149,9 @@ static int fill_regular(struct restore *r, int fd, const struct hf_attr *want, c
 	if (r->content) {
 		ret = sink_write(&s, r->content->data, r->content->len);
 	} else if (want->size) {
-		hf_ahead_lock(r->ahead);
+		hf_fetch_lock(r->fetch);
 		ret = r->db->read(r->db->arg, rel, sink_write, &s);
-		hf_ahead_unlock(r->ahead);
+		hf_fetch_unlock(r->fetch);
 	}
 	if (!ret && s.off != want->size)
 		ret = -EBADMSG;
@@ -393,9 +393,9 @@ int hf_rst_wanted(struct restore *r, const char *rel, struct hf_attr *want)
 		memset(&r->content->want, 0, sizeof(r->content->want));
 		return 0;
 	}
-	hf_ahead_lock(r->ahead);
+	hf_fetch_lock(r->fetch);
 	ret = r->db->get(r->db->arg, rel, &k) ? hf_attr_decode(k.attr, k.attrlen, want) : -EBADMSG;
-	hf_ahead_unlock(r->ahead);
+	hf_fetch_unlock(r->fetch);
 	return ret ? hf_rst_fail(r, ret, "the generation's entry for", rel) : 0;
 }
 
