@@ -462,7 +462,7 @@ HF_API int hf_cluster_state(const char *conf, char **json);
 
 /** hf_node_doctor() - what can be found out about this node without a daemon: configuration, key,
  *  identity, store. @json receives {"findings":[{"check":…,"about":…,"verdict":"ok"|"warn"|"bad",
- *  "what":…,"do":…}]}; the daemon's `doctor` has the rest. Never writes. 0, or -ENOMEM. */
+ *  "what":…,"do":…}],"source":…}, that of changes as configured; the daemon's `doctor` has the rest. Never writes. 0, or -ENOMEM. */
 HF_API int hf_node_doctor(const char *conf, char **json);
 
 #ifdef __cplusplus

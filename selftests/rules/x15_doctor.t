@@ -29,7 +29,10 @@ finds '^ok\|key\|' "the key"
 finds '^ok\|disk\|.*authenticated' "the disk, from this node"
 finds '^ok\|identity\|a\|' "the identity"
 finds '^bad\|daemon\|.*\|journalctl' "the daemon that is not there, and where it says why"
-finds '^(ok|warn)\|module\|.+\|.+' "the module"
+finds '^ok\|module\|.+\|.+source = fanotify does not ask for it\|$' "the module is not asked for where the configuration says so"
+sed 's/^source = fanotify/source = auto/' "$tmp/a/conf" >"$tmp/auto"
+timeout 60 "$B/holdfast" -c "$tmp/auto" doctor >"$tmp/out" 2>&1
+! grep -q 'does not ask for it' "$tmp/out"; ok $? "else it is"
 up a
 up b
 mkdir -p "$tmp/a/root/srv/r" "$tmp/b/root/srv/r"
@@ -63,7 +66,8 @@ chmod 644 "$tmp/key"
 doctor b
 finds '^bad\|key\|.*chmod 600' "a key that others may read"
 chmod 600 "$tmp/key"
-cp "$tmp/key" "$tmp/key.keep"; rm "$tmp/key"; hf x keygen >/dev/null 2>&1 || true
+cp "$tmp/key" "$tmp/key.keep"; rm "$tmp/key"
+hf x keygen >/dev/null && ! cmp -s "$tmp/key" "$tmp/key.keep"; ok $? "another key in its place"
 doctor b
 finds '^bad\|disk\|.*key' "another cluster's key"
 cp "$tmp/key.keep" "$tmp/key"

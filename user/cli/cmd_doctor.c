@@ -59,8 +59,8 @@ static void loaded(struct cli *c, struct json_object *arr, const struct module_f
 	hf_nl_close(nl);
 }
 
-/* Whether it is needed is the configuration's, which the daemon's finding on tracking tells. */
-static void module(struct cli *c, struct json_object *arr)
+/* @needed: the configuration does not do without it; how changes are tracked the daemon's finding tells */
+static void module(struct cli *c, struct json_object *arr, bool needed)
 {
 	struct module_facts *f = malloc(sizeof(*f));
 	struct kmod_ctx *ctx;
@@ -79,6 +79,8 @@ static void module(struct cli *c, struct json_object *arr)
 	module_facts(mod, f);
 	if (state == KMOD_MODULE_LIVE || state == KMOD_MODULE_BUILTIN) {
 		loaded(c, arr, f);
+	} else if (!needed) {
+		find(arr, "ok", "module", "holdfast.ko", "is not loaded, and source = fanotify does not ask for it", NULL);
 	} else {
 		module_judge(f, &v);
 		find(arr, "warn", "module", *f->file ? f->file : "holdfast.ko", v.why, v.what);
@@ -163,8 +165,8 @@ int cmd_doctor(struct cli *c)
 	}
 	lib = json_tokener_parse(text);
 	add_all(arr, lib);
+	module(c, arr, strcmp(jstr(lib, "source"), "fanotify"));
 	json_object_put(lib);
-	module(c, arr);
 	ret = daemon_part(c, arr);
 	if (ret)
 		goto out;

@@ -125,6 +125,8 @@ int hf_node_doctor(const char *conf, char **json)
 		if (good)
 			store(arr, conf, c, ret ? NULL : &id);
 	}
+	if (c)
+		put(o, "source", c->track_source);
 	json_object_object_add(o, "findings", arr);
 	*json = strdup(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
 	json_object_put(o);
