@@ -63,7 +63,7 @@ run 3 "one that is not there" a displaced show r 20260102T030405.678Z-0123abcd
 says err "no kept-aside set 20260102T030405.678Z-0123abcd" "is named"
 run 3 "of another resource" a displaced show other "$one"
 
-run 0 "brought back to look at" a displaced restore r "$one" --to /look
+run 0 "brought back to look at" a displaced restore r "$one" --to "$tmp/a/root/look"
 is "$(cat "$tmp/a/root/look/d/1" "$tmp/a/root/look/new 1")" "late 1
 new 1" "it is what was lost"
 # it comes home, and what was lost is made part of it again

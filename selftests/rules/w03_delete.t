@@ -27,7 +27,7 @@ run 0 "W8: on the other node" b online r
 is "$(cat "$B_/x/f")" x2 "what was there is overwritten"
 [ ! -e "$B_/x/only-here" ] && [ ! -e "$B_/y" ]; ok $? "W3: and what was deleted does not come"
 id=$(hf b --json displaced list r | $PY -c 'import json,sys; print(json.load(sys.stdin)["sets"][0]["id"])')
-run 0 "P7: it is kept aside" b displaced restore r "$id" --to /srv/back
+run 0 "P7: it is kept aside" b displaced restore r "$id" --to "$B_/back"
 is "$(cat "$B_/back/f" "$B_/back/only-here" | tr '\n' ' ')" "local mine " "all of it"
 
 # W9

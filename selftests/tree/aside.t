@@ -38,11 +38,15 @@ run 0 "and a directory" b displaced restore r "$id" d/mine
 is "$(cat "$Bd/d/mine/extra") $(stat -c %a "$Bd/d/mine")" "SECRET-extra 750" "with what was in it"
 is "$(cat "$Bd/d/1")" "good 1" "the rest is as it is"
 is "$(sets | grep -c brought-back)" 1 "what that overwrote is kept aside"
-run 0 "all of it elsewhere" b displaced restore r "$id" --to /tmp/back
+run 0 "all of it elsewhere" b displaced restore r "$id" --to "$tmp/b/root/tmp/back"
 is "$(cd "$tmp/b/root/tmp/back" && cat d/1 d/5 d/mine/extra | tr '\n' ' ')" "local 1 local 5 SECRET-extra " "P7: brought back"
 echo mine >"$tmp/b/root/tmp/back/d/1"
-run 4 "not over what is there" b displaced restore r "$id" --to /tmp/back
+run 4 "not over what is there" b displaced restore r "$id" --to "$tmp/b/root/tmp/back"
 is "$(cat "$tmp/b/root/tmp/back/d/1")" mine "which is left alone"
+run 5 "nor into a tree that is online here" b displaced restore r "$id" --to "$Bd/inside"
+[ ! -e "$Bd/inside" ]; ok $? "in which nothing is made"
+(cd "$tmp" && run 0 "a relative one is where the command runs" b displaced restore r "$id" d/5 --to near); n=$((n + 1))
+is "$(cat "$tmp/near/d/5")" "local 5" "there it is"
 run 3 "a name that is not in it" b displaced restore r "$id" d/none
 run 3 "a set that is not there" b displaced restore r 20260102T030405.678Z-0123abcd
 run 3 "a resource that is not there" b displaced restore none "$id"
@@ -69,7 +73,7 @@ mkdir -m 700 "$tmp/b/root/srv/k" && (umask 077; echo KEY >"$tmp/b/root/srv/k/key
 hf b resource add k >/dev/null; hf b checkpoint add k /srv/k --crypto >/dev/null; hf b online k >/dev/null; hf b offline k >/dev/null
 echo OTHER >"$tmp/b/root/srv/k/key"; hf b online k >/dev/null
 kid=$(hf b --json displaced list k | $PY -c "import json,sys; print(json.load(sys.stdin)['sets'][0]['id'])")
-run 5 "P11: a crypto checkpoint is not put elsewhere" b displaced restore k "$kid" --to /tmp/k
+run 5 "P11: a crypto checkpoint is not put elsewhere" b displaced restore k "$kid" --to "$tmp/k"
 run 0 "but back into its own path" b displaced restore k "$kid"
 is "$(cat "$tmp/b/root/srv/k/key")" OTHER "as it was"
 plan

@@ -21,7 +21,7 @@ cmp -s "$A/big" "$Bd/big"; ok $? "P6: it is the same, byte by byte"
 [ "$(du -k "$Bd/big" | cut -f 1)" -lt 1024 ]; ok $? "and its hole is one"
 id=$(hf b --json displaced list r | $PY -c 'import json, sys; print(json.load(sys.stdin)["sets"][0]["id"])')
 mkdir "$tmp/b/root/back"
-run 0 "what was there is brought back" b displaced restore r "$id" --to /back
+run 0 "what was there is brought back" b displaced restore r "$id" --to "$tmp/b/root/back"
 [ "$(tail -c 6 "$tmp/b/root/back/big")" = other ] && [ "$(stat -c %s "$tmp/b/root/back/big")" -eq $((1200 * 1024 * 1024 + 6)) ]
 ok $? "P7: and is that"
 [ "$(du -k "$tmp/b/root/back/big" | cut -f 1)" -lt 1024 ]; ok $? "with its hole"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Requests to the daemon, progress while they run, questions before them. */
 #include "cli.h"
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,24 @@ void args_str(struct json_object *a, const char *key, const char *value)
 {
 	if (value)
 		json_object_object_add(a, key, json_object_new_string(value));
+}
+
+int args_dir(struct cli *c, struct json_object *a, const char *opt)
+{
+	const char *dir = arg_value(c, opt);
+	char here[PATH_MAX], *path;
+
+	if (!dir || *dir == '/') {
+		args_str(a, opt, dir);
+		return 0;
+	}
+	if (!getcwd(here, sizeof(here)))
+		return usage(c, "--%s '%s' is relative, and the directory that this runs in is gone", opt, dir);
+	if (asprintf(&path, "%s/%s", here, dir) < 0)
+		return out_of_memory();
+	args_str(a, opt, path);
+	free(path);
+	return 0;
 }
 
 void args_flag(const struct cli *c, struct json_object *a, const char *option, const char *key)

@@ -73,6 +73,8 @@ unsigned distance(const char *a, const char *b);
 /* call.c: requests */
 struct json_object *args_new(void);
 void args_str(struct json_object *a, const char *key, const char *value);	/* NULL: left out */
+/* a directory of this machine, relative to where the command runs, under the option's name; an exit code */
+int args_dir(struct cli *c, struct json_object *a, const char *opt);
 void args_flag(const struct cli *c, struct json_object *a, const char *option, const char *key);
 /* Consumes @args. 0, or the exit code after the reason was printed. @result may be NULL. */
 int call(struct cli *c, const char *verb, struct json_object *args, struct json_object **result);

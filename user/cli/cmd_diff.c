@@ -2,7 +2,6 @@
 /* Differences and the way back: diff, verify, rollback, restore. */
 #include "cli.h"
 #include "show.h"
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -171,18 +170,16 @@ int cmd_restore(struct cli *c)
 {
 	const char *to = arg_value(c, "to");
 	struct json_object *a, *r;
-	char here[PATH_MAX], *dir;
 	int ret;
 
 	if (!to)
 		return usage(c, "--to is missing; usage: holdfast %s %s", c->cmd->name, c->cmd->synopsis);
-	if (*to != '/' && !getcwd(here, sizeof(here)))
-		return usage(c, "--to '%s' is relative, and the directory that this runs in is gone", to);
-	if (asprintf(&dir, "%s%s%s", *to == '/' ? "" : here, *to == '/' ? "" : "/", to) < 0)
-		return out_of_memory();
 	a = about(c);
-	args_str(a, "to", dir);
-	free(dir);
+	ret = args_dir(c, a, "to");
+	if (ret) {
+		json_object_put(a);
+		return ret;
+	}
 	if (arg_value(c, "generation"))
 		json_object_object_add(a, "generation", json_object_new_int64(strtoll(arg_value(c, "generation"), NULL, 10)));
 	ret = call(c, "restore", a, &r);

@@ -274,7 +274,11 @@ int cmd_displaced_restore(struct cli *c)
 
 	args_str(a, "id", arg_pos(c, 1));
 	args_str(a, "rel", arg_pos(c, 2));
-	args_str(a, "to", arg_value(c, "to"));
+	ret = args_dir(c, a, "to");
+	if (ret) {
+		json_object_put(a);
+		return ret;
+	}
 	ret = call(c, "displaced.restore", a, &r);
 	if (ret)
 		return ret;

@@ -112,7 +112,7 @@ static const struct cmd cmds[] = {
 	  cmd_displaced_show },
 	{ "displaced restore", "R ID [NAME] [--to DIR]", "bring a kept-aside set back, or one name of it",
 	  { R, { "ID", V_TEXT, false, false }, { "NAME", V_TEXT, true, false } },
-	  { { "to", "DIR", V_PATH, false } }, cmd_displaced_restore },
+	  { { "to", "DIR", V_TEXT, false } }, cmd_displaced_restore },
 };
 #define NCMDS (sizeof(cmds) / sizeof(cmds[0]))
 

@@ -70,16 +70,18 @@ static int place(struct into *i, const struct hf_checkpoint *cp, struct ckpt **o
 
 static int taken(const struct ckpt *c, struct hf_err *err)
 {
-	return hf_fail(err, HF_EXISTS, -EEXIST, "%s%s is there already; name a directory that is empty, or not there",
+	return hf_fail(err, HF_EXISTS, -EEXIST, "%s%s is there already, and not empty; name a directory in which it is not",
 		       c->root, c->local);
 }
 
-/* What is made there would be a change to a resource: looked at before anything is made. */
-static int outside(const char *dir, struct hf_err *err)
+int verb_outside(const char *dir, struct hf_err *err)
 {
-	char *up = strdup(dir), *slash;
+	char *up, *slash;
 	int fd = -1, ret;
 
+	if (*dir != '/' || strlen(dir) > 4000)
+		return hf_fail(err, HF_USAGE, -EINVAL, "'to' must be an absolute path, of at most 4000 bytes");
+	up = strdup(dir);
 	while (up && (fd = open(*up ? up : "/", O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0 && errno == ENOENT &&
 	       (slash = strrchr(up, '/')))
 		*slash = '\0';
@@ -171,12 +173,10 @@ static int restore(struct req *q, struct hf_err *err)
 	i.def = resource_def(r, &pin);
 	if (!i.def)
 		ret = hf_fail(err, HF_NOTFOUND, -ENOENT, "there is no resource %s", r->name);
-	else if (*i.dir != '/' || strlen(i.dir) > 4000)
-		ret = hf_fail(err, HF_USAGE, -EINVAL, "restore: 'to' must be an absolute path, of at most 4000 bytes");
 	else if (jhas(q->args, "generation") && !gen)
 		ret = hf_fail(err, HF_USAGE, -EINVAL, "generations begin at 1; see `holdfast history %s`", r->name);
 	if (!ret)
-		ret = outside(i.dir, err);
+		ret = verb_outside(i.dir, err);
 	if (!ret)
 		ret = read_generation(&i, gen, err);
 	for (unsigned k = 0; !ret && k < i.def->ncp; k++)

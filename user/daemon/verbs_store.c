@@ -335,7 +335,7 @@ static int find_set(void *ctx, const char *id, uint64_t when_ns, const char *rea
 	return 0;
 }
 
-/* Back into the checkpoint that it was of, or below @to. What that overwrites is kept aside too. */
+/* Back into the checkpoint that it was of, or into directory @to of this machine. What that overwrites is kept aside too. */
 static int bring_back(struct req *q, const struct hf_resource *def, const struct hf_checkpoint *cp,
 		      const char *id, const char *to, struct hf_err *err)
 {
@@ -355,7 +355,11 @@ static int bring_back(struct req *q, const struct hf_resource *def, const struct
 	if (ret)
 		return ret;
 	if (to) {
-		ret = hf_tree_open(c->root, to, c->flags, true, NULL, 0, &tree, err);
+		ret = verb_outside(to, err);
+		if (!ret)
+			ret = hf_tree_open("/", to, c->flags, true, NULL, 0, &tree, err);
+		if (!ret)
+			ret = place_outside(hf_tree_fd(tree), to, err);
 		if (!ret)
 			ret = hf_tree_measure(tree, 0, &had, err);
 		/* of what is overwritten there nothing would be kept */
