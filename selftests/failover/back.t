@@ -114,7 +114,8 @@ rsync -aHAXc --exclude '*.log' --delete --dry-run -i "$tmp/t1/" "$Ar/t/" >"$tmp/
 is "$(cat "$Ar/t/x.log")" log "what is excluded is not touched"
 is "$(cat "$Ar/keys/k")" secretword "a key too"
 run 0 "verify" a verify r
-hf a history r >"$tmp/out"; says out "rollback to $G1" "history says so"
+hf a history r >"$tmp/out"; says out "rollback to $G1 by $(id -un).*: holdfast\[[0-9]*\]" "history says so, and who asked for it"
+! grep "rollback to $G1" "$tmp/out" | grep -q holdfastd; ok $? "not that the daemon did"
 hf a displaced list r >"$tmp/out"; ! grep -q rollback "$tmp/out"; ok $? "what is in a generation is not kept aside as well"
 run 0 "nothing to do the second time" a rollback r --to "$G1"
 says out "is that already" "is said"

@@ -50,6 +50,7 @@ struct job {
 	bool rollback;		/* what is confirmed need not be kept aside */
 	struct hf_log *undone;	/* the generation of a rollback that failed: what it wrote need not be, either */
 	uint64_t to_gen;
+	char who[128];		/* asked for it */
 	bool quick, allow_delete, strict;
 	char pin[HF_NAME_MAX + 1];	/* its name */
 	uint64_t pin_gen;		/* 0: unpin */

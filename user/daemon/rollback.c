@@ -105,7 +105,7 @@ static int roll_back(struct resource *r, struct job *j, struct hf_log *from)
 	struct rep a = { .scan = true, .full = true, .confirm = true, .strict = true, .allow_delete = true,
 			 .patience_ms = 2000 };
 	uint64_t before = hf_log_gen(r->log);
-	char note[64];
+	char note[192];
 	bool goes_on = true;
 	int ret;
 
@@ -123,7 +123,7 @@ static int roll_back(struct resource *r, struct job *j, struct hf_log *from)
 	if (!ret)
 		ret = hf_seam("rollback.restored");
 	if (!ret) {
-		snprintf(note, sizeof(note), "rollback to %llu", (unsigned long long)j->to_gen);
+		snprintf(note, sizeof(note), "rollback to %llu by %s", (unsigned long long)j->to_gen, j->who);
 		a.note = note;
 		r->need_scan = true;
 		ret = replicate(r, &a, &j->err);

@@ -278,6 +278,7 @@ static int rollback(struct req *q, struct hf_err *err)
 		return -ENOMEM;
 	}
 	j->rollback = true;
+	memcpy(j->who, q->who, sizeof(j->who));
 	j->dry_run = jget_bool(q->args, "dry_run");
 	j->to_gen = jget_u64(q->args, "to");
 	ret = j->to_gen ? outcome(j, job_run(r, j, err), err) :

@@ -67,7 +67,8 @@ static int by_seq(const void *a, const void *b)
 	return x->seq < y->seq ? -1 : x->seq > y->seq;
 }
 
-static unsigned gather(const struct cut *c, struct actor v[ACTORS], bool *more)
+/* @told: who made this process write is told already */
+static unsigned gather(const struct cut *c, bool told, struct actor v[ACTORS], bool *more)
 {
 	unsigned n = 0, k;
 
@@ -75,7 +76,7 @@ static unsigned gather(const struct cut *c, struct actor v[ACTORS], bool *more)
 	for (size_t i = 0; i < c->n; i++) {
 		const struct noted *e = &c->v[i];
 
-		if (!e->pid || !e->comm[0])
+		if (!e->pid || !e->comm[0] || (told && e->pid == getpid()))
 			continue;
 		for (k = 0; k < n && !same_actor(v[k].first, e); k++)
 			;
@@ -153,8 +154,8 @@ void who_note(const struct resource *r, const struct cut *c, const char *why, ch
 {
 	struct actor v[ACTORS];
 	bool more;
-	unsigned n = gather(c, v, &more);
-	size_t len = snprintf(out, 128, "%.60s", why ? why : "");
+	unsigned n = gather(c, why, v, &more);
+	size_t len = snprintf(out, 128, "%.110s", why ? why : "");
 
 	for (unsigned i = 0; i < n; i++) {
 		const char *sep = !len ? "" : !i ? ", " : "; ";
