@@ -208,4 +208,16 @@ run 5 "so it is by the rollback" b rollback r --to "$G7"
 is "$(field b r state) $(cat "$Br/t/kind/a.log")" "online log" "which changes nothing"
 run 0 "to a generation that has nothing of that name" b rollback r --to "$G6"
 says out "srv/t/kind is not in it, and stays" "it stays, which is said"
+# more names than one answer holds
+hf b sync r >/dev/null; g=$(field b r generation)
+d=$Br/t/$($PY -c 'print("/".join(["n" * 250] * 13))')
+mkdir -p "$d" && $PY -c 'import os, sys
+os.chdir(sys.argv[1])
+for i in range(10500): open("%05d" % i + "f" * 245, "w").close()' "$d"
+run 0 "sync" b sync r
+hf b --json diff r "$g" "$(field b r generation)" >"$tmp/diff"
+is "$($PY -c 'import json, sys
+r = json.load(open(sys.argv[1]))
+n = sum(len(c["rel"]) for c in r["changes"])
+print(31 << 20 <= n < 33 << 20, r["note"])' "$tmp/diff")" "True there are more changes than are listed here" "a diff is bounded by bytes, too"
 plan

@@ -73,6 +73,7 @@ struct job {
 	struct json_object *displaced;	/* array of ids, or NULL */
 	struct json_object *stayed;	/* array of paths, or NULL */
 	struct json_object *changes;	/* dry run */
+	size_t names;			/* bytes of them in it */
 	uint64_t ms_claim, ms_track, ms_restore, ms_total;
 	uint64_t warm_gen, claim_bytes;	/* it went on from there; what the claim read */
 	uint64_t claim_read_ns, restore_read_ns;	/* of it waiting for the store */

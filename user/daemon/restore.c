@@ -5,7 +5,8 @@
 #include "treedb.h"
 #include <stdlib.h>
 
-#define MAX_CHANGES 20000	/* in an answer */
+#define MAX_CHANGES 20000	/* in an answer, and */
+#define MAX_NAMES (32u << 20)	/* bytes of names in it; it says so when there are more */
 #define MAX_STAYED 1000
 
 struct restoring {
@@ -172,7 +173,7 @@ int restore_all(struct resource *r, struct hf_log *from, struct job *j, struct h
 }
 
 struct listing {
-	struct json_object *arr;
+	struct job *j;
 	const struct ckpt *c;
 };
 
@@ -186,13 +187,17 @@ static int list_change(void *ctx, enum hf_change ch, const char *rel)
 	struct listing *l = ctx;
 	struct json_object *o;
 
-	if (json_object_array_length(l->arr) >= MAX_CHANGES)
+	if (json_object_array_length(l->j->changes) >= MAX_CHANGES || l->j->names >= MAX_NAMES) {
+		if (!l->j->note[0])
+			snprintf(l->j->note, sizeof(l->j->note), "there are more changes than are listed here");
 		return 1;
+	}
+	l->j->names += strlen(l->c->path) + strlen(rel);
 	o = jobj();
 	jbytes(o, "path", l->c->path);
 	jbytes(o, "rel", l->c->crypto || l->c->file ? "" : rel);
 	jstr(o, "change", word[ch]);
-	json_object_array_add(l->arr, o);
+	json_object_array_add(l->j->changes, o);
 	return 0;
 }
 
@@ -227,7 +232,7 @@ static int compare_one(struct resource *r, struct job *j, struct ckpt *c, struct
 		       struct hf_err *err)
 {
 	const struct hf_restore_opts look = { .only_look = true };
-	struct listing l = { .arr = j->changes, .c = c };
+	struct listing l = { .j = j, .c = c };
 	struct hf_restore_stat st = { 0 };
 	struct treedb db;
 	int ret;

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #define MAX_CHANGES 50000	/* in an answer; it says so when there are more */
+#define NAMES_MAX (32u << 20)	/* bytes of names and words in it: the same */
 #define TEXT_MAX (256u << 10)	/* of one file */
 #define TEXTS_MAX (8u << 20)	/* of all differences in an answer */
 
@@ -19,7 +20,8 @@ struct diff {
 	bool crypto, cut;
 	bool file;		/* the checkpoint is one file: its path says it all */
 	bool text;
-	size_t texts;		/* bytes of it so far */
+	size_t texts;		/* bytes of it so far, */
+	size_t names;		/* and of names and words */
 	char prefix[TREEDB_PREFIX + 1];
 	struct hf_log *from, *to;	/* @to NULL: @c */
 	struct ckpt *c;
@@ -164,11 +166,16 @@ static char *unified(struct diff *d, const char *rel, bool was, bool is)
 static void details(struct diff *d, struct json_object *o, const char *rel)
 {
 	struct hf_attr a, b;
+	struct json_object *list;
 	bool was = attr_on(d, d->from, rel, &a), is = attr_on(d, d->to, rel, &b);
 	char *text;
 
-	if (was && is && (a.mode & S_IFMT) == (b.mode & S_IFMT))
-		json_object_object_add(o, "meta", meta(&a, &b));
+	if (was && is && (a.mode & S_IFMT) == (b.mode & S_IFMT)) {
+		list = meta(&a, &b);
+		for (size_t i = 0; i < json_object_array_length(list); i++)
+			d->names += json_object_get_string_len(json_object_array_get_idx(list, i));
+		json_object_object_add(o, "meta", list);
+	}
 	if (d->text && d->texts < TEXTS_MAX && (!was || S_ISREG(a.mode)) && (!is || S_ISREG(b.mode))) {
 		text = unified(d, rel, was, is);
 		if (text) {
@@ -186,7 +193,7 @@ static int change(struct diff *d, const char *rel, size_t len, const char *kind)
 	struct json_object *o;
 	char *s;
 
-	if (json_object_array_length(d->arr) >= MAX_CHANGES) {
+	if (json_object_array_length(d->arr) >= MAX_CHANGES || d->names >= NAMES_MAX) {
 		d->cut = true;
 		return 1;
 	}
@@ -194,6 +201,7 @@ static int change(struct diff *d, const char *rel, size_t len, const char *kind)
 	jbytes(o, "path", d->path);
 	s = hf_printable(rel, d->crypto || d->file ? 0 : len);
 	jstr(o, "rel", s);
+	d->names += strlen(d->path) + (s ? strlen(s) : 0);
 	free(s);
 	jstr(o, "change", kind);
 	/* of what is in a crypto checkpoint nothing is told */
