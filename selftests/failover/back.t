@@ -105,6 +105,7 @@ G3=$(field a r generation)
 run 0 "--dry-run" a rollback r --to "$G1" --dry-run
 says out '^M /srv/t/conf' "lists what would change"
 says out '^D /srv/t/d/new$' "and go"
+says out '^r: would change: .*[0-9] removed (D), [0-9]* contents (M)' "and what the letters mean"
 d=$(rsync -aHAXc --delete --dry-run -i "$tmp/t2/" "$Ar/t/" 2>&1); is "$d" "" "and changes nothing"
 run 0 "rollback" a rollback r --to "$G1"
 says out "is what generation $G1 was" "says so"
@@ -119,6 +120,8 @@ hf a history r >"$tmp/out"; says out "rollback to $G1 by $(id -un).*: holdfast\[
 hf a displaced list r >"$tmp/out"; ! grep -q rollback "$tmp/out"; ok $? "what is in a generation is not kept aside as well"
 run 0 "nothing to do the second time" a rollback r --to "$G1"
 says out "is that already" "is said"
+run 0 "--dry-run" a rollback r --to "$G1" --dry-run
+says out "^r: nothing would change here" "says so too"
 run 0 "forward again, to what was there last" a rollback r --to "$((G4 - 1))"
 d=$(rsync -aHAXc --delete --dry-run -i "$tmp/t2/" "$Ar/t/" 2>&1); is "$d" "" "with what nobody had committed"
 run 3 "not to a generation that is not there" a rollback r --to 9999

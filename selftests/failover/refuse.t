@@ -152,6 +152,10 @@ echo mine >"$R/k/f"
 run 0 "dry run" a --json online k --dry-run
 says out '"change":"content"' "shows what would be overwritten"
 is "$(cat "$R/k/f")" mine "and overwrites nothing"
+run 0 "dry run" a online k --dry-run
+says out '^k: would change: 1 contents (M)$' "in words"
+run 2 "of what would keep it" a online k --keep-local --dry-run
+is "$(cat "$tmp/err")" "holdfast online: --keep-local overwrites nothing here, so there is nothing for --dry-run to show" "there is none, and why"
 run 0 "keep-local" a online k --keep-local
 is "$(cat "$R/k/f")" mine "keeps it"
 run 0 "and makes it the generation" a offline k

@@ -76,6 +76,33 @@ void print_changes(struct json_object *r)
 	}
 }
 
+void print_would(const char *name, struct json_object *r, bool quiet)
+{
+	static const char *const word[] = { "added", "removed", "contents", "mode, owner, times or attributes", "type" };
+	static const char key[] = "ADMmT";
+	size_t seen[5] = { 0 };
+	bool first = true;
+
+	print_changes(r);
+	if (quiet)
+		return;
+	for (size_t i = 0; i < jlen(r, "changes"); i++) {
+		const char *at = strchr(key, letter(jstr(jat(r, "changes", i), "change")));
+
+		if (at && *at)
+			seen[at - key]++;
+	}
+	say("%s: ", name);
+	if (!jlen(r, "changes"))
+		say("nothing would change here");
+	for (int i = 0; i < 5; i++)
+		if (seen[i]) {
+			say("%s%zu %s (%c)", first ? "would change: " : ", ", seen[i], word[i], key[i]);
+			first = false;
+		}
+	say("\n");
+}
+
 static struct json_object *about(struct cli *c)
 {
 	struct json_object *a = args_new();
@@ -152,7 +179,7 @@ int cmd_rollback(struct cli *c)
 	if (c->json) {
 		print_json(r);
 	} else if (arg_flag(c, "dry-run")) {
-		print_changes(r);
+		print_would(arg_pos(c, 0), r, c->quiet);
 	} else if (!c->quiet) {
 		if (jbool(r, "committed"))
 			say("%s: generation %lld is what generation %s was\n", arg_pos(c, 0), (long long)jint(r, "generation"),

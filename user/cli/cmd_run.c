@@ -34,7 +34,7 @@ void print_restored(const char *name, struct json_object *r)
 		    json_object_get_string(jat(r, "stayed", i)));
 	if (!done || !(jint(done, "written") || jint(done, "meta") || jint(done, "removed") || jint(done, "displaced")))
 		return;
-	plural("  ", jint(done, "written"), "file written", "files written");
+	plural("  ", jint(done, "written"), "entry written", "entries written");
 	if (jint(done, "meta"))
 		plural(", ", jint(done, "meta"), "mode or owner set", "modes or owners set");
 	if (jint(done, "removed"))
@@ -50,7 +50,7 @@ static void print_online(struct cli *c, struct json_object *r)
 	const char *name = arg_pos(c, 0);
 
 	if (arg_flag(c, "dry-run")) {
-		print_changes(r);
+		print_would(name, r, c->quiet);
 		return;
 	}
 	if (c->quiet)

@@ -114,7 +114,7 @@ void account_takeover(struct resource *r, const struct job *j)
 	r->account.takeover_ms += j->ms_total;
 	pthread_mutex_unlock(&r->lock);
 	notice(N_TAKEN_OVER, HF_LOG_NOTE, r->name,
-	       "%s: taken over in %llu ms: epoch %llu, generation %llu, %llu files written, %llu kept aside", r->name,
+	       "%s: taken over in %llu ms: epoch %llu, generation %llu, %llu entries written, %llu kept aside", r->name,
 	       (unsigned long long)j->ms_total, (unsigned long long)j->epoch, (unsigned long long)j->gen,
 	       (unsigned long long)j->restored.written, (unsigned long long)j->restored.displaced);
 	jstr(o, "kind", "takeover");

@@ -96,7 +96,7 @@ static int online(struct req *q, struct hf_err *err)
 	j->without_store = jget_bool(q->args, "without_store");
 	if (j->keep_local && j->dry_run) {
 		ret = hf_fail(err, HF_USAGE, -EINVAL,
-			      "online: keep_local overwrites nothing here, so there is nothing for dry_run to show");
+			      "--keep-local overwrites nothing here, so there is nothing for --dry-run to show");
 		goto out;
 	}
 	ret = outcome(j, job_run(r, j, err), err);
