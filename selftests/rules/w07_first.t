@@ -55,6 +55,11 @@ rmdir "$A/none"; run 0 "--allow-empty" a checkpoint add m /srv/none --allow-empt
 run 5 "seeding it needs it too" a online m
 is "$(field a m state)" offline "refused before anything happens"
 run 0 "when it is meant" a online m --allow-empty
+run 5 "where it is online it must be there" a checkpoint add m /srv/none2 --allow-empty
+says err '/srv/none2 is not there, and m is online here.*make it, empty with --allow-empty' "and what to do is said"
+hf a checkpoint list m >"$tmp/out"; ! grep -q none2 "$tmp/out"; ok $? "it is not registered"
+mkdir "$A/none2"; run 0 "once it is" a checkpoint add m /srv/none2 --allow-empty
+hf a checkpoint delete m /srv/none2 --yes >/dev/null
 run 0 "offline" a offline m
 run 0 "an empty generation is one" b online m
 [ -d "$B_/none" ] && [ -z "$(ls "$B_/none")" ]; ok $? "an empty directory"

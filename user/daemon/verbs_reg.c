@@ -143,9 +143,12 @@ static int look_here(struct req *q, const struct hf_resource *def, struct hf_che
 	if (ret && !(cp->crypto && !elsewhere)) {
 		/* it need not be there before its resource is online somewhere */
 		ret = 0;
-		if (!elsewhere && !allow_empty)
-			ret = hf_fail(err, HF_REFUSED, -EBUSY, here ?
-				      "%s is not there; make it, or use --allow-empty" :
+		if (here)
+			ret = hf_fail(err, HF_REFUSED, -EBUSY,
+				      "%s is not there, and %s is online here: it must be there to be captured; make it, empty with --allow-empty",
+				      cp->path, name);
+		else if (!elsewhere && !allow_empty)
+			ret = hf_fail(err, HF_REFUSED, -EBUSY,
 				      "%s is not there on this node; make it, or add it on the node that brings %s online first, which must have it; --allow-empty registers it all the same",
 				      cp->path, name);
 		goto out;
