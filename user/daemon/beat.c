@@ -175,13 +175,7 @@ static void *run(void *arg)
 		pthread_mutex_lock(&beat_lock);
 		if (stop || took >= hfd.beat_ms)
 			continue;
-		clock_gettime(CLOCK_MONOTONIC, &ts);
-		ts.tv_sec += (hfd.beat_ms - took) / 1000;
-		ts.tv_nsec += (hfd.beat_ms - took) % 1000 * 1000000;
-		if (ts.tv_nsec >= 1000000000) {
-			ts.tv_sec++;
-			ts.tv_nsec -= 1000000000;
-		}
+		hf_deadline(&ts, hfd.beat_ms - took);
 		pthread_cond_timedwait(&beat_cond, &beat_lock, &ts);
 	}
 	pthread_mutex_unlock(&beat_lock);

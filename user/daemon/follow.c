@@ -287,17 +287,6 @@ static void step(struct resource *r, void *arg)
 		unsettle(f);
 }
 
-static void deadline(struct timespec *ts, uint64_t ms)
-{
-	clock_gettime(CLOCK_MONOTONIC, ts);
-	ts->tv_sec += ms / 1000;
-	ts->tv_nsec += ms % 1000 * 1000000;
-	if (ts->tv_nsec >= 1000000000) {
-		ts->tv_sec++;
-		ts->tv_nsec -= 1000000000;
-	}
-}
-
 static void *run(void *arg)
 {
 	struct timespec ts;
@@ -307,7 +296,7 @@ static void *run(void *arg)
 		pthread_mutex_unlock(&follow_lock);
 		resources_each(step, NULL);
 		pthread_mutex_lock(&follow_lock);
-		deadline(&ts, hfd.beat_ms > POLL_MS ? hfd.beat_ms : POLL_MS);
+		hf_deadline(&ts, hfd.beat_ms > POLL_MS ? hfd.beat_ms : POLL_MS);
 		if (!stopping)
 			pthread_cond_timedwait(&follow_cond, &follow_lock, &ts);
 	}
@@ -375,7 +364,7 @@ struct hf_log *follow_take(struct resource *r)
 
 	if (!started)
 		return NULL;
-	deadline(&ts, TAKE_MS);
+	hf_deadline(&ts, TAKE_MS);
 	pthread_mutex_lock(&follow_lock);
 	f = r->follow;
 	if (f) {

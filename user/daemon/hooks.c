@@ -259,13 +259,7 @@ static void *worker(void *arg)
 			pthread_cond_broadcast(&hook_done);
 			continue;
 		}
-		clock_gettime(CLOCK_MONOTONIC, &ts);
-		ts.tv_sec += wait / 1000;
-		ts.tv_nsec += wait % 1000 * 1000000;
-		if (ts.tv_nsec >= 1000000000) {
-			ts.tv_sec++;
-			ts.tv_nsec -= 1000000000;
-		}
+		hf_deadline(&ts, wait);
 		idle++;
 		pthread_cond_timedwait(&hook_cond, &hook_lock, &ts);
 		idle--;
@@ -377,13 +371,7 @@ void hooks_stop(unsigned ms)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	ts.tv_sec += ms / 1000;
-	ts.tv_nsec += ms % 1000 * 1000000;
-	if (ts.tv_nsec >= 1000000000) {
-		ts.tv_sec++;
-		ts.tv_nsec -= 1000000000;
-	}
+	hf_deadline(&ts, ms);
 	pthread_mutex_lock(&hook_lock);
 	hurry = true;
 	pthread_cond_broadcast(&hook_cond);

@@ -129,12 +129,7 @@ static void wait_slice(struct resource *r)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	ts.tv_nsec += 200000000;
-	if (ts.tv_nsec >= 1000000000) {
-		ts.tv_sec++;
-		ts.tv_nsec -= 1000000000;
-	}
+	hf_deadline(&ts, 200);
 	pthread_cond_timedwait(&r->done, &r->lock, &ts);
 }
 

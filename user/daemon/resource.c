@@ -348,13 +348,7 @@ static void wait_locked(struct resource *r, uint64_t ms)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	ts.tv_sec += ms / 1000;
-	ts.tv_nsec += ms % 1000 * 1000000;
-	if (ts.tv_nsec >= 1000000000) {
-		ts.tv_sec++;
-		ts.tv_nsec -= 1000000000;
-	}
+	hf_deadline(&ts, ms);
 	pthread_cond_timedwait(&r->wake, &r->lock, &ts);
 }
 

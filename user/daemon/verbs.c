@@ -271,3 +271,13 @@ int verb_resource_now(const char *name, struct resource **out, struct hf_err *er
 	*out = if_registered(resource_get(name), name, err);
 	return *out ? 0 : -ENOENT;
 }
+
+int verb_registered_now(const char *name, struct resource **out, struct regs **pin, const struct hf_resource **def,
+			struct hf_err *err)
+{
+	int ret = verb_resource_now(name, out, err);
+
+	*pin = NULL;
+	*def = ret ? NULL : resource_def(*out, pin);
+	return ret || *def ? ret : hf_fail(err, HF_NOTFOUND, -ENOENT, "there is no resource %s", name);
+}

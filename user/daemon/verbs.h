@@ -28,6 +28,10 @@ struct resource;
 struct resource *verb_resource(const char *name, struct hf_err *err);
 /* for a verb that answers from its registration: with all that any node had confirmed */
 int verb_resource_now(const char *name, struct resource **out, struct hf_err *err);
+/* the same with the registration itself, held by @pin; that and the resource are put after use also when it fails */
+struct regs;
+int verb_registered_now(const char *name, struct resource **out, struct regs **pin, const struct hf_resource **def,
+			struct hf_err *err);
 /* before anything is put into the directory @dir of this machine, that is there or not: that it is named by an
  * absolute path, and in no tree that is online here */
 int verb_outside(const char *dir, struct hf_err *err);

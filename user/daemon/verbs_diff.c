@@ -346,18 +346,13 @@ static int diff_verb(struct req *q, struct hf_err *err)
 	bool two = jhas(q->args, "to");
 	struct hf_log *from = NULL, *to = NULL;
 	struct diff d = { .conn = q->conn, .arr = json_object_new_array() };
-	struct regs *pin = NULL;
 	const struct hf_resource *def;
 	struct resource *r;
-	int ret = verb_resource_now(jget_str(q->args, "resource"), &r, err);
+	struct regs *pin;
+	int ret = verb_registered_now(jget_str(q->args, "resource"), &r, &pin, &def, err);
 
 	if (ret)
 		goto out;
-	def = resource_def(r, &pin);
-	if (!def) {
-		ret = hf_fail(err, HF_NOTFOUND, -ENOENT, "there is no resource %s", r->name);
-		goto out;
-	}
 	d.text = jget_bool(q->args, "text");
 	if (d.text && !q->root) {
 		ret = hf_fail(err, HF_PERM, -EPERM, "diff: only root may see what is in the files");

@@ -65,6 +65,20 @@ static struct job *make(struct req *q, int (*fn)(struct resource *r, struct job 
 	return j;
 }
 
+/* the same, with the resource that it is for: resource_put() it */
+static int make_for(struct req *q, int (*fn)(struct resource *r, struct job *j), struct resource **r, struct job **j,
+		    struct hf_err *err)
+{
+	*r = verb_resource(jget_str(q->args, "resource"), err);
+	if (!*r)
+		return err->exit == HF_USAGE ? -EINVAL : -ENOENT;
+	*j = make(q, fn, err);
+	if (*j)
+		return 0;
+	resource_put(*r);
+	return -ENOMEM;
+}
+
 /* What became of a job that was waited for: its own failure, or that of waiting. */
 static int outcome(struct job *j, int ret, struct hf_err *err)
 {
@@ -77,18 +91,13 @@ static int outcome(struct job *j, int ret, struct hf_err *err)
 
 static int online(struct req *q, struct hf_err *err)
 {
-	struct resource *r = verb_resource(jget_str(q->args, "resource"), err);
 	struct json_object *o;
+	struct resource *r;
 	struct job *j;
-	int ret;
+	int ret = make_for(q, job_online, &r, &j, err);
 
-	if (!r)
-		return err->exit == HF_USAGE ? -EINVAL : -ENOENT;
-	j = make(q, job_online, err);
-	if (!j) {
-		resource_put(r);
-		return -ENOMEM;
-	}
+	if (ret)
+		return ret;
 	j->fenced = jget_bool(q->args, "fenced");
 	j->dry_run = jget_bool(q->args, "dry_run");
 	j->keep_local = jget_bool(q->args, "keep_local");
@@ -128,20 +137,15 @@ out:
 
 static int offline(struct req *q, struct hf_err *err)
 {
-	struct resource *r = verb_resource(jget_str(q->args, "resource"), err);
 	struct hf_policy pol;
 	struct json_object *o;
+	struct resource *r;
 	struct job *j;
 	bool spooled;
-	int ret;
+	int ret = make_for(q, job_offline, &r, &j, err);
 
-	if (!r)
-		return err->exit == HF_USAGE ? -EINVAL : -ENOENT;
-	j = make(q, job_offline, err);
-	if (!j) {
-		resource_put(r);
-		return -ENOMEM;
-	}
+	if (ret)
+		return ret;
 	resource_policy(r, &pol);
 	ret = job_run(r, j, err);
 	spooled = ret == -ETIMEDOUT && !pol.strict_stop;
@@ -265,18 +269,13 @@ out:
 
 static int rollback(struct req *q, struct hf_err *err)
 {
-	struct resource *r = verb_resource(jget_str(q->args, "resource"), err);
 	struct json_object *o;
+	struct resource *r;
 	struct job *j;
-	int ret;
+	int ret = make_for(q, job_rollback, &r, &j, err);
 
-	if (!r)
-		return err->exit == HF_USAGE ? -EINVAL : -ENOENT;
-	j = make(q, job_rollback, err);
-	if (!j) {
-		resource_put(r);
-		return -ENOMEM;
-	}
+	if (ret)
+		return ret;
 	j->rollback = true;
 	memcpy(j->who, q->who, sizeof(j->who));
 	j->dry_run = jget_bool(q->args, "dry_run");

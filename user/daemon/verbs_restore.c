@@ -162,18 +162,15 @@ static int restore(struct req *q, struct hf_err *err)
 {
 	struct into i = { .q = q, .dir = jget_str(q->args, "to"), .left_out = json_object_new_array() };
 	uint64_t gen = jget_u64(q->args, "generation");
-	struct regs *pin = NULL;
 	struct json_object *t;
 	struct resource *r;
+	struct regs *pin;
 	char *note;
-	int ret = verb_resource_now(jget_str(q->args, "resource"), &r, err);
+	int ret = verb_registered_now(jget_str(q->args, "resource"), &r, &pin, &i.def, err);
 
 	if (ret)
 		goto out;
-	i.def = resource_def(r, &pin);
-	if (!i.def)
-		ret = hf_fail(err, HF_NOTFOUND, -ENOENT, "there is no resource %s", r->name);
-	else if (jhas(q->args, "generation") && !gen)
+	if (jhas(q->args, "generation") && !gen)
 		ret = hf_fail(err, HF_USAGE, -EINVAL, "generations begin at 1; see `holdfast history %s`", r->name);
 	if (!ret)
 		ret = verb_outside(i.dir, err);

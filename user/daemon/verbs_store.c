@@ -141,28 +141,26 @@ static int gone(const struct hf_resource *def, const struct gens *g, struct hf_e
 static int history(struct req *q, struct hf_err *err)
 {
 	struct gens g = { .arr = json_object_new_array(), .pins = json_object_new_array() };
-	struct regs *pin = NULL;
 	const struct hf_resource *def;
 	struct resource *r;
-	int ret = verb_resource_now(jget_str(q->args, "resource"), &r, err);
+	struct regs *pin;
+	int ret = verb_registered_now(jget_str(q->args, "resource"), &r, &pin, &def, err);
 
 	if (ret)
 		goto out;
-	def = resource_def(r, &pin);
 	g.look = group_look_new(pin);
 	g.nodes = calloc(HF_MAX_NODES, sizeof(*g.nodes));
 	g.nnodes = g.nodes ? beat_nodes(g.nodes, HF_MAX_NODES) : 0;
-	ret = def ? hf_log_history(hfd.store, &def->id, add_gen, &g, err) :
-	      hf_fail(err, HF_NOTFOUND, -ENOENT, "there is no resource %s", r->name);
+	ret = hf_log_history(hfd.store, &def->id, add_gen, &g, err);
 	if (!ret)
 		ret = gone(def, &g, err);
 	/* a base tells of all there are, so of one that is there what was read told */
 	if (!ret && g.pinned)
 		ret = pins(def, &g, err);
-	if (ret == -ENOENT && def)
+	if (ret == -ENOENT)
 		ret = 0;	/* registered, and never online: no generations */
 	if (!ret) {
-		char *note = def ? shortened(def, &g) : NULL;
+		char *note = shortened(def, &g);
 
 		q->result = jobj();
 		json_object_object_add(q->result, "generations", json_object_get(g.arr));

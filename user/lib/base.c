@@ -212,6 +212,17 @@ uint64_t hf_now_ms(void) { return hf_now_ns() / 1000000; }
 uint64_t hf_wall_ns(void) { return clock_ns(CLOCK_REALTIME); }
 void hf_sleep_ms(unsigned ms) { hf_clock->sleep_ms(ms); }
 
+void hf_deadline(struct timespec *ts, uint64_t ms)
+{
+	clock_gettime(CLOCK_MONOTONIC, ts);
+	ts->tv_sec += ms / 1000;
+	ts->tv_nsec += ms % 1000 * 1000000;
+	if (ts->tv_nsec >= 1000000000) {
+		ts->tv_sec++;
+		ts->tv_nsec -= 1000000000;
+	}
+}
+
 int hf_pread_full(int fd, void *p, size_t n, uint64_t off)
 {
 	while (n) {
