@@ -15,7 +15,7 @@ packages() {
 			libmnl-dev libkmod-dev libnl-3-dev libnl-genl-3-dev ;;
 	check)
 		echo perl git rsync attr acl libarchive-tools python3 python3-nacl python3-tdb python3-prometheus-client sqlite3 libcap2-bin procps patch \
-			softhsm2 opensc openssh-client gnupg openssl gdb g++ \
+			softhsm2 opensc openssh-client gnupg openssl gdb g++ prometheus \
 			e2fsprogs mount util-linux shellcheck coccinelle man-db spin ;;
 	cluster)
 		echo mmdebstrap mount ca-certificates iproute2 util-linux procps python3 resource-agents libxml2-utils keepalived systemd strace ;;
@@ -101,7 +101,15 @@ if ! install >"$log" 2>&1; then
 	if ! apt-get update -q >"$log" 2>&1 || ! install >"$log" 2>&1; then
 		tail -n 20 "$log" >&2
 		rm -f "$log"
+# only its promtool is wanted: nor is the server to be started when the machine boots
+case "$missing " in
+*" prometheus "*) ! command -v systemctl >/dev/null 2>&1 || systemctl --quiet disable prometheus.service 2>/dev/null || : ;;
+esac
 		refuse "apt-get failed (above)"
 	fi
 fi
 rm -f "$log"
+# only its promtool is wanted: nor is the server to be started when the machine boots
+case "$missing " in
+*" prometheus "*) ! command -v systemctl >/dev/null 2>&1 || systemctl --quiet disable prometheus.service 2>/dev/null || : ;;
+esac
