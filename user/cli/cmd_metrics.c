@@ -75,6 +75,7 @@ static const struct figure of_resource[] = {
 	{ "resource_dirty_entries", "Changed names that are not confirmed.", "dirty", NUMBER, false },
 	{ "resource_unconfirmed_seconds", "Age of the oldest change that is not confirmed.", "oldest_dirty_ms", SECONDS, false },
 	{ "resource_rpo_seconds", "The resource's policy rpo.", "rpo_ms", SECONDS, true },
+	{ "resource_rpo_exceeded", "Whether a change has waited for longer than rpo to be confirmed.", "rpo_exceeded", TRUTH, true },
 	{ "resource_checkpoints", "Checkpoints of the resource.", "checkpoints", NUMBER, false },
 	{ "resource_warnings", "Warnings that status shows.", "warnings", LENGTH, false },
 }, of_hooks[] = {

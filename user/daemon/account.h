@@ -22,6 +22,10 @@ void account_tick(struct resource *r);		/* now and then: the record is not too f
 void account_flush(struct resource *r);		/* ... but has all; any thread */
 struct json_object *account_json(struct resource *r);	/* under r->lock, any thread */
 
+/* alarm.c: whether rpo is kept */
+int alarm_start(struct hf_err *err);		/* on the main loop */
+uint64_t alarm_waits_ms(struct resource *r);	/* for how long the oldest unconfirmed change waits; with r->lock held */
+
 /* record.c: lines of JSON in state_dir/record, oldest files first to go; any thread, no lock of others held */
 void record_line(struct json_object *o);	/* takes @o; adds when_ms */
 void record_state(const char *resource, const char *from, const char *to, const char *why);

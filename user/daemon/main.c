@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* holdfastd: from the command line to the event loop, and back in mirror order. */
+#include "account.h"
 #include "memory.h"
 #include "notice.h"
 #include "resource.h"
@@ -208,6 +209,8 @@ static int start(struct hf_err *err)
 		ret = follow_start(err);
 	if (!ret)
 		ret = tracker_start(err);
+	if (!ret)
+		ret = alarm_start(err);
 	if (!ret)
 		node_remove_resume();
 	if (!ret)

@@ -151,6 +151,7 @@ struct resource {
 	unsigned examine_tries;
 
 	uint64_t oldest_ns;	/* account_oldest() when the capture began */
+	uint64_t overdue_ms;	/* alarm.c, under lock: longer than rpo a change waits at least for that; 0 none does */
 	uint64_t hook_ms;	/* hooks.c: when it is told of a commit next, or was last */
 
 	struct follow *follow;	/* what is kept of another's log (follow.c) */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Verbs that only look, from memory. What reads the store is in verbs_store.c. */
-#include "resource.h"
+#include "account.h"
 #include "verbs.h"
 #include <fnmatch.h>
 #include <stdlib.h>
@@ -147,9 +147,9 @@ struct json_object *res_json(struct resource *r)
 {
 	struct json_object *o = jobj(), *w = json_object_new_array(), *warm = NULL;
 	const struct hf_resource *def;
-	uint64_t dirty = 0, oldest = 0, t, now = hf_now_ns();
+	uint64_t dirty = 0, waits;
 	const char *quality = NULL;
-	bool here;
+	bool here, late;
 
 	pthread_mutex_lock(&r->lock);
 	def = regs_find(r->regs, r->name);
@@ -181,14 +181,12 @@ struct json_object *res_json(struct resource *r)
 		if (!watch)
 			continue;
 		dirty += hf_watch_count(watch);
-		t = hf_watch_oldest_ns(watch);
-		if (t && (!oldest || t < oldest))
-			oldest = t;
 		if (!quality || strcmp(quality, "events") == 0)
 			quality = hf_watch_quality(watch);
 	}
 	ju64(o, "dirty", dirty);
-	ju64(o, "oldest_dirty_ms", oldest && now > oldest ? (now - oldest) / 1000000 : 0);
+	waits = alarm_waits_ms(r);
+	ju64(o, "oldest_dirty_ms", waits);
 	ju64(o, "checkpoints", def ? def->ncp : r->ncp);
 	jstr(o, "quality", quality);
 	if (!here)
@@ -199,14 +197,20 @@ struct json_object *res_json(struct resource *r)
 			ju64(o, "when_ms", jget_u64(warm, "when_ms"));
 		json_object_object_add(o, "warm", warm);
 	}
-	if (def && def->policy.rpo_ms)
+	/* a stop without the store holds back what no dirty set tells of */
+	late = def && def->policy.rpo_ms && (waits > def->policy.rpo_ms || (r->overdue_ms && r->unreleased && !r->live));
+	if (late && waits < r->overdue_ms)
+		waits = r->overdue_ms;
+	if (def && def->policy.rpo_ms) {
 		ju64(o, "rpo_ms", def->policy.rpo_ms);
+		jbool(o, "rpo_exceeded", late);
+	}
 	if (r->error[0])
 		jstr(o, "error", r->error);
 	put_warnings(w, r);
-	if (oldest && def && def->policy.rpo_ms && now > oldest && (now - oldest) / 1000000 > def->policy.rpo_ms)
+	if (late)
 		warn(w, "rpo: changes wait for %llu s to be confirmed, longer than rpo allows (%llu ms)",
-		     (unsigned long long)(now - oldest) / 1000000000, (unsigned long long)def->policy.rpo_ms);
+		     (unsigned long long)waits / 1000, (unsigned long long)def->policy.rpo_ms);
 	json_object_object_add(o, "warnings", w);
 	if (r->j.has_unconfirmed)
 		put_unconfirmed(o, &r->j);
