@@ -75,6 +75,17 @@ void dedup_del(struct dedup *t, const struct hf_ref *r)
 		d->count--;
 }
 
+void dedup_forget(struct dedup *t, const uint8_t hash[HF_HASH])
+{
+	struct dd **p = t->cap ? find(t, hash) : NULL, *d = p ? *p : NULL;
+
+	if (!d)
+		return;
+	*p = d->next;
+	free(d);
+	t->n--;
+}
+
 void dedup_sweep(struct dedup *t)
 {
 	for (size_t i = 0; i < t->cap; i++)

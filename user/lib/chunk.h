@@ -11,6 +11,7 @@ struct dedup { struct dd **slot; size_t cap, n; };
 void dedup_add(struct dedup *t, const struct hf_ref *r);
 void dedup_del(struct dedup *t, const struct hf_ref *r);
 const struct hf_ref *dedup_get(const struct dedup *t, const uint8_t hash[HF_HASH]);
+void dedup_forget(struct dedup *t, const uint8_t hash[HF_HASH]);
 /* chunks that nothing refers to any more stay until they are reclaimed: then they go */
 void dedup_sweep(struct dedup *t);
 void dedup_clear(struct dedup *t);

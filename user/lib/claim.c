@@ -190,16 +190,38 @@ static int lost_race(struct hf_err *err, const struct hf_logid *id)
 	return hf_fail(err, HF_REFUSED, -EAGAIN, "another node is claiming %s at the same time", id->name);
 }
 
+/*
+ * HF_CLAIM_ANEW: what this node owned cannot be read, and it has the originals. The seal tells of that
+ * epoch with an end that nobody reaches: who comes upon the new one before the row tells of a base in it
+ * finds the damage as before, and never an empty log.
+ */
+static void begin_anew(struct claim *c, const struct claim_rec *acc, uint64_t seen, struct hf_at *at,
+		       hf_restart_fn restart, void *ctx, struct epoch_desc *old)
+{
+	if (at)
+		at->here = false;
+	if (restart)
+		restart(ctx);
+	c->pub.anew = true;
+	c->pub.before_slot = acc->acc.slot;
+	c->pub.above = acc->gen > seen ? acc->gen : seen;
+	*old = acc->acc;
+	old->end_gen = c->pub.above;
+	old->end_seq = UINT64_MAX;
+	memset(old->end_tag, 0, sizeof(old->end_tag));
+}
+
 /* Steps 3 and 4: what is accepted, and all of it that counts. The row may move
  * on while the log is read; then the reading begins anew. */
-static int adopt(struct claim *c, struct row *r, struct hf_at *at, hf_restart_fn restart, hf_rec_fn fn, void *ctx,
-		 struct epoch_desc *old, struct hf_err *err)
+static int adopt(struct claim *c, struct row *r, bool anew, struct hf_at *at, hf_restart_fn restart, hf_rec_fn fn,
+		 void *ctx, struct epoch_desc *old, struct hf_err *err)
 {
 	struct disk *d = c->d;
 	const struct hf_logid *id = &c->pub.id;
 	struct walk_opts o = { .at = at, .restart = restart, .fn = fn, .ctx = ctx };
 	struct walk_end end = { 0 };
 	struct claim_rec acc;
+	uint64_t seen = 0;
 	int ret;
 
 	for (unsigned tries = 0; ; tries++) {
@@ -231,11 +253,18 @@ static int adopt(struct claim *c, struct row *r, struct hf_at *at, hf_restart_fn
 				restart(ctx);
 			return 0;
 		}
-		if (tries && claim_same_place(a, &acc))
-			return ret ? ret : -EBADMSG;	/* nobody trimmed it: it is damaged */
+		/* nobody trimmed it: it is damaged */
+		if (tries && claim_same_place(a, &acc)) {
+			if (!anew || memcmp(acc.acc.uuid, d->id.uuid, 16))
+				return -EBADMSG;
+			begin_anew(c, &acc, seen, at, restart, ctx, old);
+			return 0;
+		}
 		acc = *a;
 		ret = log_walk(d, &acc, &o, &end, err);
-		if (ret == -EBADMSG && tries <= 8)
+		seen = end.gen > seen ? end.gen : seen;
+		/* the row could be read: sectors that cannot are lost */
+		if ((ret == -EBADMSG || (anew && (ret == -EIO || ret == -ENODATA))) && tries <= 8)
 			continue;
 		if (ret)
 			break;
@@ -349,7 +378,7 @@ int claim_take(struct hf_store *s, const struct hf_logid *id, unsigned flags, st
 	}
 
 	/* steps 3 and 4: what was accepted, and what of it counts */
-	ret = adopt(c, r, at, restart, fn, ctx, &old, err);
+	ret = adopt(c, r, flags & HF_CLAIM_ANEW, at, restart, fn, ctx, &old, err);
 	if (ret)
 		goto out;
 	based = row_based(r, id->uuid);

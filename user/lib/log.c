@@ -225,7 +225,7 @@ bool hf_log_kept(const struct hf_log *l, uint64_t epoch)
 
 uint64_t hf_log_when(const struct hf_log *l) { return l->when_ns; }
 
-static void item_of(struct hf_log *l, struct ent *e, struct hf_item *out)
+void log_item_of(struct hf_log *l, struct ent *e, struct hf_item *out)
 {
 	if (e->flags & ENT_LATE)
 		seal_wait(l, NULL);	/* a failure is told by the commit */
@@ -242,7 +242,7 @@ bool hf_log_get(struct hf_log *l, const void *key, uint32_t keylen, struct hf_it
 
 	if (!e || (e->flags & ENT_DEAD))
 		return false;
-	item_of(l, e, out);
+	log_item_of(l, e, out);
 	return true;
 }
 
@@ -269,7 +269,7 @@ int hf_log_each(struct hf_log *l, const void *prefix, uint32_t plen,
 
 		/* the callback may have changed what comes later */
 		if (!ret && !(v[i]->flags & (ENT_DEAD | ENT_OUT))) {
-			item_of(l, v[i], &it);
+			log_item_of(l, v[i], &it);
 			l->at = v[i];
 			ret = fn(ctx, &it);
 			l->at = NULL;

@@ -163,6 +163,28 @@ int hf_log_base_copy(struct hf_log *l, size_t bytes, struct hf_err *err);
 /** hf_log_base() - append a base of the newest generation, confirm it, trim what is older than
  *  @retain generations. Copies first what is left to be copied. */
 int hf_log_base(struct hf_log *l, uint64_t retain, struct hf_err *err);
+/**
+ * hf_log_damaged() - read all contents of the newest state from the store itself
+ * @pace: called ahead of each piece of them, @ctx its first argument; nonzero ends it
+ * @fn: called, when all were read, with each item of which something cannot be read as it was written;
+ *      may delete it, so that it can be put anew. Nonzero stops, and is returned
+ *
+ * What is damaged is not referred to by anything that is put from now on, equal as it may be.
+ * -EBUSY: within a transaction. A store out of reach is an error.
+ */
+int hf_log_damaged(struct hf_log *l, hf_log_pace_fn pace, int (*fn)(void *ctx, const struct hf_item *it), void *ctx,
+		   struct hf_err *err);
+/**
+ * hf_log_claim_anew() - become the owner again of a log of this node that cannot be read: it begins anew, empty
+ * @above: a number that generations of it had, as far as the caller knows
+ *
+ * Only of a log whose newest epoch is this node's own. Until there is a base that its row tells of, whoever
+ * else reads it finds the damage, as before, and no empty log. What can be read is adopted as by any claim:
+ * hf_log_anew() tells.
+ */
+int hf_log_claim_anew(struct hf_store *s, const struct hf_logid *id, uint64_t above, struct hf_log **out,
+		      struct hf_err *err);
+bool hf_log_anew(const struct hf_log *l);
 /** hf_log_release() - end the epoch in order */
 int hf_log_release(struct hf_log *l, struct hf_err *err);
 
@@ -191,8 +213,10 @@ struct hf_pin_info {
 /** hf_log_pin() - put what @gen was into the transaction, which must be empty; commit it then.
  *  -ENOENT: no such generation (any more); -EEXIST: the name is taken */
 int hf_log_pin(struct hf_log *l, uint64_t gen, const char *name, struct hf_err *err);
-/** hf_log_unpin() - the reverse, in a transaction as well. -ENOENT */
+/** hf_log_unpin() - the reverse, in a transaction as well, which need not be empty; a failure aborts it. -ENOENT */
 int hf_log_unpin(struct hf_log *l, const char *name, struct hf_err *err);
+/** hf_log_pin_of() - is it an item of a pinned generation? of which */
+bool hf_log_pin_of(const struct hf_item *it, char name[HF_NAME_MAX + 1]);
 /** hf_log_pins() - those of the newest state, by name; hf_log_read() reads their generations */
 int hf_log_pins(struct hf_log *l, int (*fn)(void *ctx, const struct hf_pin_info *p), void *ctx);
 /** hf_log_pin_group() - as hf_log_group(), of a pinned generation */

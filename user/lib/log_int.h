@@ -58,6 +58,7 @@ void log_load_done(struct hf_log *l);
 /* the claim that was won is this log's */
 void log_claimed(struct hf_log *l);
 
+void log_item_of(struct hf_log *l, struct ent *e, struct hf_item *out);
 void log_refs(struct hf_log *l, const struct ent *e, int delta, uint64_t gen);
 /* a chunk into l->ck.plain */
 int log_fetch(struct hf_log *l, const struct hf_ref *r, struct hf_err *err);

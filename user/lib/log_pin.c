@@ -23,6 +23,20 @@ static uint32_t pin_key(const char *name, bool items, char key[PREFIX_MAX + 1])
 
 bool pin_is(const struct ent *e) { return e->keylen && ent_key(e)[0] == PIN; }
 
+bool hf_log_pin_of(const struct hf_item *it, char name[HF_NAME_MAX + 1])
+{
+	const char *key = it->key;
+	uint32_t n = 0;
+
+	if (!it->keylen || *key != PIN)
+		return false;
+	while (n < HF_NAME_MAX && n + 1 < it->keylen && key[n + 1] != '/')
+		n++;
+	memcpy(name, key + 1, n);
+	name[n] = '\0';
+	return true;
+}
+
 /* Of a key that is a pin's itself. */
 static int pin_info(const struct hf_item *it, struct hf_pin_info *p)
 {
@@ -169,7 +183,7 @@ int hf_log_unpin(struct hf_log *l, const char *name, struct hf_err *err)
 
 	if (ret)
 		return ret;
-	if (!l->claim || l->npend)
+	if (!l->claim)
 		return -EBUSY;
 	if (!hf_log_get(l, key, n, &it))
 		return hf_fail(err, HF_NOTFOUND, -ENOENT, "%s: there is no pin %s; holdfast history %s lists those there are",

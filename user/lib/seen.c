@@ -276,7 +276,7 @@ out:
 	return ret;
 }
 
-int hf_seen_gen(struct hf_seen *s, const struct hf_logid *id, uint64_t gen, struct hf_err *err)
+uint64_t hf_seen_newest(struct hf_seen *s, const struct hf_logid *id)
 {
 	const struct log_seen *l;
 	uint64_t was = 0;
@@ -286,6 +286,13 @@ int hf_seen_gen(struct hf_seen *s, const struct hf_logid *id, uint64_t gen, stru
 	if (l)
 		was = l->confirmed > l->is.noted ? l->confirmed : l->is.noted;
 	pthread_mutex_unlock(&s->mu);
+	return was;
+}
+
+int hf_seen_gen(struct hf_seen *s, const struct hf_logid *id, uint64_t gen, struct hf_err *err)
+{
+	uint64_t was = hf_seen_newest(s, id);
+
 	return gen < was ? behind(err, id->name, "generation", gen, was) : 0;
 }
 

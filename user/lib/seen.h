@@ -34,6 +34,8 @@ int hf_seen_log(struct hf_seen *s, const struct hf_logid *id, const struct hf_lo
 		uint64_t confirmed, struct hf_err *err);
 /** hf_seen_stat() - the same comparison alone */
 int hf_seen_stat(struct hf_seen *s, const struct hf_logid *id, const struct hf_log_stat *st, struct hf_err *err);
+/** hf_seen_newest() - the newest generation of it that this node knows to have been confirmed */
+uint64_t hf_seen_newest(struct hf_seen *s, const struct hf_logid *id);
 /** hf_seen_gen() - after a claim: may @gen be where that log ends? */
 int hf_seen_gen(struct hf_seen *s, const struct hf_logid *id, uint64_t gen, struct hf_err *err);
 /** hf_seen_node() - the same for a node's heartbeats, which only grow */

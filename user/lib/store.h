@@ -101,6 +101,7 @@ struct hf_rec {
 enum {
 	HF_CLAIM_FENCED = 1,	/* the caller says that the owner was fenced */
 	HF_CLAIM_WAIT = 2,	/* registrations: wait a bounded time for a live holder, then take it */
+	HF_CLAIM_ANEW = 4,	/* of an own log that is damaged nothing need be adopted; one that can be read is */
 };
 
 /* Called for each record of a log, oldest first: from the newest base on, or
@@ -205,6 +206,8 @@ struct hf_claim {
 	struct hf_logid id;
 	bool first;		/* nobody had it before */
 	uint32_t before_slot;	/* whose epoch this claim sealed */
+	bool anew;		/* HF_CLAIM_ANEW: nothing was adopted */
+	uint64_t above;		/* then: a generation that the log is known to have had */
 };
 
 extern const struct hf_store_ops hf_store_disk, hf_store_dir;
