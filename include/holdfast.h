@@ -153,6 +153,21 @@ HF_API int hf_resource_set(struct hf_conn *c, const char *resource, const char *
 HF_API int hf_resource_reset(struct hf_conn *c, const char *resource, struct hf_err *err);
 
 /**
+ * hf_resource_rebuild() - make anew, from the files of its owner, what is damaged of @resource on the store
+ * @c: connection to the daemon of the node that owns it, or owned it last
+ * @resource: its name
+ * @flags: HF_DRY_RUN: only tell what is damaged; HF_ALLOW_EMPTY
+ * @event: called with progress, or NULL
+ * @arg: passed to @event
+ * @json: receives what was damaged, and what became of its history; may be NULL
+ * @err: receives the reason of a failure
+ *
+ * HF_REFUSED on any other node, and where it is not online although its log can be read.
+ */
+HF_API int hf_resource_rebuild(struct hf_conn *c, const char *resource, unsigned flags, hf_event_fn event,
+			       void *arg, char **json, struct hf_err *err);
+
+/**
  * hf_resource_list() - the names of the resources
  * @c: connection
  * @type: only those of this type; NULL for all

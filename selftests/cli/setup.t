@@ -22,7 +22,7 @@ unchanged() {
 # --- no daemon, nothing set up
 conf alpha
 for verb in status "node list" "resource list" "resource add pg" "resource delete pg" "resource show pg" \
-	"resource set pg settle=5ms" "resource reset pg" "checkpoint add pg /x" "checkpoint delete pg /x" \
+	"resource set pg settle=5ms" "resource reset pg" "resource rebuild pg" "checkpoint add pg /x" "checkpoint delete pg /x" \
 	"checkpoint list" "online pg" "offline pg" "sync pg" "sync --group pg cups" watch "history pg" "diff pg" \
 	"displaced list" "status --watch"; do
 	# shellcheck disable=SC2086

@@ -54,7 +54,7 @@ bad=0 i=0
 : >"$tmp/why"
 # shellcheck disable=SC2016
 for h in '../keep' '/etc/passwd' '.' '..' '$(touch pwned)' '`touch pwned`' ';touch pwned' '%n%s%n' '*' 'a b' 'keep/../x' '-x' 'keep@..'; do
-	for verb in "resource show" "resource delete" "resource add" "resource reset" online offline sync status history; do
+	for verb in "resource show" "resource delete" "resource add" "resource reset" "resource rebuild" online offline sync status history; do
 		# shellcheck disable=SC2206
 		v=($verb)
 		refused "${v[@]}" -- "$h" || bad=1

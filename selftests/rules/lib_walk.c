@@ -138,7 +138,7 @@ static int first_only(void *arg, const char *json)
 static void ownership(const char *dir, const char *conf2)
 {
 	const char *both[] = { "lib", "lib2" }, *twice[] = { "lib", "lib" };
-	char group[37] = "", *json = NULL;
+	char group[37] = "", *json = NULL, *made = NULL;
 	uint64_t gen = 0, gens[2] = { 0 };
 	struct hf_resource_state s;
 	struct hf_conn *other;
@@ -182,6 +182,11 @@ static void ownership(const char *dir, const char *conf2)
 	GOOD(hf_resource_set(c, "lib", "settle", "20ms", &e), "a policy");
 	GOOD(hf_resource_set(c, "lib", "settle", NULL, &e), "and back to its default");
 	GOOD(hf_resource_reset(c, "lib", &e), "reset of what is not failed");
+	GOOD(hf_resource_rebuild(c, "lib", HF_DRY_RUN, NULL, NULL, NULL, &e), "what rebuilding would do");
+	GOOD(hf_resource_rebuild(c, "lib", 0, NULL, NULL, &made, &e), "W27: rebuilt");
+	ok(made && strstr(made, "\"damaged\":0"), "nothing was damaged");
+	free(made);
+	BAD(hf_resource_rebuild(c, "lib", HF_FENCED, NULL, NULL, NULL, &e), HF_USAGE, "no flag of it");
 	GOOD(hf_offline(c, "lib2", 0, &gen, &spooled, &e), "offline");
 	ok(gen && !spooled, "committed and released");
 	GOOD(hf_resource_delete(c, "lib2", HF_DRY_RUN, &e), "what deleting would do");

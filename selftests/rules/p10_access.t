@@ -36,7 +36,7 @@ member 0 doctor
 says out "^warn  key " "of what is root's it says so"
 grep -q "^ok    store .*answers" "$tmp/out"; ok $? "what the daemon can tell it tells"
 primary 0 status
-changes=("resource add x" "resource delete r --yes" "resource set r settle=1ms" "resource reset r" "checkpoint add r /srv/x"
+changes=("resource add x" "resource delete r --yes" "resource set r settle=1ms" "resource reset r" "resource rebuild r --yes" "checkpoint add r /srv/x"
 	"checkpoint delete r /srv/r --yes" "online r" "online r --fenced" "offline r" "sync r" "rollback r --to 1 --yes"
 	"history pin r 1 --name p" "history unpin r --name p" "node remove b --yes" "diff r --text" "restore r --to /tmp/x-$$"
 	"displaced restore r 20260102T030405.678Z-0123abcd")

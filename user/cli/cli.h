@@ -137,6 +137,7 @@ int cmd_resource_list(struct cli *c);
 int cmd_resource_show(struct cli *c);
 int cmd_resource_set(struct cli *c);
 int cmd_resource_reset(struct cli *c);
+int cmd_resource_rebuild(struct cli *c);
 int cmd_checkpoint_add(struct cli *c);
 int cmd_checkpoint_set(struct cli *c);
 int cmd_checkpoint_delete(struct cli *c);

@@ -64,6 +64,8 @@ static const struct cmd cmds[] = {
 	{ "resource set", "R KEY=VALUE...", "set policies; KEY= goes back to the default",
 	  { R, { "KEY=VALUE", V_POLICY, false, true } }, { { 0 } }, cmd_resource_set },
 	{ "resource reset", "R", "leave the state failed on this node", { R }, { { 0 } }, cmd_resource_reset },
+	{ "resource rebuild", "R [--allow-empty] [--yes] [--dry-run]", "make anew, from its owner's files, what is damaged on the store",
+	  { R }, { FLAG("allow-empty"), FLAG("yes"), FLAG("dry-run") }, cmd_resource_rebuild },
 	{ "checkpoint add", "R PATH [--crypto] [--view V] [--exclude G]... [--include G]... [--allow-empty] [--force]",
 	  "register a tree, or one file", { R, { "PATH", V_PATH, false, false } },
 	  { FLAG("crypto"), { "view", "V", V_NAME, false }, { "exclude", "G", V_TEXT, true },

@@ -27,6 +27,8 @@ void job_put(struct job *j)
 	json_object_put(j->stayed);
 	json_object_put(j->changes);
 	group_put(j->group);
+	json_object_put(j->paths);
+	json_object_put(j->pins);
 	free(j);
 }
 

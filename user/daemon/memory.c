@@ -71,6 +71,11 @@ int memory_claimed(const struct hf_logid *id, uint64_t gen, struct hf_err *err)
 	return hf_seen_gen(seen, id, gen, err);
 }
 
+uint64_t memory_newest(const struct hf_logid *id)
+{
+	return hf_seen_newest(seen, id);
+}
+
 int memory_look(const struct hf_logid *id, const struct hf_log_stat *st, uint64_t confirmed, struct hf_err *err)
 {
 	return hf_seen_log(seen, id, st, confirmed, err);

@@ -188,7 +188,7 @@ void record_forced_begin(struct req *q)
 	if (is && !b.bad) {
 		q->forced = strdup((char *)b.p);
 		whose(q, q->who);
-		notice(N_FORCED, HF_LOG_WARN, jget_str(q->args, "resource"), "AUDIT: %s, by %s", q->forced ? q->forced : v,
+		notice(N_FORCED, HF_LOG_WARN, jget_str(q->args, strncmp(v, "resource.", 9) ? "resource" : "name"), "AUDIT: %s, by %s", q->forced ? q->forced : v,
 		       q->who);
 	}
 	hf_buf_free(&b);

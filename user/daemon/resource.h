@@ -49,6 +49,7 @@ struct job {
 	bool fenced, dry_run, keep_local, allow_empty, without_store;
 	bool rollback;		/* what is confirmed need not be kept aside */
 	struct hf_log *undone;	/* the generation of a rollback that failed: what it wrote need not be, either */
+	bool anew;		/* a log that cannot be read need not be adopted (rebuild.c) */
 	uint64_t to_gen;
 	char who[128];		/* asked for it */
 	bool quick, allow_delete, strict;
@@ -74,6 +75,8 @@ struct job {
 	struct json_object *stayed;	/* array of paths, or NULL */
 	struct json_object *changes;	/* dry run */
 	size_t names;			/* bytes of them in it */
+	struct rebuilt { bool unreadable; uint64_t damaged, oldest, generations; } rebuilt;
+	struct json_object *paths, *pins;	/* rebuild: arrays, or NULL: what was damaged; pins that went */
 	uint64_t ms_claim, ms_track, ms_restore, ms_total;
 	uint64_t warm_gen, claim_bytes;	/* it went on from there; what the claim read */
 	uint64_t claim_read_ns, restore_read_ns;	/* of it waiting for the store */
@@ -251,6 +254,9 @@ void move_look(struct resource *r);	/* the heartbeat's */
 /* takeover.c */
 int job_online(struct resource *r, struct job *j);
 int job_resume(struct resource *r, struct job *j);
+/* of a log that is damaged, by the node it was last owned by: begun anew from what is here */
+int online_anew(struct resource *r, struct job *j);
+int claim_anew(struct resource *r, const struct hf_resource *def, struct job *j, struct hf_err *err);	/* online already */
 /* follow.c: standing by */
 int follow_start(struct hf_err *err);
 void follow_stop(void);
@@ -274,6 +280,8 @@ int restore_would(struct resource *r, struct hf_log *from, struct job *j, struct
 int online_dry_run(struct resource *r, struct job *j, struct hf_err *err);
 /* rollback.c */
 int job_rollback(struct resource *r, struct job *j);
+/* rebuild.c */
+int job_rebuild(struct resource *r, struct job *j);
 /* stale.c */
 void step_down(struct resource *r, const char *why);
 /* a term that cannot go on: nothing is tracked or captured any more; what is confirmed stands */

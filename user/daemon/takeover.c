@@ -170,6 +170,17 @@ static void look_anew(struct resource *r, uint64_t since_ms)
 		}
 }
 
+/* What is kept of it in memory may be whole, but it is not what another node would find. */
+static int begin_anew(struct resource *r, const struct hf_resource *def, struct hf_log **log, struct hf_err *err)
+{
+	uint64_t above = memory_newest(&def->id);
+
+	hf_log_close(*log);
+	*log = NULL;
+	above = above > r->confirmed ? above : r->confirmed;
+	return hf_log_claim_anew(hfd.store, &def->id, above > r->j.generation ? above : r->j.generation, log, err);
+}
+
 static int claim(struct resource *r, const struct hf_resource *def, struct job *j, enum mode mode,
 		 struct hf_err *err)
 {
@@ -194,7 +205,8 @@ static int claim(struct resource *r, const struct hf_resource *def, struct job *
 	if (!ret)
 		ret = memory_claim(&def->id, err);
 	while (!ret) {
-		ret = hf_log_claim_followed(hfd.store, &def->id, flags, &log, err);
+		ret = j->anew ? begin_anew(r, def, &log, err) :
+		      hf_log_claim_followed(hfd.store, &def->id, flags, &log, err);
 		if (ret != -EAGAIN || hf_now_ms() + pause > until) {
 			/* one that goes on until its time is up has timed out, whatever stood in its way */
 			while (ret == -EAGAIN && j->deadline_ms && !job_late(r, j) && hf_now_ms() <= until)
@@ -440,7 +452,7 @@ static int take(struct resource *r, const struct hf_resource *def, struct job *j
 	if (mode == RESUME)
 		ret = first_capture(r, j, "resumed", false, resumed, err);
 	else if (j->keep_local)
-		ret = first_capture(r, j, "keep-local", true, false, err);
+		ret = first_capture(r, j, j->anew ? "rebuild" : "keep-local", true, false, err);
 	else if (from || seeds || hf_log_pending(r->log) || patterns_changed(r))
 		ret = first_capture(r, j, from ? "back to a consistent generation" : "first capture",
 				    from != NULL, false, err);
@@ -562,6 +574,18 @@ static int go_online(struct resource *r, struct job *j, enum mode mode)
 out:
 	regs_put(pin);
 	return ret;
+}
+
+int claim_anew(struct resource *r, const struct hf_resource *def, struct job *j, struct hf_err *err)
+{
+	j->anew = true;
+	return claim(r, def, j, TAKE_OVER, err);
+}
+
+int online_anew(struct resource *r, struct job *j)
+{
+	j->anew = j->keep_local = true;
+	return go_online(r, j, TAKE_OVER);
 }
 
 /* Audited: the administrator vouches for what is here. What others owned until then

@@ -323,11 +323,50 @@ static int reset(struct req *q, struct hf_err *err)
 	return ret;
 }
 
+static int rebuild(struct req *q, struct hf_err *err)
+{
+	struct resource *r = verb_resource(jget_str(q->args, "name"), err);
+	struct json_object *o;
+	struct job *j;
+	int ret;
+
+	if (!r)
+		return err->exit == HF_USAGE ? -EINVAL : -ENOENT;
+	j = make(q, job_rebuild, err);
+	if (!j) {
+		resource_put(r);
+		return -ENOMEM;
+	}
+	j->dry_run = jget_bool(q->args, "dry_run");
+	j->allow_empty = jget_bool(q->args, "allow_empty");
+	ret = outcome(j, job_run(r, j, err), err);
+	if (ret)
+		goto out;
+	q->result = o = jobj();
+	ju64(o, "generation", j->gen);
+	jbool(o, "unreadable", j->rebuilt.unreadable);
+	ju64(o, "damaged", j->rebuilt.damaged);
+	json_object_object_add(o, "paths", j->paths ? json_object_get(j->paths) : json_object_new_array());
+	json_object_object_add(o, "pins", j->pins ? json_object_get(j->pins) : json_object_new_array());
+	if (!j->dry_run) {
+		jstr(o, "state", state_now(r));
+		ju64(o, "oldest", j->rebuilt.oldest);
+		ju64(o, "generations", j->rebuilt.generations);
+	}
+	if (j->note[0])
+		jstr(o, "note", j->note);
+out:
+	job_put(j);
+	resource_put(r);
+	return ret;
+}
+
 const struct verb verbs_res[] = {
 	{ "online", 0, "resource:s! fenced:b dry_run:b keep_local:b allow_empty:b without_store:b timeout_ms:u", online },
 	{ "offline", 0, "resource:s! timeout_ms:u", offline },
 	{ "sync", 0, "resources:l! quick:b allow_delete:b", sync_verb },
 	{ "rollback", 0, "resource:s! to:u! dry_run:b", rollback },
 	{ "resource.reset", 0, "name:s!", reset },
+	{ "resource.rebuild", 0, "name:s! dry_run:b allow_empty:b", rebuild },
 	{ NULL, 0, NULL, NULL },
 };

@@ -212,6 +212,18 @@ int hf_resource_reset(struct hf_conn *c, const char *resource, struct hf_err *er
 	return simple(c, "resource.reset", &a, err);
 }
 
+int hf_resource_rebuild(struct hf_conn *c, const char *resource, unsigned flags, hf_event_fn event, void *arg,
+			char **json, struct hf_err *err)
+{
+	struct ask a = { 0 };
+	int ret = put_flags(&a, "resource.rebuild", flags, HF_DRY_RUN | HF_ALLOW_EMPTY, err);
+
+	if (ret)
+		return ret;
+	put_str(&a, "name", resource);
+	return ask(c, "resource.rebuild", &a, event, arg, json, NULL, err);
+}
+
 int hf_resource_list(struct hf_conn *c, const char *type, char *buf, size_t *size, struct hf_err *err)
 {
 	struct ask a = { 0 };
