@@ -5,7 +5,7 @@
  * goes on. Locking: see resource.c; a job's results are the worker's until done is
  * set under r->lock.
  */
-#include "resource.h"
+#include "replicator.h"
 #include <stdlib.h>
 
 struct job *job_new(int (*fn)(struct resource *r, struct job *j))
@@ -135,15 +135,24 @@ static void wait_slice(struct resource *r)
 	pthread_cond_timedwait(&r->done, &r->lock, &ts);
 }
 
+/* With r->lock held: how long the worker may wait for the store until @j is told that it does not answer. A claim
+ * may wait for a lease by right, and longer than a commit; a sync may stand behind one. */
+static uint64_t patience(const struct resource *r, const struct job *j, const struct hf_policy *pol)
+{
+	uint64_t claim = 3ull * hfd.lease_ms;
+
+	if (j->fn == job_sync && (!r->job || r->job->fn == job_sync))
+		return pol->commit_timeout_ms;
+	return pol->commit_timeout_ms > claim ? pol->commit_timeout_ms : claim;
+}
+
 int job_run(struct resource *r, struct job *j, struct hf_err *err)
 {
 	struct hf_policy pol;
-	uint64_t patience, busy, now;
+	uint64_t busy, now;
 	int ret;
 
 	resource_policy(r, &pol);
-	/* a claim may wait for a lease by right, and longer than a commit */
-	patience = pol.commit_timeout_ms > 3ull * hfd.lease_ms ? pol.commit_timeout_ms : 3ull * hfd.lease_ms;
 	__atomic_add_fetch(&j->refs, 1, __ATOMIC_RELAXED);
 	ret = job_post(r, j, err);
 	if (ret)
@@ -155,7 +164,7 @@ int job_run(struct resource *r, struct job *j, struct hf_err *err)
 			break;
 		now = hf_now_ms();
 		busy = atomic_load(&r->busy);
-		if (busy && now > busy && now - busy > patience) {
+		if (busy && now > busy && now - busy > patience(r, j, &pol)) {
 			ret = hf_fail(err, HF_UNAVAIL, -ETIMEDOUT,
 				      "%s: the store has not answered for %llu s; the work goes on as soon as it does",
 				      r->name, (unsigned long long)(now - busy) / 1000);
