@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A quorum disk that can be made to hang, and a program in journald's place; sourced by tests that are
 # in a mount namespace of their own, after failover/lib.sh.
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2034,SC2154
 
 # the disk is a file of a file system that can be frozen: whoever writes to it then waits
 store_mounted() {
