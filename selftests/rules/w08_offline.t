@@ -12,7 +12,7 @@ run 0 "W8: on the other node" b online r
 is "$(cat "$B_/x/f")" x2 "W8: what was there is overwritten"
 [ ! -e "$B_/x/only-here" ]; ok $? "and what is not in it goes"
 id=$(hf b --json displaced list r | $PY -c 'import json,sys; print(json.load(sys.stdin)["sets"][0]["id"])')
-run 0 "P7: it is kept aside" b displaced restore r "$id" --to /srv/back
+run 0 "P7: it is kept aside" b displaced restore r "$id" --to "$B_/back"
 is "$(cat "$B_/back/f" "$B_/back/only-here" | tr '\n' ' ')" "local mine " "all of it"
 hf b offline r >/dev/null
 echo edited >"$B_/x/f"; rm -rf "$B_/x/g"
