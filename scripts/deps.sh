@@ -18,7 +18,7 @@ packages() {
 			softhsm2 opensc openssh-client gnupg openssl gdb g++ prometheus \
 			e2fsprogs mount util-linux shellcheck coccinelle man-db spin ;;
 	cluster)
-		echo mmdebstrap mount ca-certificates iproute2 util-linux procps python3 resource-agents libxml2-utils keepalived systemd strace ;;
+		echo mmdebstrap mount e2fsprogs ca-certificates iproute2 util-linux procps python3 resource-agents libxml2-utils keepalived systemd strace ;;
 	bench)
 		echo python3 rsync tar zstd e2fsprogs mount lsyncd casync restic borgbackup csync2 ;;
 	demo)

@@ -12,9 +12,14 @@
 #   node_start N, node_kill N    power on, power cut
 #   node_x N COMMAND...          run in a node, for 30 s at most
 #   cluster_down                 end all of it; for the EXIT trap
+#
+# A test may set NODES (n1 n2 ...) before it sources this, and afterwards define
+# cib_resources anew, which prints what Pacemaker is to manage. Before a node is
+# started it may write into DIR/binds, for all nodes: lines "PATH TARGET", where PATH
+# is one of the node's own directories (below DIR/NODE) or a device of this machine.
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-NODES="n1 n2"
+: "${NODES:=n1 n2}"
 NET=10.77.0
 W='' CG='' HUB=''
 
@@ -83,7 +88,7 @@ hub() { nsenter -t "$HUB" -n "$@"; }
 cluster_up() {
 	W=$1 ROOTFS=$2
 	CG=$(cgroup_own)/hftest-$$
-	mkdir "$CG" && mkdir -p "$W/bmc" "$W/shared" || return 1
+	mkdir "$CG" && mkdir -p "$W/bmc" "$W/shared" && touch "$W/binds" || return 1
 
 	# shellcheck disable=SC2016
 	in_cgroup hub unshare -n sh -c 'echo $$ >"$1" && exec sleep 100000' hub "$W/hub.pid" \
@@ -148,8 +153,7 @@ corosync_conf() {
 	}
 	quorum {
 		provider: corosync_votequorum
-		two_node: 1
-		wait_for_all: 1
+		$([ "$NODES" != "n1 n2" ] || printf '%s\n' "two_node: 1" "wait_for_all: 1")
 	}
 	system {
 		sched_rr: no
@@ -172,26 +176,25 @@ corosync_conf() {
 }
 
 nv() { echo "<nvpair id=\"$1-$2\" name=\"$2\" value=\"$3\"/>"; }
+# prim ID PROVIDER TYPE [NAME=VALUE...]: a resource of the CIB, watched every 5 s
+prim() {
+	local id=$1 provider=$2 type=$3 a
+	shift 3
+	echo "<primitive id=\"$id\" class=\"ocf\" provider=\"$provider\" type=\"$type\">"
+	echo "<instance_attributes id=\"$id-a\">"
+	for a; do nv "$id" "${a%%=*}" "${a#*=}"; done
+	echo "</instance_attributes><operations>"
+	echo "<op id=\"$id-start\" name=\"start\" interval=\"0\" timeout=\"60s\"/>"
+	echo "<op id=\"$id-stop\" name=\"stop\" interval=\"0\" timeout=\"40s\"/>"
+	echo "<op id=\"$id-monitor\" name=\"monitor\" interval=\"5s\" timeout=\"30s\"/>"
+	echo "</operations></primitive>"
+}
 
-# The group is stopped until the resource is registered.
-seed_cib() {
-	local dir=$1/var/lib/pacemaker uid gid
-	uid=$(awk -F: '$1 == "hacluster" { print $3 }' "$ROOTFS/etc/passwd")
-	gid=$(awk -F: '$1 == "haclient" { print $3 }' "$ROOTFS/etc/group")
-	mkdir -p "$dir/cib"
-	cat >"$dir/cib/cib.xml" <<-X
-	<cib crm_feature_set="3.16.0" validate-with="pacemaker-3.9" admin_epoch="1" epoch="1" num_updates="0">
-	<configuration>
-	<crm_config><cluster_property_set id="opt">
-	$(nv opt stonith-enabled true) $(nv opt stonith-timeout 20s) $(nv opt have-watchdog false)
-	$(nv opt no-quorum-policy stop) $(nv opt dc-deadtime 2s)
-	</cluster_property_set></crm_config>
-	<nodes/>
+# A group that is stopped until its resource is registered.
+cib_resources() {
+	cat <<-X
 	<resources>
-	<primitive id="power" class="stonith" type="fence_bmc"><instance_attributes id="power-a">
-	$(nv power pcmk_host_list "$NODES") $(nv power pcmk_host_check static-list)
-	$(nv power pcmk_reboot_action off) $(nv power pcmk_delay_base "n1:0s;n2:1s")
-	</instance_attributes></primitive>
+	$(cib_power)
 	<group id="app">
 	<meta_attributes id="app-m">$(nv app target-role Stopped)</meta_attributes>
 	<primitive id="conf" class="ocf" provider="holdfast" type="tree">
@@ -210,6 +213,33 @@ seed_cib() {
 	<constraints>
 	<rsc_location id="first" rsc="app" node="n1" score="10"/>
 	</constraints>
+	X
+}
+
+# The fence device. Of two that lost sight of each other one waits for a second.
+cib_power() {
+	cat <<-X
+	<primitive id="power" class="stonith" type="fence_bmc"><instance_attributes id="power-a">
+	$(nv power pcmk_host_list "$NODES") $(nv power pcmk_host_check static-list)
+	$(nv power pcmk_reboot_action off) $(nv power pcmk_delay_base "n1:0s;n2:1s;n3:2s")
+	</instance_attributes></primitive>
+	X
+}
+
+seed_cib() {
+	local dir=$1/var/lib/pacemaker uid gid
+	uid=$(awk -F: '$1 == "hacluster" { print $3 }' "$ROOTFS/etc/passwd")
+	gid=$(awk -F: '$1 == "haclient" { print $3 }' "$ROOTFS/etc/group")
+	mkdir -p "$dir/cib"
+	cat >"$dir/cib/cib.xml" <<-X
+	<cib crm_feature_set="3.16.0" validate-with="pacemaker-3.9" admin_epoch="1" epoch="1" num_updates="0">
+	<configuration>
+	<crm_config><cluster_property_set id="opt">
+	$(nv opt stonith-enabled true) $(nv opt stonith-timeout 20s) $(nv opt have-watchdog false)
+	$(nv opt no-quorum-policy stop) $(nv opt dc-deadtime 2s)
+	</cluster_property_set></crm_config>
+	<nodes/>
+	$(cib_resources)
 	<rsc_defaults><meta_attributes id="def">$(nv def resource-stickiness 100)</meta_attributes></rsc_defaults>
 	</configuration><status/></cib>
 	X
@@ -248,6 +278,10 @@ node_start() {
 }
 
 node_kill() { cg_kill "$1"; }
+
+# the node's cable
+node_cut() { hub ip link set "v${1:?}" down; }
+node_mend() { hub ip link set "v${1:?}" up; }
 
 node_x() {
 	local n=${1:?} pid

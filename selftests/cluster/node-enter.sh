@@ -3,7 +3,7 @@
 #
 # node-enter.sh NODE DIR ROOTFS RUN: process 1 of a node, until it has a root of
 # its own. In DIR: up, work, mnt (its disk), srv (its trees); in RUN: inst (what
-# `make install` made), qdisk, bmc, shared.
+# `make install` made), qdisk, bmc, shared, binds (see lib.sh).
 
 set -eu
 n=$1 d=$2 rootfs=$3 run=$4
@@ -34,6 +34,15 @@ mount --bind "$run/shared" shared
 mount --bind "$d/srv" srv/conf
 : >dev/qdisk
 mount --bind "$run/qdisk" dev/qdisk
+while read -r path target; do
+	case $path in
+	# a node of its own: what is mounted there the agent would take for the device's
+	/dev/*) cp -a "$path" "./$target" ;;
+	*)
+		mkdir -p "./$target"
+		mount --bind "$d/$path" "./$target" ;;
+	esac
+done <"$run/binds"
 
 pivot_root . old
 exec /node-init "$n"

@@ -3,9 +3,6 @@
 #
 # A real Pacemaker moves ocf:holdfast:tree between two nodes: a clean move there
 # and back, a power cut with fencing, and the dead node's return. (P1, P4, P5)
-#
-# KEEP=1 keeps the run's directory. HF_NO_CLUSTER=1 leaves this test out.
-# HF_INST: what to test, below it as if it were /, instead of `make install`.
 
 set -u
 export LC_ALL=C
@@ -15,92 +12,12 @@ export HF_BUILD
 # shellcheck source=selftests/cluster/lib.sh
 . selftests/cluster/lib.sh
 
-skip_all() {
-	echo "1..0 # SKIP $1"
-	exit 0
-}
-[ -z "${HF_NO_CLUSTER-}" ] || skip_all "HF_NO_CLUSTER is set"
-why=$(cluster_skip_reason)
-[ -z "$why" ] || skip_all "$why"
+# shellcheck source=selftests/cluster/tap.sh
+. selftests/cluster/tap.sh
 
-count=0 failed=0
-ok() { # ok RC WHAT
-	count=$((count + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $count - $2"
-	else
-		failed=$((failed + 1))
-		echo "not ok $count - $2"
-	fi
-	return "$1"
-}
-
-run=$(mktemp -d /var/tmp/hftest.XXXXXX) || exit 1
-begin=$EPOCHREALTIME
-t() { awk -v a="$begin" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }'; }
-note() { echo "# $(t) s: $*"; }
-
-diagnose() {
-	local n f
-	for n in $NODES; do
-		for f in console.log up/var/log/holdfastd.log up/var/log/pacemakerd.out; do
-			[ -s "$run/$n/$f" ] || continue
-			echo "# --- $n: $f"
-			tail -n 15 "$run/$n/$f" | cut -c 1-300 | sed 's/^/#   /'
-		done
-		[ ! -s "$run/$n/up/var/log/pacemaker.log" ] || {
-			echo "# --- $n: pacemaker.log"
-			grep -E 'error|warning|ocf-exit-reason|tree\(' "$run/$n/up/var/log/pacemaker.log" |
-				tail -n 20 | cut -c 1-300 | sed 's/^/#   /'
-		}
-		node_x "$n" crm_mon -1 2>/dev/null | sed "s/^/# $n: /"
-	done
-	[ ! -e "$run/bmc/log" ] || sed 's/^/# bmc: /' "$run/bmc/log"
-}
-
-finish() {
-	trap - EXIT
-	[ "$failed" = 0 ] || diagnose >&2
-	cluster_down
-	if [ -n "${KEEP-}" ]; then echo "# kept: $run"; else rm -rf "$run"; fi
-	echo "1..$count"
-	[ "$failed" = 0 ]
-	exit $?
-}
-trap finish EXIT
-trap 'failed=1; exit 1' INT TERM HUP
-
-# must WHAT COMMAND...: a step without which the rest makes no sense
-must() {
-	local what=$1
-	shift
-	"$@" >"$run/out" 2>&1
-	ok $? "$what" && return 0
-	sed 's/^/# /' "$run/out" | tail -n 15 >&2
-	exit 1
-}
-
-# started NODE: all of the group runs there, and Pacemaker has settled
-started() {
-	local out
-	out=$(node_x "$1" crm_mon -1 --output-as=xml 2>/dev/null) || return 1
-	! grep -q 'pending="[A-Z]' <<<"$out" || return 1
-	# two lines for each resource: itself and its node
-	[ "$(grep -A1 -E '<resource id="(conf|service|dummy)".*role="Started".*failed="false"' <<<"$out" |
-		grep -c "<node name=\"$1\"")" = 3 ]
-}
-
-online() { node_x "$1" crm_mon -1 2>/dev/null | grep -q "Online: \[ n1 n2 \]"; }
-fenced() { grep -q " off $1$" "$run/bmc/log"; }
+started() { runs "$1" 3 'conf|service|dummy'; }
 owned() { node_x "$1" holdfast status conf --json | grep -q '"state": *"online", *"owner": *"'"$1"'"'; }
-# What the nodes have, looked at from outside.
 tree() { echo "$run/$1/srv/app"; }
-differ() { rsync -aHAXc --delete --dry-run --itemize-changes "$1/" "$2/" 2>&1; }
-same() {
-	local out
-	out=$(differ "$1" "$2")
-	[ -z "$out" ] || { echo "$out"; return 1; }
-}
 # What the service read when it was started there.
 seen() { node_x "$1" cat /run/service.seen | grep -q "$2"; }
 
@@ -117,17 +34,7 @@ edit() { # edit NODE WORD
 		rm -f gone; : >"gone-$1"; mv "gone-$1" gone' edit "$w"
 }
 
-root=$(selftests/cluster/rootfs.sh 2>"$run/rootfs.err")
-ok $? "a root file system for the nodes" || { sed 's/^/# /' "$run/rootfs.err"; exit 1; }
-begin=$EPOCHREALTIME
-
-truncate -s 64M "$run/qdisk"
-if [ -n "${HF_INST-}" ]; then
-	must "a copy of $HF_INST" cp -a "$HF_INST" "$run/inst"
-else
-	must "make install" make -s DEPS=0 B="${HF_BUILD#"$PWD"/}" DESTDIR="$run/inst" PREFIX=/usr install
-fi
-must "network and power controller" cluster_up "$run" "$root"
+prepare
 for n in $NODES; do node_new "$n"; done
 mkdir -p "$run/n1/srv/app/parts" "$run/n2/srv/app"
 printf 'word = first\nother = 1\n' >"$run/n1/srv/app/main.conf"
@@ -136,9 +43,8 @@ for i in 1 2 3; do echo "part $i" >"$run/n1/srv/app/parts/$i.conf"; done
 
 for n in $NODES; do must "$n boots" node_start "$n"; done
 
-answers() { node_x "$1" holdfast status; }
 for n in $NODES; do must "$n: holdfastd answers" wait_for 20 answers "$n"; done
-must "both nodes are in the cluster" wait_for 40 online n1
+must "both nodes are in the cluster" wait_for 40 online n1 n2
 note "formed"
 
 validate() {
@@ -204,7 +110,7 @@ must "P5: the service read it when it started" seen n2 'word = gamma'
 node_x n2 sh -c 'echo delta >/srv/conf/app/after'
 must "n2 goes on keeping changes" node_x n2 holdfast sync conf
 must "n1 boots again" node_start n1
-must "n1 is back in the cluster" wait_for 40 online n2
+must "n1 is back in the cluster" wait_for 40 online n2 n1
 must "n1: holdfastd answers" wait_for 20 answers n1
 must "it stays on n2" wait_for 20 started n2
 note "n1 is back"

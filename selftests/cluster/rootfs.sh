@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # Prints the path of a root file system for the cluster's nodes, and builds it
-# if it is not there yet: Debian with Pacemaker and the libraries that holdfastd
-# needs, 30 s and 300 MB. Nodes use it read-only, below an overlay.
+# if it is not there yet: Debian with Pacemaker, the libraries that holdfastd needs,
+# PostgreSQL and CUPS, 45 s and 400 MB. Nodes use it read-only, below an overlay.
 #
 # HF_CACHE: where it is kept (default: $HF_BUILD/cluster, gone after make clean).
 
@@ -11,10 +11,14 @@ set -u
 suite=bookworm
 packages=pacemaker,pacemaker-cli-utils,pacemaker-resource-agents,corosync,iproute2,procps
 packages+=,psmisc,attr,acl,strace,libsodium23,libzstd1,libinih1,libmnl0,libkmod2,libnl-3-200,libnl-genl-3-200,libjson-c5,libcap2
-packages+=,libsystemd0,libblkid1
-options=(--variant=minbase --include="$packages"
-	--dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*'
-	--dpkgopt='path-exclude=/usr/share/doc/*')
+packages+=,libsystemd0,libblkid1,kmod,resource-agents,postgresql-15,cups-daemon,cups-client
+# what of it no test needs: compiled queries want 150 MB of compiler
+without='/usr/share/man/* /usr/share/locale/* /usr/share/doc/* /usr/lib/x86_64-linux-gnu/libLLVM* /usr/lib/x86_64-linux-gnu/libz3*'
+without+=' /usr/lib/postgresql/*/lib/bitcode/*'
+options=(--variant=minbase --include="$packages" --dpkgopt=force-unsafe-io)
+set -f
+for path in $without; do options+=(--dpkgopt="path-exclude=$path"); done
+set +f
 
 cache=${HF_CACHE:-${HF_BUILD:?HF_BUILD is the absolute path of the build directory}/cluster}
 mkdir -p "$cache" || exit 1
