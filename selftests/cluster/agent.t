@@ -43,6 +43,11 @@ cat >"$dir/bin/holdfastd" <<'X'
 #!/bin/bash
 dir=$(cd "$(dirname "$0")/.." && pwd)
 echo "holdfastd${*:+ $*}" >>"$dir/calls"
+case " $* " in
+*" -s "*)
+	cat "$dir/halt.out" 2>/dev/null
+	exit "$(cat "$dir/halt.rc" 2>/dev/null || echo 0)" ;;
+esac
 [ ! -e "$dir/holdfastd.fails" ] || exit 7
 rm -f "$dir/status.rc"
 X
@@ -277,7 +282,11 @@ is "$(run stop $short "$here")" 0 "stop: no daemon ran since boot: stopped"
 is "$(asked '^holdfastd')" 0 "  and none is started for that"
 : >"$dir/rt/holdfastd.sock"
 : >"$dir/holdfastd.fails"
-is "$(run stop $short "$here")" 1 "stop: a daemon died, and cannot be started: only fencing can tell"
+is "$(run stop $short "$here")" 0 "stop: a daemon died, and cannot be started: that it is stopped is written down"
+is "$(asked "^holdfastd -c $dir/hf.conf -s pg$")" 1 "  for the next one"
+answer halt 5 "another holdfastd runs"
+is "$(run stop $short "$here")" 1 "stop: and could not be: only fencing can tell"
+is "$(reason 'cannot be started'),$(said 'another holdfastd runs')" 1,1 "  which is said, and why"
 rm "$dir/holdfastd.fails"
 : >"$dir/calls"
 is "$(run stop "$here")" 0 "stop: a daemon that died is started"

@@ -98,6 +98,8 @@ act 0 "stop: the same" b stop
 ok $? "neither has started one"
 chmod 644 "$tmp/key"
 act 1 "monitor: a daemon that cannot be started is not 'not running'" b monitor OCF_RESKEY_CRM_meta_timeout=4000
+# the last one that the agent started
+until_true 5 eval '! pgrep -f -- "-c $tmp/b/conf"'
 chmod 600 "$tmp/key"
 up b && until_true 10 field_is b pg state online; ok $? "b is back, and has it"
 
@@ -130,6 +132,73 @@ up a; ok $? "a can append again"
 until_true 20 eval '! hf a status pg | grep -q unreleased'; ok $? "released when the store is back"
 act 0 "start" a start
 act 0 "monitor: as it should be" a monitor OCF_CHECK_LEVEL=20 OCF_RESKEY_require=any
+
+# --- no daemon can be started, as the store is gone
+journal() { $PY -c 'import json,sys; print(json.load(open(sys.argv[1]))["'"$2"'"])' "$tmp/$1/state/resources/pg"; }
+released() { ! hf a status pg | grep -q unreleased && field_is a pg state offline; }
+short=OCF_RESKEY_CRM_meta_timeout=5000
+gone() {	# a's daemon is dead, and the disk is away
+	shot a
+	until_true 5 flock -n "$tmp/a/state/lock" true
+	mv "$tmp/disk" "$tmp/away"
+}
+echo 5 >"$tmp/a/root/srv/pg/conf"
+run 0 "P1: sync" a sync pg
+gone
+echo 6 >"$tmp/a/root/srv/pg/conf"
+act 0 "stop: neither daemon nor store" a stop $short
+is "$(journal a state)" unreleased "the next daemon is told"
+act 0 "stop: again" a stop $short
+mv "$tmp/away" "$tmp/disk"
+act 7 "monitor: the next daemon does not go on with it" a monitor
+adopt a
+until_true 20 released; ok $? "it is released"
+act 0 "start on the other node" b start
+is "$(cat "$tmp/b/root/srv/pg/conf")" 6 "P1: with what changed before the stop"
+act 0 "stop there" b stop
+act 0 "start" a start
+gone
+act 0 "stop: neither daemon nor store" a stop $short
+mv "$tmp/away" "$tmp/disk"
+act 0 "start on the other node, after the lease" b start
+echo 7 >"$tmp/b/root/srv/pg/conf"
+run 0 "P1: sync there" b sync pg
+act 7 "P4: monitor: the stale owner" a monitor
+adopt a
+is "$(field a pg owner)" b "P4: it owns nothing"
+act 0 "stop there" b stop
+act 0 "start" a start
+is "$(cat "$tmp/a/root/srv/pg/conf")" 7 "P1: with what the other node had"
+# what has no safe answer is left to fencing
+sed -i 's/"boot":"[^"]*"/"boot":"another"/' "$tmp/a/state/resources/pg"
+gone
+act 1 "stop: what was online before this machine booted must be restored" a stop $short
+is "$(journal a state)" online "it still is to be"
+mv "$tmp/away" "$tmp/disk"
+act 0 "start" a start
+adopt a
+hf a resource set pg strict-stop=yes >/dev/null
+echo 8 >"$tmp/a/root/srv/pg/conf"
+run 0 "sync" a sync pg
+gone
+act 1 "stop: strict-stop" a stop $short
+says err 'strict-stop' "says so"
+mv "$tmp/away" "$tmp/disk"
+act 0 "stop: the store is back" a stop
+adopt a
+hf a resource set pg strict-stop=no >/dev/null
+mkfifo "$tmp/fifo"
+act 0 "start" a start
+shot a
+until_true 5 flock -n "$tmp/a/state/lock" true
+flock "$tmp/a/state/lock" cat "$tmp/fifo" &
+holder=$!
+until_true 5 eval '! flock -n "$tmp/a/state/lock" true'
+act 1 "stop: somebody holds the lock, a daemon that hangs" a stop $short
+: >"$tmp/fifo"
+wait $holder
+act 0 "start" a start
+adopt a
 
 # --- the log is damaged
 for off in $($PY -c 'd = open("'"$tmp"'/disk", "rb").read()

@@ -35,6 +35,9 @@ extern struct hfd hfd;
 /* caps.c */
 int caps_keep(struct hf_err *err);
 
+/* halt.c: without a daemon and a store; needs state_dir's lock */
+int halt(const char *name, struct hf_err *err);
+
 /* post.c: work handed to the main loop from any thread */
 int post_init(sd_event *e);
 void post_exit(void);

@@ -53,6 +53,7 @@ int journal_write(const char *resource, const struct journal *j)
 	ju64(o, "tracked", j->tracked);
 	jbool(o, "without_store", j->without_store);
 	jbool(o, "released", j->released);
+	jbool(o, "strict_stop", j->strict_stop);
 	if (j->has_unconfirmed) {
 		u = jobj();
 		ju64(u, "generation", j->unc_generation);
@@ -108,6 +109,7 @@ int journal_read(const char *resource, struct journal *j)
 	j->tracked = jget_u64(o, "tracked");
 	j->without_store = jget_bool(o, "without_store");
 	j->released = jget_bool(o, "released");
+	j->strict_stop = jget_bool(o, "strict_stop");
 	if (json_object_object_get_ex(o, "unconfirmed", &u)) {
 		j->has_unconfirmed = true;
 		j->unc_generation = jget_u64(u, "generation");

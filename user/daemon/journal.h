@@ -22,6 +22,7 @@ struct journal {
 	bool rebooted;		/* read: written before this machine booted; what was only in memory is gone */
 	bool without_store;
 	uint64_t tracked;	/* hf_watch_id() up to which trees of it were captured as a whole */
+	bool strict_stop;	/* the policy, as it was when this was written */
 	bool released;		/* without the store: @epoch is the newest that was seen, and had ended */
 	/* what a fenced-out owner held, for status; count 0 and no id: nothing */
 	bool has_unconfirmed;

@@ -31,7 +31,7 @@ static bool on_journal(void)
 
 static int usage(FILE *f, int code)
 {
-	fprintf(f, "usage: holdfastd [-c FILE] [-d] [-V]\n"
+	fprintf(f, "usage: holdfastd [-c FILE] [-d] [-V] [-s RESOURCE]\n"
 		   "Runs in the foreground; see holdfastd(8).\n");
 	return code;
 }
@@ -68,6 +68,20 @@ static int make_dirs(struct hf_err *err)
 	if (!ret)
 		ret = hf_mkdirs(hfd.displaced_dir, 0700);
 	return ret ? hf_fail(err, HF_FAILED, ret, "cannot make %s: %s", hfd.journal_dir, strerror(-ret)) : 0;
+}
+
+/* What a daemon that cannot be started would have done; needs neither key nor store. */
+static int stop_one(const char *conf, const char *name, struct hf_err *err)
+{
+	int ret = hf_conf_load(conf, &hfd.conf, err);
+
+	if (!ret && !hfd.conf->exists)
+		ret = hf_fail(err, HF_USAGE, -EINVAL, "there is no configuration %s", hfd.conf->path);
+	if (!ret)
+		ret = take_lock(err);
+	if (!ret)
+		ret = make_dirs(err);
+	return ret ? ret : halt(name, err);
 }
 
 static int load(const char *conf, struct hf_err *err)
@@ -259,18 +273,21 @@ static void stop(int code)
 
 int main(int argc, char **argv)
 {
-	const char *conf = NULL;
+	const char *conf = NULL, *halted = NULL;
 	struct hf_err err = { 0 };
 	bool debug = false;
 	int opt, ret;
 
-	while ((opt = getopt(argc, argv, "c:dVh")) != -1) {
+	while ((opt = getopt(argc, argv, "c:ds:Vh")) != -1) {
 		switch (opt) {
 		case 'c':
 			conf = optarg;
 			break;
 		case 'd':
 			debug = true;
+			break;
+		case 's':
+			halted = optarg;
 			break;
 		case 'V':
 			printf("holdfastd %s\n", HF_VERSION);
@@ -288,6 +305,12 @@ int main(int argc, char **argv)
 	hf_seam_init(getenv("HOLDFAST_SEAM"));
 	umask(0077);
 	srandom(hf_now_ns() ^ getpid());
+	if (halted) {
+		ret = stop_one(conf, halted, &err);
+		if (ret)
+			hf_logf(HF_LOG_ERR, "%s", err.msg[0] ? err.msg : strerror(-ret));
+		return !ret ? 0 : err.exit ? err.exit : hf_exit_of(ret);
+	}
 	ret = load(conf, &err);
 	if (!ret)
 		ret = start(&err);

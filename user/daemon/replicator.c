@@ -136,18 +136,21 @@ out:
 	return ret;
 }
 
-/* Which trees a successor need not compare as a whole (take() in takeover.c). */
+/* For a successor: which trees it need not compare as a whole (take() in takeover.c), and how to stop. */
 static void note_whole(struct resource *r)
 {
+	struct hf_policy pol;
 	uint64_t tracked;
 
 	for (unsigned i = 0; i < r->ncp; i++)
 		r->cp[i]->whole |= r->cp[i]->scanned;
 	tracked = resource_tracked(r);
-	if (!r->live || r->quiet || tracked <= r->j.tracked)
+	resource_policy(r, &pol);
+	if (!r->live || r->quiet || (tracked <= r->j.tracked && pol.strict_stop == r->j.strict_stop))
 		return;
 	pthread_mutex_lock(&r->lock);
-	r->j.tracked = tracked;
+	if (tracked > r->j.tracked)
+		r->j.tracked = tracked;
 	pthread_mutex_unlock(&r->lock);
 	resource_journal(r, JR_ONLINE, r->epoch, r->confirmed);
 }

@@ -313,8 +313,10 @@ int resource_journal(struct resource *r, enum journal_state s, uint64_t epoch, u
 	r->j.epoch = epoch;
 	r->j.generation = gen;
 	r->j.without_store = r->without_store;
-	if (def)
+	if (def) {
 		memcpy(r->j.uuid, def->id.uuid, sizeof(r->j.uuid));
+		r->j.strict_stop = def->policy.strict_stop;
+	}
 	j = r->j;
 	pthread_mutex_unlock(&r->lock);
 	regs_put(pin);
