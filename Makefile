@@ -225,7 +225,7 @@ demo-local:  ## the same between daemons on this machine, without the module
 	$(SUBMAKE) all
 	scripts/demo-local.sh
 
-.PHONY: bench bench-store bench-kernel bench-programs
+.PHONY: bench bench-store bench-kernel bench-cluster bench-programs
 bench-programs: all $(BENCH_BIN)
 bench:  ## measure against what rivals it; PARTS='commit restore' only these; GOALS=1 fails where a goal is missed
 	@[ "$(DEPS)" = 0 ] || scripts/deps.sh build bench
@@ -241,6 +241,11 @@ bench-kernel:  ## measure the module in instructions, on the kernels in KERNELS;
 	@[ "$(DEPS)" = 0 ] || scripts/deps.sh build vm
 	$(SUBMAKE) bench-programs modules $(B)/selftests/kernel/hfnl $(B)/selftests/vm/agent
 	selftests/bench/kernel.py $(KERNELS)
+
+bench-cluster:  ## measure a takeover as Pacemaker sees it, with Holdfast and without; GOALS=1 as above
+	@[ "$(DEPS)" = 0 ] || scripts/deps.sh build check cluster
+	$(SUBMAKE) tests
+	selftests/cluster/takeover.sh
 
 # W=1 C=1 and the like are kbuild's
 MODULE = HF_MAKE='$(MAKE) $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))' V=$(V) \

@@ -50,13 +50,15 @@ diagnose() {
 	[ ! -e "$run/bmc/log" ] || sed 's/^/# bmc: /' "$run/bmc/log"
 }
 
+plan() { echo "1..$count"; }
+
 finish() {
 	trap - EXIT
 	[ "$failed" = 0 ] || diagnose >&2
 	cluster_down
 	! declare -F cleanup >/dev/null || cleanup
 	if [ -n "${KEEP-}" ]; then echo "# kept: $run"; else rm -rf "$run"; fi
-	echo "1..$count"
+	plan
 	[ "$failed" = 0 ]
 	exit $?
 }

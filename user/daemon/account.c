@@ -105,6 +105,17 @@ void account_failure(struct resource *r, uint64_t ms)
 	pthread_mutex_unlock(&r->lock);
 }
 
+/* Of a takeover that was slow somebody will ask what was. */
+static void account_parts(const char *name, const struct job *j)
+{
+	const struct hf_restore_stat *s = &j->restored;
+
+	hf_logf(HF_LOG_INFO,
+		"%s: claimed in %llu ms (%.1f of them reading its log), tracked in %llu, compared in %.1f, kept aside in %.1f, written in %.1f, synced in %.1f",
+		name, (unsigned long long)j->ms_claim, j->claim_read_ns / 1e6, (unsigned long long)j->ms_track,
+		s->ns_compare / 1e6, s->ns_keep / 1e6, s->ns_write / 1e6, s->ns_sync / 1e6);
+}
+
 void account_takeover(struct resource *r, const struct job *j)
 {
 	struct json_object *o = jobj();
@@ -117,6 +128,7 @@ void account_takeover(struct resource *r, const struct job *j)
 	       "%s: taken over in %llu ms: epoch %llu, generation %llu, %llu entries written, %llu kept aside", r->name,
 	       (unsigned long long)j->ms_total, (unsigned long long)j->epoch, (unsigned long long)j->gen,
 	       (unsigned long long)j->restored.written, (unsigned long long)j->restored.displaced);
+	account_parts(r->name, j);
 	jstr(o, "kind", "takeover");
 	jstr(o, "resource", r->name);
 	ju64(o, "epoch", j->epoch);
