@@ -170,13 +170,6 @@ act 0 "stop there" b stop
 act 0 "start" a start
 is "$(cat "$tmp/a/root/srv/pg/conf")" 7 "P1: with what the other node had"
 # what has no safe answer is left to fencing
-sed -i 's/"boot":"[^"]*"/"boot":"another"/' "$tmp/a/state/resources/pg"
-gone
-act 1 "stop: what was online before this machine booted must be restored" a stop $short
-is "$(journal a state)" online "it still is to be"
-mv "$tmp/away" "$tmp/disk"
-act 0 "start" a start
-adopt a
 hf a resource set pg strict-stop=yes >/dev/null
 echo 8 >"$tmp/a/root/srv/pg/conf"
 run 0 "sync" a sync pg

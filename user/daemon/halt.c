@@ -18,10 +18,8 @@ static int stopped(const char *name, struct journal *j, struct hf_err *err)
 	if (j->strict_stop)
 		return hf_fail(err, HF_UNAVAIL, -EIO, "%s: not stopped, because strict-stop is set, and no daemon can commit its last changes",
 			       name);
-	/* It may have lost what was not written back: only a restore makes it whole. */
-	if (j->rebooted)
-		return hf_fail(err, HF_REFUSED, -EBUSY, "%s: not stopped: this machine booted since it was online, and it was not restored since",
-			       name);
+	/* what was not written back is gone; this boot's journal would not tell */
+	j->torn = j->rebooted;
 	/* the trees are the spool, and are there after a power cut, before the journal says so */
 	sync();
 	j->state = JR_UNRELEASED;

@@ -79,6 +79,8 @@ int job_offline(struct resource *r, struct job *j)
 				pthread_mutex_lock(&r->lock);
 				r->unreleased = true;
 				r->without_store = r->j.without_store;
+				/* the boot that wrote "online" is not told any more by what is written now */
+				r->j.torn = r->j.rebooted;
 				pthread_mutex_unlock(&r->lock);
 				r->spool_ms = hf_now_ms();
 				resource_journal(r, JR_UNRELEASED, r->j.epoch, r->j.generation);

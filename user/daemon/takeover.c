@@ -660,6 +660,7 @@ static int online_after_stop(struct resource *r, struct job *j)
 	if (ret && r->unreleased && r->epoch == epoch && was.state == JR_UNRELEASED) {
 		pthread_mutex_lock(&r->lock);
 		r->without_store = without;
+		r->j.torn = was.torn;
 		pthread_mutex_unlock(&r->lock);
 		resource_journal(r, was.state, was.epoch, was.generation);
 	}
@@ -698,6 +699,27 @@ int job_online(struct resource *r, struct job *j)
 	if (r->unreleased)
 		return online_after_stop(r, j);
 	return go_online(r, j, TAKE_OVER);
+}
+
+/* What was stopped before it could be restored: what is here is nobody's truth, and the next takeover keeps
+ * aside what differs. So nothing is captured. */
+static int let_go(struct resource *r, const struct hf_resource *def, struct job *j)
+{
+	struct hf_log *log = NULL;
+	int ret;
+
+	atomic_store(&r->busy, hf_now_ms());
+	ret = hf_log_claim(hfd.store, &def->id, 0, &log, &j->err);
+	if (!ret)
+		ret = hf_log_release(log, &j->err);
+	atomic_store(&r->busy, 0);
+	hf_log_close(log);
+	if (ret)
+		return ret;
+	hf_logf(HF_LOG_NOTE, "%s: released; it was stopped before its last generation was restored here", r->name);
+	resource_journal(r, JR_NONE, 0, 0);
+	resource_refresh(r);
+	return 0;
 }
 
 /* At the daemon's start, for a resource with a journal. */
@@ -812,6 +834,10 @@ int job_resume(struct resource *r, struct job *j)
 			pthread_mutex_lock(&r->lock);
 			r->unreleased = true;
 			pthread_mutex_unlock(&r->lock);
+			break;
+		}
+		if (jr.torn) {
+			ret = let_go(r, def, j);
 			break;
 		}
 		ret = go_online(r, j, RESUME);
