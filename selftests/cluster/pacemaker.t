@@ -43,8 +43,8 @@ for i in 1 2 3; do echo "part $i" >"$run/n1/srv/app/parts/$i.conf"; done
 
 for n in $NODES; do must "$n boots" node_start "$n"; done
 
-for n in $NODES; do must "$n: holdfastd answers" wait_for 20 answers "$n"; done
-must "both nodes are in the cluster" wait_for 40 online n1 n2
+for n in $NODES; do must "$n: holdfastd answers" wait_for 60 answers "$n"; done
+must "both nodes are in the cluster" wait_for 60 online n1 n2
 note "formed"
 
 validate() {
@@ -61,14 +61,14 @@ ok $? "and against a resource that is not registered"
 must "its tree is registered" node_x n1 holdfast checkpoint add conf /srv/conf/app
 must "the group is told to start" node_x n2 \
 	crm_resource --resource app --meta --set-parameter target-role --parameter-value Started
-must "it starts on n1" wait_for 40 started n1
+must "it starts on n1" wait_for 60 started n1
 note "started on n1"
 
 # --- its daemon dies, which is nothing for Pacemaker to know
 # shellcheck disable=SC2016
 must "n1: holdfastd is killed" node_x n1 sh -c 'kill -KILL "$(pidof holdfastd)"'
-must "n1: the agent starts it again" wait_for 30 answers n1
-must "it is online there" wait_for 20 owned n1
+must "n1: the agent starts it again" wait_for 60 answers n1
+must "it is online there" wait_for 60 owned n1
 
 # --- a clean move there and back
 edit n1 alpha
@@ -80,14 +80,14 @@ ok $? "P4: n2 may not bring it online beside Pacemaker (exit 5)" || echo "# $out
 node_x n1 sh -c 'echo late >/srv/conf/app/late'
 cp -a "$(tree n1)" "$run/oracle"
 must "Pacemaker is told to move it to n2" node_x n1 crm_resource --move --resource app --node n2
-must "it moves to n2" wait_for 40 started n2
+must "it moves to n2" wait_for 60 started n2
 note "moved to n2"
 must "n2 has n1's tree, all of it" same "$run/oracle" "$(tree n2)"
 must "P5: the service read the restored configuration when it started" seen n2 'word = alpha'
 
 edit n2 beta
 must "Pacemaker is told to move it back" node_x n2 crm_resource --move --resource app --node n1
-must "it moves back to n1" wait_for 40 started n1
+must "it moves back to n1" wait_for 60 started n1
 note "moved back to n1"
 must "n1 has n2's tree" same "$(tree n2)" "$(tree n1)"
 must "P5: the service on n1 read what was written on n2" seen n1 'word = beta'
@@ -100,8 +100,8 @@ rm -rf "$run/oracle"
 cp -a "$(tree n1)" "$run/oracle"
 cut=$EPOCHREALTIME
 must "n1 loses power" node_kill n1
-must "n1 is fenced" wait_for 30 fenced n1
-must "it starts on n2" wait_for 40 started n2
+must "n1 is fenced" wait_for 60 fenced n1
+must "it starts on n2" wait_for 60 started n2
 echo "# $(awk -v a="$cut" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }') s from power cut to service"
 must "P1: everything that sync confirmed is on n2" same "$run/oracle" "$(tree n2)"
 must "P5: the service read it when it started" seen n2 'word = gamma'
@@ -110,9 +110,9 @@ must "P5: the service read it when it started" seen n2 'word = gamma'
 node_x n2 sh -c 'echo delta >/srv/conf/app/after'
 must "n2 goes on keeping changes" node_x n2 holdfast sync conf
 must "n1 boots again" node_start n1
-must "n1 is back in the cluster" wait_for 40 online n2 n1
-must "n1: holdfastd answers" wait_for 20 answers n1
-must "it stays on n2" wait_for 20 started n2
+must "n1 is back in the cluster" wait_for 60 online n2 n1
+must "n1: holdfastd answers" wait_for 60 answers n1
+must "it stays on n2" wait_for 60 started n2
 note "n1 is back"
 [ ! -e "$(tree n1)/after" ]
 ok $? "P4: what came back did not touch n1's tree"
@@ -121,7 +121,7 @@ rc=$?
 [ $rc = 5 ] || [ $rc = 6 ]
 ok $? "P4: sync on n1 is refused (5) or stale (6)" || echo "# exit $rc: $out"
 must "Pacemaker is told to move it to n1" node_x n2 crm_resource --move --resource app --node n1
-must "it moves to n1" wait_for 40 started n1
+must "it moves to n1" wait_for 60 started n1
 must "n1 has n2's tree" same "$(tree n2)" "$(tree n1)"
 must "the service read it" seen n1 'delta'
 

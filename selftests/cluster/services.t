@@ -61,8 +61,8 @@ done
 echo "DirtyCleanInterval 0" >>"$run/n1/cups/cupsd.conf"
 sed -i "s/^#listen_addresses.*/listen_addresses = '*'/" "$run/n1/postgresql/15/main/postgresql.conf"
 for n in $NODES; do must "$n boots" node_start "$n"; done
-for n in $NODES; do must "$n: holdfastd answers" wait_for 20 answers "$n"; done
-must "three nodes are in the cluster" wait_for 40 online n1 n2 n3
+for n in $NODES; do must "$n: holdfastd answers" wait_for 60 answers "$n"; done
+must "three nodes are in the cluster" wait_for 60 online n1 n2 n3
 note "formed"
 
 pg_on() { runs "$1" 4 'pg-.*'; }
@@ -86,7 +86,7 @@ for r in pg:/etc/postgresql cups:/etc/cups; do
 	must "${r%:*} is told to start" asked n2 "${r%:*}"
 done
 must "PostgreSQL runs on n1" wait_for 60 pg_on n1
-must "CUPS runs on n1" wait_for 40 cups_on n1
+must "CUPS runs on n1" wait_for 60 cups_on n1
 note "services run"
 
 # --- what their tools write on n1
@@ -108,9 +108,9 @@ cp -a "$run/n1/postgresql" "$run/oracle"
 
 cut=$EPOCHREALTIME
 must "n1 loses power" node_kill n1
-must "n1 is fenced" wait_for 30 fenced n1
+must "n1 is fenced" wait_for 60 fenced n1
 must "PostgreSQL runs on n2" wait_for 60 pg_on n2
-must "CUPS runs on n3" wait_for 40 cups_on n3
+must "CUPS runs on n3" wait_for 60 cups_on n3
 echo "# $(awk -v a="$cut" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }') s from power cut to both services"
 is 7MB "P1: it serves with what pg_conftool had set" guest n3 "show work_mem"
 is 1000 "P1: pg_hba.conf lets the role in, and the data are there" guest n3 "select count(*) from t"
@@ -121,27 +121,27 @@ must "n2 has all of n1's tree" same "$run/oracle" "$run/n2/postgresql"
 
 # --- n1 comes back, and the network of the new owner is cut
 must "n1 boots again" node_start n1
-must "n1 is back in the cluster" wait_for 40 online n2 n1 n3
-must "n1: holdfastd answers" wait_for 20 answers n1
-must "PostgreSQL stays on n2" wait_for 20 pg_on n2
+must "n1 is back in the cluster" wait_for 60 online n2 n1 n3
+must "n1: holdfastd answers" wait_for 60 answers n1
+must "PostgreSQL stays on n2" wait_for 60 pg_on n2
 must "n2: pg_conftool sets maintenance_work_mem" node_x n2 pg_conftool 15 main set maintenance_work_mem 77MB
 must "P1: sync returns 0" node_x n2 holdfast sync pg
 note "n1 is back"
 cut=$EPOCHREALTIME
 must "n2's network is cut" node_cut n2
-must "the other two fence it" wait_for 30 fenced n2
+must "the other two fence it" wait_for 60 fenced n2
 must "PostgreSQL runs on n1" wait_for 60 pg_on n1
 echo "# $(awk -v a="$cut" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }') s from network cut to service"
 is "77MB" "P1: n1 serves with what was set on n2" guest n3 "show maintenance_work_mem"
 is "7MB" "P1: and before on itself" guest n3 "show work_mem"
-must "CUPS stays on n3" wait_for 20 cups_on n3
+must "CUPS stays on n3" wait_for 60 cups_on n3
 
 # --- two of three are left; alone neither may serve
 stopped() { [ "$(node_x "$1" holdfast status "$2" --json | grep -o '"state": *"offline"' | wc -l)" = 1 ]; }
 no_answer() { ! admin n1 "select 1"; }
 must "the network between n1 and n3 is cut" node_cut n3
 must "without a quorum PostgreSQL is stopped" wait_for 60 no_answer
-must "its tree is released" wait_for 30 stopped n1 pg
+must "its tree is released" wait_for 60 stopped n1 pg
 must "CUPS' too" wait_for 60 stopped n3 cups
 must "the network is mended" node_mend n3
 must "PostgreSQL runs again" wait_for 60 pg_on n1

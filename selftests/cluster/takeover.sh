@@ -68,8 +68,8 @@ awk -v n="$FILES" -v d="$run/fs/n1/app" 'BEGIN {
 }'
 : >"$run/shared/marks"
 for n in $NODES; do must "$n boots" node_start "$n"; done
-for n in $NODES; do must "$n: holdfastd answers" wait_for 20 answers "$n"; done
-must "both nodes are in the cluster" wait_for 40 online n1 n2
+for n in $NODES; do must "$n: holdfastd answers" wait_for 60 answers "$n"; done
+must "both nodes are in the cluster" wait_for 60 online n1 n2
 must "the resource is registered" node_x n1 holdfast resource add conf
 must "its tree is registered" node_x n1 holdfast checkpoint add conf /srv/conf/app
 
@@ -104,7 +104,7 @@ change() { # change OWNER STANDBY
 	must "changes on $1" node_x "$1" sh -euc 'cd /srv/conf/app
 		for i in $(seq "$1"); do f=$((i * $3 / $1 - 1)); echo "# $2" >>$((f / 50))/$f.conf; done
 		holdfast sync conf' sh "$CHANGED" "$EPOCHREALTIME" "$FILES"
-	must "$2 stands by" wait_for 20 warm "$1" "$2"
+	must "$2 stands by" wait_for 60 warm "$1" "$2"
 }
 
 # What the daemon says of its last takeover, and Pacemaker of the start around it
@@ -129,7 +129,7 @@ moved() { # moved KIND
 	must "Pacemaker is idle" settled n1
 	n=$(marks "$g" "$to")
 	must "$g is to move" node_x n1 crm_resource --move --resource "$g" --node "$to"
-	must "$g moves to $to" wait_for 40 began "$g" "$to" "$n"
+	must "$g moves to $to" wait_for 60 began "$g" "$to" "$n"
 	must "Pacemaker is idle" settled n1
 	at[$g]=$to
 	put "move $g $(took 0 "$g")"
@@ -147,20 +147,20 @@ lose() { # lose KIND: the others do not run meanwhile
 	[ "$g" != tree ] || change "$from" "$to"
 	n=$(marks "$g" "$to")
 	must "power cut" node_kill "$from"
-	must "$g runs on $to" wait_for 40 began "$g" "$to" "$n"
+	must "$g runs on $to" wait_for 60 began "$g" "$to" "$n"
 	put "cut $g $(took "$(awk -v n="$from" '$3 == n { t = $1 } END { print t }' "$run/bmc/log")" "$g")"
 	must "Pacemaker is idle" settled "$to"
 	[ "$g" != tree ] || parts "$to" lost
 	must "$from boots" node_start "$from"
-	must "$from is back" wait_for 40 online "$to" "$from"
-	must "$from: holdfastd answers" wait_for 20 answers "$from"
+	must "$from is back" wait_for 60 online "$to" "$from"
+	must "$from: holdfastd answers" wait_for 60 answers "$from"
 }
 
 load=$(cut -d ' ' -f 1 /proc/loadavg)
 for g in $KINDS; do
 	must "$g belongs to n1" node_x n1 crm_resource --move --resource "$g" --node n1
 	must "$g is to start" role n1 "$g" Started
-	must "$g runs" wait_for 40 began "$g" n1 0
+	must "$g runs" wait_for 60 began "$g" n1 0
 	at[$g]=n1
 done
 # once there and back: both nodes then have had the tree
