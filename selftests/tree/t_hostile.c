@@ -69,14 +69,10 @@ static void exchanged(void)
 	for (int i = 0; i < 3; i++)
 		pthread_create(&th[i], NULL, exchange, &s[i]);
 	for (int i = 0; i < 60; i++) {
-		dst = opent("dst", 0, true);
-		memset(&rst, 0, sizeof(rst));
-		memset(&err, 0, sizeof(err));
-		if (dst && hf_restore(dst, i % 2 ? &odd.db : &m.db, NULL, &rst, &err))
+		if (restore_amid("dst", i % 2 ? &odd : &m))
 			failed++;
 		else
 			done++;
-		hf_tree_close(dst);
 		if (strcmp(before, shout(OUTSIDE)))
 			break;
 	}

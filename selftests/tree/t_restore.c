@@ -46,7 +46,6 @@ static void *swap_links(void *arg)
 static void attack(void)
 {
 	struct hf_restore_stat rst;
-	struct hf_err err;
 	struct hf_tree *src, *dst;
 	struct memdb m, odd;
 	unsigned failed = 0, done = 0, outside = 0;
@@ -70,14 +69,10 @@ static void attack(void)
 	inside = strdup(path_of("adst"));
 	pthread_create(&th, NULL, swap_links, inside);
 	for (int i = 0; i < 250; i++) {
-		dst = opent("adst", 0, true);
-		memset(&rst, 0, sizeof(rst));
-		memset(&err, 0, sizeof(err));
-		if (dst && hf_restore(dst, i % 2 ? &odd.db : &m.db, NULL, &rst, &err))
+		if (restore_amid("adst", i % 2 ? &odd : &m))
 			failed++;
 		else
 			done++;
-		hf_tree_close(dst);
 		outside += !!strcmp(before, shout("find outside -printf '%%P %%u %%m %%T@ %%s %%y\\n' | sort; cat outside/f* outside/s/x"));
 		if (outside) {
 			printf("# before:\n%s# after:\n%s", before, shout("find outside -printf '%%P %%u %%m %%T@ %%s %%y\n' | sort; cat outside/f* outside/s/x"));

@@ -145,6 +145,19 @@ static int restore(struct hf_tree *t, struct memdb *m, struct hf_restore_stat *s
 	return ret;
 }
 
+/* a restore to @name, which others change meanwhile: it may fail */
+__attribute__((unused))
+static int restore_amid(const char *name, struct memdb *m)
+{
+	struct hf_restore_stat rst;
+	struct hf_err err = { 0 };
+	struct hf_tree *t = opent(name, 0, true);
+	int ret = t ? restore(t, m, &rst, &err) : 0;
+
+	hf_tree_close(t);
+	return ret;
+}
+
 static int count_diff(void *ctx, enum hf_change ch, const char *rel)
 {
 	static const char *const what[] = { "added", "removed", "content", "meta", "type" };
