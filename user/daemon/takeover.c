@@ -667,6 +667,23 @@ static int online_after_stop(struct resource *r, struct job *j)
 	return ret;
 }
 
+/* Who was paused does not know yet that another node has taken over, and must not tell its caller that the
+ * service may start. A store that does not answer proves nothing: what is online stays so. */
+static bool fenced_out(struct resource *r)
+{
+	struct hf_err e = { 0 };
+	int ret;
+
+	if (!r->log || r->log_broken || r->without_store)
+		return false;
+	atomic_store(&r->busy, hf_now_ms());
+	ret = hf_log_confirm(r->log, &e);
+	atomic_store(&r->busy, 0);
+	if (ret == -ESTALE)
+		step_down(r, e.msg);
+	return ret == -ESTALE;
+}
+
 int job_online(struct resource *r, struct job *j)
 {
 	int ret;
@@ -675,7 +692,7 @@ int job_online(struct resource *r, struct job *j)
 		return hf_fail(&j->err, HF_REFUSED, -EBUSY,
 			       "%s is failed on this node (%.200s); `holdfast offline %s`, or `holdfast resource reset %s`, first",
 			       r->name, r->error, r->name, r->name);
-	if (r->live && r->state == RS_ONLINE && !j->dry_run) {
+	if (r->live && r->state == RS_ONLINE && !j->dry_run && !fenced_out(r)) {
 		pthread_mutex_lock(&r->lock);
 		j->already = true;
 		j->epoch = r->epoch;
