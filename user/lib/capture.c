@@ -32,12 +32,16 @@ void hf_cap_end(struct capture *c)
 {
 	hf_scratch_free(c->t, c->buf, HF_SMALL + 1);
 	hf_scratch_free(c->t, c->again, HF_SMALL + 1);
+	free(c->lost);
 }
 
 int hf_cap_del(struct capture *c, const char *rel)
 {
-	int ret = c->db->del(c->db->arg, rel);
+	struct hf_known k;
+	int ret = c->db->get(c->db->arg, rel, &k) ? hf_cap_lost(c, &k, NULL) : 0;
 
+	if (!ret)
+		ret = c->db->del(c->db->arg, rel);
 	if (ret)
 		return hf_tree_fail(c->t, c->err, ret, "cannot record the removal of", rel);
 	c->st->deleted++;
@@ -309,6 +313,9 @@ int hf_cap_entry(struct capture *c, const struct hf_pair *pair)
 
 		return hf_cap_link(c, &p, &stx, &id);
 	}
+	ret = p.known && stx.stx_mask && !c->relink ? hf_cap_lost(c, p.known, &stx) : 0;
+	if (ret)
+		return ret;
 	for (int i = 0; i < HF_TRIES; i++) {
 		if (i) {
 			hf_sleep_ms(1u << (i - 1));

@@ -15,6 +15,8 @@ struct capture {
 	bool by_name;		/* not in the course of a scan */
 	bool relink;		/* what is captured is a name of file @link, whatever was known */
 	uint64_t link;
+	uint64_t *lost;		/* numbers of files that lost a name; hf_cap_links() looks at the others */
+	size_t nlost;
 	uint8_t *buf;		/* HF_SMALL and one more: a file that grew is noticed */
 	uint8_t *again;		/* for the second reading; made when first needed */
 	int db_err;		/* what the generation said; never taken for the file's own errno */
@@ -29,6 +31,8 @@ int hf_cap_pair(void *ctx, const struct hf_pair *p);		/* for hf_merge() */
 int hf_cap_entry(struct capture *c, const struct hf_pair *pair);
 /** hf_cap_link() - hf_attr.link for a local file that was just looked at */
 int hf_cap_link(struct capture *c, const struct hf_pair *p, const struct statx *stx, uint64_t *id);
+/** hf_cap_lost() - a name that is known is gone, or with @stx is another file now */
+int hf_cap_lost(struct capture *c, const struct hf_known *k, const struct statx *stx);
 /**
  * hf_cap_links() - all names of the files that were touched are up to date, and known to be one file
  * @whole: all names of the tree were looked at in this capture

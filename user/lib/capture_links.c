@@ -5,7 +5,8 @@
  *
  * Nobody reports that the other names of a file have changed with it, nor that a file which
  * had one name has two: so whoever captures one name captures them all. Where more names are
- * missing than are known to lie outside of the tree, the tree is looked through for them.
+ * missing than are known to lie outside of the tree, the tree is looked through for them. A file
+ * that lost a name may have been changed through it before, so the others are captured as well.
  */
 #include "capture_int.h"
 #include <sodium.h>
@@ -101,7 +102,7 @@ static bool is_of(const struct hf_links_file *f, const struct statx *stx)
 	return stx->stx_ino == f->ino && makedev(stx->stx_dev_major, stx->stx_dev_minor) == f->dev;
 }
 
-/* Brings a name of @f up to date; with @link it gets that number. *gone: it is none of its names. */
+/* Brings a name of @f (NULL: of whichever file) up to date; with @link it gets that number. *gone: it is none of its names. */
 static int capture_again(struct capture *c, struct hf_dircur *cur, const struct hf_links_file *f,
 			 const char *rel, bool link, bool *gone)
 {
@@ -118,7 +119,7 @@ static int capture_again(struct capture *c, struct hf_dircur *cur, const struct 
 		return 0;	/* another event tells of that */
 	if (ret)
 		return hf_tree_fail(c->t, c->err, ret, "cannot capture", rel);
-	if (!is_of(f, &stx) || stx.stx_mnt_id != c->t->mnt)
+	if ((f ? !is_of(f, &stx) : S_ISDIR(stx.stx_mode)) || stx.stx_mnt_id != c->t->mnt)
 		return 0;
 	*gone = false;
 	if (c->db->get(c->db->arg, rel, &k)) {
@@ -130,10 +131,66 @@ static int capture_again(struct capture *c, struct hf_dircur *cur, const struct 
 	}
 	p.stx = &stx;
 	c->relink = link;
-	c->link = f->id;
+	c->link = link ? f->id : 0;
 	ret = hf_cap_entry(c, &p);
 	c->relink = false;
 	hf_buf_free(&attr);
+	return ret;
+}
+
+int hf_cap_lost(struct capture *c, const struct hf_known *k, const struct statx *stx)
+{
+	uint64_t id = hf_attr_link(k->attr, k->attrlen), *lost;
+	struct hf_links_file *f = hf_links_owner(&c->t->links, id);
+
+	if (!id || (stx && (f ? is_of(f, stx) : k->mark.ino == stx->stx_ino)))
+		return 0;
+	for (size_t i = 0; i < c->nlost; i++)
+		if (c->lost[i] == id)
+			return 0;
+	lost = realloc(c->lost, (c->nlost + 1) * sizeof(*lost));
+	if (!lost)
+		return -ENOMEM;
+	c->lost = lost;
+	lost[c->nlost++] = id;
+	return 0;
+}
+
+struct left { struct capture *c; char **name; size_t n; };
+
+static int find_left(void *ctx, const char *rel, const struct hf_known *k)
+{
+	uint64_t id = hf_attr_link(k->attr, k->attrlen);
+	struct left *l = ctx;
+	char **name;
+
+	for (size_t i = 0; id && i < l->c->nlost; i++) {
+		if (l->c->lost[i] != id)
+			continue;
+		name = realloc(l->name, (l->n + 1) * sizeof(*name));
+		if (!name)
+			return -ENOMEM;
+		l->name = name;
+		name[l->n] = strdup(rel);
+		return name[l->n] ? (l->n++, 0) : -ENOMEM;
+	}
+	return 0;
+}
+
+/* what is known as a name of a file that lost another one */
+static int capture_left(struct capture *c, struct hf_dircur *cur)
+{
+	struct left l = { .c = c };
+	bool gone;
+	int ret = c->db->each(c->db->arg, "", find_left, &l);
+
+	c->nlost = 0;
+	for (size_t i = 0; i < l.n; i++) {
+		if (!ret)
+			ret = capture_again(c, cur, NULL, l.name[i], false, &gone);
+		free(l.name[i]);
+	}
+	free(l.name);
 	return ret;
 }
 
@@ -197,9 +254,11 @@ int hf_cap_links(struct capture *c, bool whole)
 		l->built = true;
 		hf_links_each(l, count_outside, NULL);
 	}
-	if (!l->touched)
+	if (!l->touched && !c->nlost)
 		return 0;
 	ret = hf_dircur_init(&cur, c->t);
+	if (!ret && c->nlost)
+		ret = capture_left(c, &cur);
 	/* what is captured once more can show files that were not seen before */
 	for (int i = 0; !ret && l->touched && i < HF_TRIES; i++) {
 		struct todo todo = { 0 };
