@@ -50,11 +50,12 @@ say = $(if $(filter 0,$(V)),@printf '  %-4s %s\n' $(1) '$(subst $(CURDIR)/,,$@)'
 # t_*.c are the tests, bench_*.c the benchmark, the others help the scripts
 TEST_SRC = $(wildcard selftests/*/t_*.c)
 BENCH_SRC = $(wildcard selftests/bench/*.c)
-# hf_*.c of selftests/kernel are modules
-HELPER_SRC = $(filter-out $(TEST_SRC) $(BENCH_SRC) selftests/kernel/hf_%,$(wildcard selftests/*/*.c))
+# hf_*.c of selftests/kernel are modules, preload_*.c what is loaded into a daemon
+PRELOAD_SRC = $(wildcard selftests/*/preload_*.c)
+HELPER_SRC = $(filter-out $(TEST_SRC) $(BENCH_SRC) $(PRELOAD_SRC) selftests/kernel/hf_%,$(wildcard selftests/*/*.c))
 TEST_BIN = $(TEST_SRC:%.c=$(B)/%)
 BENCH_BIN = $(BENCH_SRC:%.c=$(B)/%)
-HELPER_BIN = $(HELPER_SRC:%.c=$(B)/%)
+HELPER_BIN = $(HELPER_SRC:%.c=$(B)/%) $(PRELOAD_SRC:%.c=$(B)/%.so)
 
 # What the tests are told: where the build is. prove ends with the one summary.
 # The cluster test goes first, because it waits more than it works.
@@ -110,6 +111,12 @@ $(BENCH_BIN): private LDLIBS = -lm
 $(B)/selftests/%: $(B)/selftests/%.o $(B)/libholdfast.a
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(HF_LIBS) $(LDLIBS)
+
+# not sanitized with the rest: it is loaded before the sanitizers are there
+$(B)/selftests/%.so: selftests/%.c
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(filter-out -MMD -MP,$(HF_CFLAGS)) -O2 -g -shared -o $@ $<
 
 # Fuzzers: clang's, with the library in them, sanitized. The corpus is cut out of a disk
 # that the library writes.
