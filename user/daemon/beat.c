@@ -210,9 +210,9 @@ void beat_stop(void)
 	stop = true;
 	pthread_cond_signal(&beat_cond);
 	pthread_mutex_unlock(&beat_lock);
-	clock_gettime(CLOCK_REALTIME, &ts);
+	clock_gettime(CLOCK_MONOTONIC, &ts);
 	ts.tv_sec += 2;
-	if (!pthread_timedjoin_np(thread, NULL, &ts))
+	if (!pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &ts))
 		started = false;
 }
 

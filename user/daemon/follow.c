@@ -333,9 +333,9 @@ void follow_stop(void)
 	stopping = true;
 	pthread_cond_broadcast(&follow_cond);
 	pthread_mutex_unlock(&follow_lock);
-	clock_gettime(CLOCK_REALTIME, &ts);
+	clock_gettime(CLOCK_MONOTONIC, &ts);
 	ts.tv_sec += 1;
-	if (!pthread_timedjoin_np(thread, NULL, &ts))
+	if (!pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &ts))
 		started = false;
 }
 

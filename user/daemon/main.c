@@ -247,9 +247,9 @@ static void leave_bounded(void)
 
 	if (pthread_create(&t, NULL, leave, NULL))
 		return;
-	clock_gettime(CLOCK_REALTIME, &ts);
+	clock_gettime(CLOCK_MONOTONIC, &ts);
 	ts.tv_sec += 2;
-	pthread_timedjoin_np(t, NULL, &ts);
+	pthread_clockjoin_np(t, NULL, CLOCK_MONOTONIC, &ts);
 }
 
 /* Stop accepting, give the changes their last chance, leave if nothing depends on us. */

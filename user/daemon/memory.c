@@ -143,7 +143,7 @@ void memory_stop(void)
 	wanted = ending = true;
 	pthread_cond_signal(&wake);
 	pthread_mutex_unlock(&lock);
-	clock_gettime(CLOCK_REALTIME, &ts);
+	clock_gettime(CLOCK_MONOTONIC, &ts);
 	ts.tv_sec += 2;
-	pthread_timedjoin_np(thread, NULL, &ts);
+	pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &ts);
 }
