@@ -49,7 +49,10 @@ def all_killed(c, o, others, rng):
 
 @fault("node frozen beyond its lease, thawed")
 def frozen(c, o, others, rng):
-    fenced, late, more = rng.random() < 0.3, rng.random(), rng.random()
+    fenced, late, more, idle = rng.random() < 0.3, rng.random(), rng.random(), rng.random() < 0.4
+    if idle and o.service:
+        # nothing that it would commit tells it
+        o.service.stop()
     o.freeze()
     c.take_over(others[0], fenced)
     time.sleep(late)

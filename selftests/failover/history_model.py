@@ -42,6 +42,7 @@ class File:
 
     def __init__(self, mode, data):
         self.mode, self.data = mode, data
+        self.several = False    # it has, or had, several names
 
     def value(self):
         return ("file", self.mode, digest(bytes(self.data)))
@@ -52,10 +53,17 @@ class Branch:
         """base: what look() saw of this writer's directory; files: the contents of its files, inode by inode."""
         self.name = name
         self.begun = self.ended = 0
+        self.ops = []           # kind and names alone
         self.names = {}
         for path, value in base.items():
             self.names[path] = files[path] if value[0] == "file" else value
         self.was = {p: [(0, v)] for p, v in base.items()}
+        held = list(self.names.values())
+        self.several = set()    # paths that were names of such files
+        for p, f in self.names.items():
+            if isinstance(f, File) and held.count(f) > 1:
+                f.several = True
+                self.several.add(p)
 
     def value(self, path):
         v = self.names.get(path)
@@ -87,6 +95,8 @@ class Branch:
                 n[path] = ("dir", op[2])
         elif kind == "link":
             n[op[2]] = f
+            f.several = True
+            self.several |= {p for p in n if n[p] is f}
             return [op[2]]
         elif kind == "symlink":
             n[path] = ("link", op[2])
@@ -114,7 +124,10 @@ class Branch:
     def begin(self, op):
         """Operation `begun` is about to be done: from now on what it leaves may be there."""
         self.begun += 1
+        self.ops.append(" ".join(str(x) for x in op if not isinstance(x, bytes)))
         for p in self.apply(op):
+            if getattr(self.names.get(p), "several", False):
+                self.several.add(p)
             self.was.setdefault(p, [(0, None)]).append((self.begun, self.value(p)))
 
     def end(self):
@@ -130,9 +143,10 @@ class Branch:
         return [v for i, v in self.was.get(path, [(0, None)]) if i <= n][-1]
 
     def moments(self, seen, confirmed):
-        """After which operations, from CONFIRMED on, all is as in SEEN."""
+        """After which operations, from CONFIRMED on, all is as in SEEN, other than files with several names
+        (consistency.rst: what is changed through a name that nobody saw)."""
         left = set(range(confirmed, self.begun + 1))
-        for path in set(self.was) | set(seen):
+        for path in (set(self.was) | set(seen)) - self.several:
             seq = self.was.get(path, [(0, None)])
             ends = [i for i, _ in seq[1:]] + [self.begun + 1]
             left -= {n for (i, v), e in zip(seq, ends) if v != seen.get(path) for n in range(i, e)}
@@ -192,12 +206,14 @@ class Tenure:
         for w, b in self.branch.items():
             mine = {p: v for p, v in seen.items() if p.split("/")[0] == w}
             if not b.moments(mine, self.at[w]):
-                far = {n: [p for p in set(b.was) | set(mine) if b.at(p, n) != mine.get(p)]
+                far = {n: [p for p in (set(b.was) | set(mine)) - b.several if b.at(p, n) != mine.get(p)]
                        for n in range(self.at[w], b.begun + 1)}
                 n = min(far, key=lambda n: len(far[n]))
                 bad.append("%s is as it was at no moment after operation %d of %d; after %d, other than %s" % (
-                    w, self.at[w], b.begun, n, "; ".join("%s: %s, not %s, %s" % (p, mine.get(p), b.at(p, n), b.was.get(p)[-6:])
-                                                         for p in sorted(far[n])[:4])))
+                    w, self.at[w], b.begun, n, "; ".join("%s: %s, not %s (%s)" % (
+                        p, mine.get(p), b.at(p, n), ", ".join("%d %s: %s" % (i, b.ops[i - 1] if i else "", v)
+                                                             for i, v in b.was.get(p, ())[-6:]))
+                        for p in sorted(far[n])[:4])))
         return bad
 
 
