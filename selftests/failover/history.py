@@ -7,7 +7,7 @@ are injected, one in each round; after each the resource goes to another node, a
 allows (history_model.py, Documentation/reliability.md). Every fault once in each bag, in an order of the seed, which is printed:
 the same seed makes the same faults with the same random numbers. --only: those faults whose names contain TEXT. Ends after --bags, or when
 --seconds are over. Prints TAP and the table of what was injected; --table adds its figures to FILE (JSON), from which
---show FILE prints the sum of many runs.
+--show FILE... prints the sum of many runs.
 """
 import argparse
 import collections
@@ -263,10 +263,7 @@ def shown(figures):
         total.update(v)
     rows.append(("all", "%d" % total["injected"], "%d" % total["survived"], "%d of %d" % (total["lost"], total["confirmed"])))
     head = ("fault", "injected", "survived", "confirmed changes lost")
-    width = [max(len(r[i]) for r in rows + [head]) for i in range(4)]
-    line = "  ".join("=" * w for w in width)
-    text = lambda r: "  ".join(c.ljust(w) if not i else c.rjust(w) for i, (c, w) in enumerate(zip(r, width))).rstrip()
-    return "\n".join([line, text(head), line] + [text(r) for r in rows] + [line])
+    return "\n".join("| %s |" % " | ".join(r) for r in [head, ("---", "---:", "---:", "---:")] + rows)
 
 
 def load(path):
@@ -285,10 +282,14 @@ def main():
     ap.add_argument("--bags", type=int, default=1)
     ap.add_argument("--only", default="")
     ap.add_argument("--table")
-    ap.add_argument("--show")
+    ap.add_argument("--show", nargs="+")
     a = ap.parse_args()
     if a.show:
-        print(shown(load(a.show)))
+        total = {f: collections.Counter() for f in FAULTS}
+        for path in a.show:
+            for f, v in load(path).items():
+                total[f].update(v)
+        print(shown(total))
         return 0
     seed = a.seed if a.seed is not None else random.SystemRandom().randrange(1 << 31)
     again = "--seed %d --nodes %d --bags %d" % (seed, a.nodes, a.bags) + (" --only '%s'" % a.only if a.only else "")

@@ -51,8 +51,10 @@ def all_killed(c, o, others, rng):
 def frozen(c, o, others, rng):
     fenced, late, more, idle = rng.random() < 0.3, rng.random(), rng.random(), rng.random() < 0.4
     if idle and o.service:
-        # nothing that it would commit tells it
+        # neither what it would commit tells it, nor the position that it notes once it is idle
         o.service.stop()
+        o.hf("sync", R)
+        time.sleep(1)
     o.freeze()
     c.take_over(others[0], fenced)
     time.sleep(late)
