@@ -230,8 +230,10 @@ def move(c, o, others, rng):
     if not still and o.service:
         o.service.stop()
     rc, _, err = o.hf("move", R, others[0].name, "--timeout", "20s")
-    c.note("move: %d %s" % (rc, err)) if rc else None
-    c.take_over(others[0], fenced=False)
+    if rc:
+        # as to a node that was not seen to be up yet
+        c.note("move: %d %s" % (rc, err))
+    c.take_over(others[0], fenced=False, release=rc != 0)
 
 
 def in_takeover(c, node, wait):
