@@ -14,7 +14,7 @@ empty=$(live)
 hf a resource add r >/dev/null && hf a resource set r retain=1 >/dev/null && hf a checkpoint add r /srv/t >/dev/null && hf a online r >/dev/null && hf a sync r >/dev/null; ok $? "200 files, 4 MB"
 whole=$(( $(live) - empty ))
 why=$whole; [ $whole -gt 3900000 ]; ok $? "the first generation has all of it"
-for n in 1 2; do head -c 20000 /dev/urandom >"$A/$n"; done; hf a sync r >/dev/null
+for f in 1 2; do head -c 20000 /dev/urandom >"$A/$f"; done; hf a sync r >/dev/null
 one=$(( $(live) - empty - whole ))
 # a block of the area, of 64 KiB, is the least that is counted
 why="$one of $whole"; [ $one -le $((whole / 100 + 262144)) ]; ok $? "C43: 1% changed: about 1% is written"
