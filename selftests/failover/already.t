@@ -24,4 +24,10 @@ run 0 "taken over by b" b online pg --fenced
 run 0 "a is told to take it, while it believes to have it" a online pg --fenced
 run 0 "and has it" a sync pg
 run 0 "offline on b, which was fenced out" b offline pg
+# one whose log broke, and who has nothing to write since, does not know either
+down a; up a HOLDFAST_SEAM=trim.confirm:1+:eio; ok $? "a daemon that cannot tell of a base"
+run 0 "online on a" a online pg --fenced
+until_true 20 grep -q 'pg: base:' "$tmp/a/log"; ok $? "its log is broken"
+run 0 "taken over by b" b online pg --fenced
+run 5 "online on a is refused: b is alive" a online pg
 plan

@@ -674,11 +674,12 @@ static bool fenced_out(struct resource *r)
 	struct hf_err e = { 0 };
 	int ret;
 
-	if (!r->log || r->log_broken || r->without_store)
+	if (r->without_store)
 		return false;
-	atomic_store(&r->busy, hf_now_ms());
-	ret = hf_log_confirm(r->log, &e);
-	atomic_store(&r->busy, 0);
+	ret = r->log && !r->log_broken ? confirm(r, &e) : -EREMOTEIO;
+	/* an earlier write failed: that tells nothing of whose it is now */
+	if (ret == -EREMOTEIO)
+		ret = reclaim(r, &e);
 	if (ret == -ESTALE)
 		step_down(r, e.msg);
 	return ret == -ESTALE;
