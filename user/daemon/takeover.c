@@ -164,7 +164,8 @@ static void *look_ahead(void *arg)
 static void look_anew(struct resource *r, uint64_t since_ms)
 {
 	for (unsigned i = 0; hf_now_ms() - since_ms > LOOK_MS && i < r->ncp; i++)
-		if (r->cp[i]->tree) {
+		/* one that is not tracked yet is looked at later */
+		if (r->cp[i]->tree && r->cp[i]->watch) {
 			hf_tree_unscout(r->cp[i]->tree);
 			hf_tree_scout(r->cp[i]->tree);
 		}
