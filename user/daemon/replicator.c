@@ -252,9 +252,10 @@ static int group_ready(struct resource *r, const struct rep *a, struct hf_err *e
 }
 
 /* What was taken for removed in a tree whose root then turned out to be gone is not: it is captured again
- * without that tree, which is known to be lost by then. */
+ * without that tree, which is known to be lost by then. What the caller has put already would be lost by that. */
 static int capture(struct resource *r, struct rep *a, struct cut *c, struct hf_err *err)
 {
+	bool begun = hf_log_pending(r->log);
 	int ret;
 
 	for (int tries = 0; ; tries++) {
@@ -263,7 +264,7 @@ static int capture(struct resource *r, struct rep *a, struct cut *c, struct hf_e
 		ret = patterns_begin(r, err);
 		if (!ret)
 			ret = capture_cut(r, a, c, err);
-		if (!c->gone || a->group || tries == ROOT_TRIES)
+		if (!c->gone || a->group || begun || tries == ROOT_TRIES)
 			return ret;
 		cut_free(c);
 		atomic_store(&r->busy, hf_now_ms());
