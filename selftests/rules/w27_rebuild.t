@@ -103,6 +103,13 @@ says out 'history is gone' "says so"
 is "$(field a r state)" online "it is online"
 [ "$(field a r generation)" -gt "$before" ]; ok $? "its generations are newer than those that are lost"
 run 0 "the disk is sound" a disk check
+copy; head -c 1000000 /dev/urandom >"$A/t/late"; hf a sync r >/dev/null
+damage contents; ok $? "contents are damaged, in the term in which the log began anew"
+run 8 "disk check finds it" a disk check
+run 0 "W27: rebuild" a resource rebuild r
+says out '^  /srv/t/late$' "names the file"
+run 0 "the disk is sound" a disk check
+rm "$A/t/late"
 run 0 "sync" a sync r
 crash a; run 0 "the other takes over" b online r --fenced
 same a b srv/t && same a b srv/keys; ok $? "P1: with all that was there, of when no daemon ran too"

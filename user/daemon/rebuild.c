@@ -216,7 +216,7 @@ static int rebuild_owned(struct resource *r, const struct hf_resource *def, stru
 		j->rebuilt.unreadable = !ret;
 		ret = ret < 0 ? ret : 0;
 	}
-	if (!ret && r->log && !r->log_broken && !hf_log_anew(r->log))
+	if (!ret && r->log && !r->log_broken)
 		ret = sweep(r, j);
 	if (ret || j->dry_run)
 		return ret;
