@@ -125,6 +125,22 @@ hf a offline r >/dev/null; run 0 "another node has it" b online r
 same a b srv/t; ok $? "whole"
 hf b offline r >/dev/null; hf a online r >/dev/null
 
+# begun anew, and what is here cannot be captured: nobody is told of a log that has not everything
+copy; hf a resource rebuild r >/dev/null; hf a offline r >/dev/null; hf a online r >/dev/null; echo 10 >"$A/t/f"; hf a sync r >/dev/null
+down a; up a HOLDFAST_SEAM=commit.append:1:eio,commit.captured:2+:eio
+until_true 10 field_is a r state online; ok $? "a daemon whose commits fail"
+damage records; ok $? "the log is damaged"
+echo 11 >"$A/t/f"
+run 8 "a write failed, and the log cannot be claimed anew" a sync r
+run 7 "rebuild claims it, and cannot commit" a resource rebuild r
+! until_true 4 hf b diff r; ok $? "P1: no base tells of what is not whole"
+run 8 "nobody else can read it" b diff r
+run 8 "and nothing is confirmed in it" a sync r
+down a; up a; until_true 10 field_is a r state failed; ok $? "its owner cannot go on"
+run 0 "W27: rebuild" a resource rebuild r
+run 0 "the disk is sound" a disk check
+is "$(hf b restore r --to "$tmp/b/try" >/dev/null; cat "$tmp/b/try/srv/t/f")" 11 "P1: with what was changed last"; rm -rf "$tmp/b/try"
+
 # stopped: nobody owns it, and who had it last has its files
 copy; hf a resource rebuild r >/dev/null; echo 9 >"$A/t/f"; hf a offline r >/dev/null
 run 5 "while its log can be read it is brought online first" a resource rebuild r

@@ -271,6 +271,9 @@ int job_rebuild(struct resource *r, struct job *j)
 		ret = r->live ? rebuild_owned(r, def, j) : rebuild_lost(r, def, st.released || r->unreleased, j);
 	regs_put(pin);
 	j->gen = r->confirmed;
+	/* no base may tell of a log that began anew before it has everything, nor may what is in it be confirmed */
+	if (ret && !j->dry_run && r->live && r->log && hf_log_anew(r->log))
+		r->log_broken = true;
 	if (ret == -ESTALE && r->live)
 		step_down(r, j->err.msg);
 	if (ret || j->dry_run)
