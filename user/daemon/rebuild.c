@@ -193,6 +193,29 @@ static int base_anew(struct resource *r, const struct hf_resource *def, struct j
 	return 0;
 }
 
+/* The log cannot be claimed as it is. If it can after all, another may have had it since, as in reclaim(). */
+static int begin_anew(struct resource *r, const struct hf_resource *def, struct job *j)
+{
+	uint64_t epoch = r->epoch, tried = r->log_tried_gen;
+	int ret;
+
+	memset(&j->err, 0, sizeof(j->err));
+	ret = claim_anew(r, def, j, &j->err);
+	if (!ret && !hf_log_anew(r->log)) {
+		pthread_mutex_lock(&r->lock);
+		r->epoch = epoch;
+		pthread_mutex_unlock(&r->lock);
+		r->log_tried_gen = tried;
+		ret = reclaim(r, &j->err);
+	} else if (!ret) {
+		j->rebuilt.unreadable = true;
+		resource_journal(r, JR_ONLINE, r->epoch, r->confirmed);
+	}
+	for (unsigned i = 0; !ret && i < r->ncp; i++)
+		r->cp[i]->seed = !treedb_seeded(r->log, r->cp[i]->id);
+	return ret;
+}
+
 /* Online here: the log is this node's, or can be claimed by it. */
 static int rebuild_owned(struct resource *r, const struct hf_resource *def, struct job *j)
 {
@@ -202,13 +225,7 @@ static int rebuild_owned(struct resource *r, const struct hf_resource *def, stru
 	int ret = broken && !j->dry_run ? reclaim(r, &j->err) : 0;
 
 	if (lost(ret)) {
-		memset(&j->err, 0, sizeof(j->err));
-		ret = claim_anew(r, def, j, &j->err);
-		j->rebuilt.unreadable = !ret && hf_log_anew(r->log);
-		for (unsigned i = 0; !ret && i < r->ncp; i++)
-			r->cp[i]->seed = !treedb_seeded(r->log, r->cp[i]->id);
-		if (!ret)
-			resource_journal(r, JR_ONLINE, r->epoch, r->confirmed);
+		ret = begin_anew(r, def, j);
 	} else if (!ret) {
 		ret = r->log && !r->log_broken ? hf_log_confirm(r->log, &j->err) : 0;
 		if (!ret)
