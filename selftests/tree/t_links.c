@@ -5,6 +5,19 @@
  */
 #include "tree_test.h"
 #include <sys/stat.h>
+#include <sys/syscall.h>
+
+/* a disk on which this name cannot be looked at */
+static const char *sick;
+
+int statx(int dirfd, const char *path, int flags, unsigned mask, struct statx *buf)
+{
+	if (sick && !strcmp(path, sick)) {
+		errno = EIO;
+		return -1;
+	}
+	return syscall(SYS_statx, dirfd, path, flags, mask, buf);
+}
 
 static int differs(const char *a, const char *b)
 {
@@ -101,6 +114,27 @@ static void by_events(void)
 	names("dcopy/second", &st);
 	is(differences(src, &m), 0, "a tree that was opened again knows the other names too");
 	brought("opened again");
+}
+
+/* P2: what was changed through a name that is gone waits until the others can be read */
+static void left_behind(bool scans)
+{
+	struct hf_capture_stat st;
+
+	sh("echo 1 >src/goes; ln src/goes src/left");
+	names("goes left", &st);
+	is(differences(src, &m), 0, "two names");
+	sh("printf 2 1<>src/goes; rm src/goes");
+	sick = "left";
+	is(capture(src, &m, "goes", &st), -EIO, "one goes, and what is left cannot be read");
+	if (scans)
+		is(hf_capture_scan(src, &m.db, "", false, &st, NULL), -EIO, "nor when all is looked at");
+	sick = NULL;
+	names("goes", &st);
+	is(differences(src, &m), 0, "it is captured when it can");
+	brought("left behind");
+	sh("rm src/left");
+	names("left", &st);
 }
 
 static void locally_wrong(void)
@@ -229,6 +263,8 @@ int main(void)
 	scan(dst, &m, true);
 	is(m.puts, 0, "a scan of what was restored puts nothing");
 	by_events();
+	left_behind(false);
+	left_behind(true);
 	locally_wrong();
 	replaced_meanwhile();
 	outside();

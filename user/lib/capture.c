@@ -32,7 +32,6 @@ void hf_cap_end(struct capture *c)
 {
 	hf_scratch_free(c->t, c->buf, HF_SMALL + 1);
 	hf_scratch_free(c->t, c->again, HF_SMALL + 1);
-	free(c->lost);
 }
 
 int hf_cap_del(struct capture *c, const char *rel)

@@ -15,8 +15,6 @@ struct capture {
 	bool by_name;		/* not in the course of a scan */
 	bool relink;		/* what is captured is a name of file @link, whatever was known */
 	uint64_t link;
-	uint64_t *lost;		/* numbers of files that lost a name; hf_cap_links() looks at the others */
-	size_t nlost;
 	uint8_t *buf;		/* HF_SMALL and one more: a file that grew is noticed */
 	uint8_t *again;		/* for the second reading; made when first needed */
 	int db_err;		/* what the generation said; never taken for the file's own errno */

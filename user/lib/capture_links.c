@@ -140,57 +140,63 @@ static int capture_again(struct capture *c, struct hf_dircur *cur, const struct 
 
 int hf_cap_lost(struct capture *c, const struct hf_known *k, const struct statx *stx)
 {
-	uint64_t id = hf_attr_link(k->attr, k->attrlen), *lost;
+	uint64_t id = hf_attr_link(k->attr, k->attrlen);
 	struct hf_links_file *f = hf_links_owner(&c->t->links, id);
 
 	if (!id || (stx && (f ? is_of(f, stx) : k->mark.ino == stx->stx_ino)))
 		return 0;
-	for (size_t i = 0; i < c->nlost; i++)
-		if (c->lost[i] == id)
-			return 0;
-	lost = realloc(c->lost, (c->nlost + 1) * sizeof(*lost));
-	if (!lost)
-		return -ENOMEM;
-	c->lost = lost;
-	lost[c->nlost++] = id;
-	return 0;
+	return hf_links_lose(&c->t->links, id);
 }
 
-struct left { struct capture *c; char **name; size_t n; };
+struct left {
+	const struct hf_links *l;
+	struct { char *rel; uint64_t id; } *e;
+	size_t n;
+};
 
 static int find_left(void *ctx, const char *rel, const struct hf_known *k)
 {
 	uint64_t id = hf_attr_link(k->attr, k->attrlen);
 	struct left *l = ctx;
-	char **name;
+	void *e;
 
-	for (size_t i = 0; id && i < l->c->nlost; i++) {
-		if (l->c->lost[i] != id)
+	for (unsigned i = 0; id && i < l->l->nlost; i++) {
+		if (l->l->lost[i] != id)
 			continue;
-		name = realloc(l->name, (l->n + 1) * sizeof(*name));
-		if (!name)
+		e = realloc(l->e, (l->n + 1) * sizeof(*l->e));
+		if (!e)
 			return -ENOMEM;
-		l->name = name;
-		name[l->n] = strdup(rel);
-		return name[l->n] ? (l->n++, 0) : -ENOMEM;
+		l->e = e;
+		l->e[l->n].rel = strdup(rel);
+		l->e[l->n].id = id;
+		return l->e[l->n].rel ? (l->n++, 0) : -ENOMEM;
 	}
 	return 0;
 }
 
-/* what is known as a name of a file that lost another one */
+/*
+ * What is known as a name of a file that lost another one. Where one of them cannot be captured, or does not hold
+ * still, the next capture looks again: the name that is gone is known no more, and would not tell of it twice.
+ */
 static int capture_left(struct capture *c, struct hf_dircur *cur)
 {
-	struct left l = { .c = c };
+	struct hf_links *l = &c->t->links;
+	struct left left = { .l = l };
+	uint64_t unstable;
 	bool gone;
-	int ret = c->db->each(c->db->arg, "", find_left, &l);
+	int ret = c->db->each(c->db->arg, "", find_left, &left);
 
-	c->nlost = 0;
-	for (size_t i = 0; i < l.n; i++) {
+	if (!ret)
+		l->nlost = 0;
+	for (size_t i = 0; i < left.n; i++) {
+		unstable = c->st->unstable;
 		if (!ret)
-			ret = capture_again(c, cur, NULL, l.name[i], false, &gone);
-		free(l.name[i]);
+			ret = capture_again(c, cur, NULL, left.e[i].rel, false, &gone);
+		if ((ret || c->st->unstable != unstable) && hf_links_lose(l, left.e[i].id) && !ret)
+			ret = -ENOMEM;
+		free(left.e[i].rel);
 	}
-	free(l.name);
+	free(left.e);
 	return ret;
 }
 
@@ -254,10 +260,10 @@ int hf_cap_links(struct capture *c, bool whole)
 		l->built = true;
 		hf_links_each(l, count_outside, NULL);
 	}
-	if (!l->touched && !c->nlost)
+	if (!l->touched && !l->nlost)
 		return 0;
 	ret = hf_dircur_init(&cur, c->t);
-	if (!ret && c->nlost)
+	if (!ret && l->nlost)
 		ret = capture_left(c, &cur);
 	/* what is captured once more can show files that were not seen before */
 	for (int i = 0; !ret && l->touched && i < HF_TRIES; i++) {

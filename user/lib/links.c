@@ -19,7 +19,13 @@ void hf_links_clear(struct hf_links *l)
 		}
 	free(l->slot);
 	free(l->by_id);
-	memset(l, 0, sizeof(*l));
+	*l = (struct hf_links){ .lost = l->lost, .nlost = l->nlost };
+}
+
+void hf_links_free(struct hf_links *l)
+{
+	hf_links_clear(l);
+	free(l->lost);
 }
 
 static struct hf_links_file **find(const struct hf_links *l, uint64_t dev, uint64_t ino)
@@ -133,6 +139,21 @@ void hf_links_set_id(struct hf_links *l, struct hf_links_file *f, uint64_t id)
 struct hf_links_file *hf_links_owner(const struct hf_links *l, uint64_t id)
 {
 	return id && l->cap ? *find_id(l, id) : NULL;
+}
+
+int hf_links_lose(struct hf_links *l, uint64_t id)
+{
+	uint64_t *lost;
+
+	for (unsigned i = 0; i < l->nlost; i++)
+		if (l->lost[i] == id)
+			return 0;
+	lost = realloc(l->lost, (l->nlost + 1) * sizeof(*lost));
+	if (!lost)
+		return -ENOMEM;
+	l->lost = lost;
+	lost[l->nlost++] = id;
+	return 0;
 }
 
 int hf_links_each(struct hf_links *l, int (*fn)(void *ctx, struct hf_links_file *f), void *ctx)

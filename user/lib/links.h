@@ -24,16 +24,22 @@ struct hf_links {
 	unsigned count, cap;
 	unsigned touched;
 	bool built;			/* every name of the tree was seen once */
+	uint64_t *lost;			/* numbers of files that lost a name, whose others are still to be looked at */
+	unsigned nlost;
 };
 
 struct statx;
+/** hf_links_clear() - of what was seen; that names were lost stays */
 void hf_links_clear(struct hf_links *l);
+void hf_links_free(struct hf_links *l);
 /** hf_links_note() - @rel was seen to be a name of that file; NULL: no memory */
 struct hf_links_file *hf_links_note(struct hf_links *l, const struct statx *stx, const char *rel);
 void hf_links_drop(struct hf_links_file *f, unsigned i);	/* name @i is none any more */
 void hf_links_set_id(struct hf_links *l, struct hf_links_file *f, uint64_t id);
 /** hf_links_owner() - the file that has @id; NULL: none */
 struct hf_links_file *hf_links_owner(const struct hf_links *l, uint64_t id);
+/** hf_links_lose() - the file with @id lost a name; -ENOMEM */
+int hf_links_lose(struct hf_links *l, uint64_t id);
 /** hf_links_each() - nonzero from @fn stops; @fn may drop names, and note some */
 int hf_links_each(struct hf_links *l, int (*fn)(void *ctx, struct hf_links_file *f), void *ctx);
 

@@ -308,7 +308,7 @@ void hf_tree_close(struct hf_tree *t)
 		return;
 	hf_tree_unscout(t);
 	hf_ids_free(t);
-	hf_links_clear(&t->links);
+	hf_links_free(&t->links);
 	if (t->root >= 0)
 		close(t->root);
 	hf_patterns_free(t->exclude);
