@@ -11,6 +11,9 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
+/* A directory of ext4 with more than it can count says 1, and for a moment 2 while one more comes: it is far larger. */
+#define MANY_BYTES (512 << 10)
+
 #ifndef XFS_SUPER_MAGIC
 #define XFS_SUPER_MAGIC 0x58465342
 #endif
@@ -21,7 +24,7 @@ bool hf_links_tell(int fd)
 
 	if (fstatfs(fd, &st))
 		return false;
-	/* ext4, as ext2 and ext3: one with more than it can count says 1 from then on */
+	/* ext4's is that of ext2 and ext3, too */
 	return st.f_type == EXT4_SUPER_MAGIC || st.f_type == XFS_SUPER_MAGIC || st.f_type == TMPFS_MAGIC;
 }
 
@@ -29,5 +32,5 @@ bool hf_is_leaf(int fd)
 {
 	struct stat st;
 
-	return !fstat(fd, &st) && st.st_nlink == 2;
+	return !fstat(fd, &st) && st.st_nlink == 2 && st.st_size < MANY_BYTES;
 }
