@@ -145,7 +145,7 @@ def test_shared(tap, c, a, b):
 
 
 def test_power(tap, a, b):
-    a.run("echo 0 >/proc/sys/vm/dirty_writeback_centisecs; echo kept >/node/kept; "
+    a.run("echo 360000 >/proc/sys/vm/dirty_writeback_centisecs; echo kept >/node/kept; "
           "sync /node/kept; sync /node; echo gone >/node/gone")
     job = a.spawn("sleep 1000")
     a.power_cut()
