@@ -160,6 +160,13 @@ class Node:
                "-netdev", f"dgram,id=net,local.type=fd,local.str={net_fd}",
                "-device", "virtio-net-pci,id=nic,netdev=net,romfile=,"
                           f"mac=52:54:00:4d:00:{self.number:02x}"]
+        for serial, path in c.images.items():
+            # all of them read it, and this machine keeps it in its memory once
+            cmd += ["-drive", f"if=none,id={serial},file={path},format=raw,readonly=on,file.locking=off",
+                    "-device", f"virtio-blk-pci,drive={serial},serial={serial}"]
+        for serial, path in c.disks.items():
+            cmd += ["-drive", f"if=none,id={serial},file={path},{cache}",
+                    "-device", f"virtio-blk-pci,drive={serial},serial={serial},share-rw=on"]
         if c.icount:
             # the clock is that of the processor alone, and jumps while it is idle
             cmd += ["-icount", "shift=0,sleep=off"]

@@ -25,10 +25,11 @@ the module, or that cut a machine's power.
     vm.main(test)
 
 Cluster(kernel, nodes=1, disk_mb=64, own_mb=256, memory=None, cpus=2, tools=[],
-modules=[], files=[(source, destination)], append="", icount=False, accel="tcg"): tools are programs of
-this machine to take along, modules those of the kernel that may be loaded, append goes
-to the kernel's command line, icount makes its clock count instructions (cpus=1), accel
-is qemu's -accel.
+modules=[], files=[(source, destination)], append="", icount=False, accel="tcg", images={},
+disks={}): tools are programs of this machine to take along, modules those of the kernel that
+may be loaded, append goes to the kernel's command line, icount makes its clock count
+instructions (cpus=1), accel is qemu's -accel. images and disks are files by serial numbers, which
+all machines have as further disks, to read only and to write.
 holdfast, holdfastd and holdfast.ko
 ($HF_BUILD/kernel/RELEASE/) are taken along when they were built. c.dir is a
 temporary directory (kept with KEEP=1); c.nodes[i].console is a file.
@@ -126,13 +127,15 @@ class Cluster:
     """Machines that share a disk and a network."""
 
     def __init__(self, version, nodes=1, disk_mb=64, own_mb=256, memory=None, cpus=2,
-                 tools=(), modules=(), files=(), append="", icount=False, accel="tcg"):
+                 tools=(), modules=(), files=(), append="", icount=False, accel="tcg", images=None,
+                 disks=None):
         for tool in ("qemu-system-x86_64", "setpriv"):
             initrd.which(tool)
         self.kernel = kernel(version)
         self.own_mb, self.cpus, self.icount, self.accel = own_mb, cpus, icount, accel
         self.memory = memory or self.kernel.memory
         self.append = f"{self.kernel.append} {append}"
+        self.images, self.disks = images or {}, disks or {}
         # open for as long as machines may be started: others may remove its name
         self.image = open(initrd.machine_image(self.kernel, tools, modules, files), "rb")
         self.hub = Hub()
