@@ -176,7 +176,7 @@ corosync_conf() {
 }
 
 nv() { echo "<nvpair id=\"$1-$2\" name=\"$2\" value=\"$3\"/>"; }
-# prim ID PROVIDER TYPE [NAME=VALUE...]: a resource of the CIB, watched every 5 s
+# prim ID PROVIDER TYPE [NAME=VALUE...]: a resource of the CIB, watched every 5 s, or EVERY
 prim() {
 	local id=$1 provider=$2 type=$3 a
 	shift 3
@@ -186,8 +186,18 @@ prim() {
 	echo "</instance_attributes><operations>"
 	echo "<op id=\"$id-start\" name=\"start\" interval=\"0\" timeout=\"60s\"/>"
 	echo "<op id=\"$id-stop\" name=\"stop\" interval=\"0\" timeout=\"40s\"/>"
-	echo "<op id=\"$id-monitor\" name=\"monitor\" interval=\"5s\" timeout=\"30s\"/>"
+	echo "<op id=\"$id-monitor\" name=\"monitor\" interval=\"${EVERY:-5s}\" timeout=\"30s\"/>"
 	echo "</operations></primitive>"
+}
+
+# cib_pg IP: PostgreSQL, with its data on a device that moves with it
+cib_pg() {
+	prim pg-data heartbeat Filesystem device=/dev/data directory=/var/lib/postgresql fstype=ext4
+	prim pg-conf holdfast tree resource=pg takeover=fenced
+	prim pg-ip heartbeat IPaddr2 ip="$1" cidr_netmask=24
+	prim pg-db heartbeat pgsql pgctl=/usr/lib/postgresql/15/bin/pg_ctl psql=/usr/bin/psql \
+		pgdata=/var/lib/postgresql/15/main config=/etc/postgresql/15/main/postgresql.conf \
+		socketdir=/var/run/postgresql
 }
 
 # A group that is stopped until its resource is registered.

@@ -23,11 +23,7 @@ cib_resources() {
 	echo "<resources>"
 	cib_power
 	echo "<group id=\"pg\"><meta_attributes id=\"pg-m\">$(nv pg target-role Stopped)</meta_attributes>"
-	prim pg-data heartbeat Filesystem device=/dev/data directory=/var/lib/postgresql fstype=ext4
-	prim pg-conf holdfast tree resource=pg takeover=fenced
-	prim pg-ip heartbeat IPaddr2 ip=$ip cidr_netmask=24
-	prim pg-db heartbeat pgsql pgctl=/usr/lib/postgresql/15/bin/pg_ctl psql=/usr/bin/psql \
-		pgdata=/var/lib/postgresql/15/main config=$main/postgresql.conf socketdir=/var/run/postgresql
+	cib_pg $ip
 	echo "</group><group id=\"cups\"><meta_attributes id=\"cups-m\">$(nv cups target-role Stopped)</meta_attributes>"
 	prim cups-conf holdfast tree resource=cups takeover=fenced
 	prim cups-d heartbeat anything binfile=/usr/sbin/cupsd cmdline_options=-f
