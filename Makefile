@@ -58,11 +58,13 @@ BENCH_BIN = $(BENCH_SRC:%.c=$(B)/%)
 HELPER_BIN = $(HELPER_SRC:%.c=$(B)/%) $(PRELOAD_SRC:%.c=$(B)/%.so)
 
 # What the tests are told: where the build is. prove ends with the one summary.
-# The cluster test goes first, because it waits more than it works.
+# The cluster test goes first, because it waits more than it works; that on machines
+# works for minutes, and is `check-cluster`'s alone.
 export HF_BUILD = $(abspath $(B))
 PROVE = prove --timer -j$(JOBS) -e 'selftests/one.sh 900'
-T_FIRST = $(wildcard selftests/cluster/*.t)
-T_SCRIPTS = $(filter-out $(T_FIRST),$(wildcard selftests/*/*.t))
+T_LONG = selftests/cluster/machines.t
+T_FIRST = $(filter-out $(T_LONG),$(wildcard selftests/cluster/*.t))
+T_SCRIPTS = $(filter-out $(T_FIRST) $(T_LONG),$(wildcard selftests/*/*.t))
 SUITES = checks cli model store tree track failover rules cluster vm
 # a make that was given -j hands its own job server on
 SUBMAKE = +@$(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
@@ -193,12 +195,12 @@ check-tree:  ## test capture, compare, restore
 check-track:  ## test how changes are noticed
 check-failover:  ## test takeovers between daemons on this machine
 check-rules:  ## test the rules of FEATURES.md, row by row
-check-cluster:  ## test under a real Pacemaker and keepalived, in namespaces
+check-cluster:  ## test under a real Pacemaker and keepalived, in namespaces and on machines
 check-vm:  ## test in machines, with the module, on stock kernels
 
 .PHONY: $(SUITES:%=check-%)
 $(SUITES:%=check-%): check-%: deps
-	$(SUBMAKE) tests $(if $(filter vm,$*),modules) $(if $(filter store,$*),$(IF_FUZZERS))
+	$(SUBMAKE) tests $(if $(filter cluster vm,$*),modules) $(if $(filter store,$*),$(IF_FUZZERS))
 	@$(PROVE) $(filter $(B)/selftests/$*/%,$(TEST_BIN)) $(wildcard selftests/$*/*.t)
 
 .PHONY: check-kernel
