@@ -67,6 +67,7 @@ int job_offline(struct resource *r, struct job *j)
 	struct hf_policy pol;
 	struct hf_err e = { 0 };
 	enum rstate was;
+	bool strict;
 	int ret;
 
 	j->gen = r->confirmed;
@@ -108,7 +109,8 @@ int job_offline(struct resource *r, struct job *j)
 		memset(&j->err, 0, sizeof(j->err));
 		ret = replicate(r, &a, &j->err);
 	}
-	if (ret && ret != -ESTALE && j->err.exit != HF_UNAVAIL && r->log && !r->log_broken) {
+	strict = !r->quiet && (pol.strict_stop || j->strict);
+	if (ret && ret != -ESTALE && j->err.exit != HF_UNAVAIL && r->log && !r->log_broken && !strict) {
 		/* the guard, a tree that is gone, a file that never holds still: what is
 		 * confirmed stands, and a failed stop would mean fencing */
 		hf_logf(HF_LOG_WARN, "%s: stopped at generation %llu: %s", r->name,
@@ -129,7 +131,7 @@ int job_offline(struct resource *r, struct job *j)
 		return 0;
 	}
 	/* one that ends an earlier stop has nobody to tell */
-	if (ret && !r->quiet && (pol.strict_stop || j->strict)) {
+	if (ret && strict) {
 		e = j->err;
 		resource_event(r, was == RS_FAILED ? EV_BROKEN : EV_KEPT, was == RS_FAILED ? e.msg : "the stop failed");
 		return hf_fail(&j->err, HF_UNAVAIL, ret, "%s: not stopped, because strict-stop is set: %s",
