@@ -115,7 +115,8 @@ ok $? "the daemon ends in order"
 grep -q STOPPING=1 "$tmp/told"
 ok $? "  and says so"
 families=$(directive holdfastd.service RestrictAddressFamilies)
-why=$(grep -v ' socket(' "$tmp/calls" | grep '(')
+# 0x1c3 is cachestat, which the unit does not deny and strace 6.1 does not know
+why=$(grep -vE ' (socket|syscall_0x1c3)\(' "$tmp/calls" | grep '(')
 [ -z "$why" ]
 ok $? "it did nothing that the unit denies"
 grep -q 'socket(AF_' "$tmp/calls"

@@ -132,8 +132,8 @@ static int read_again(struct capture *c, int fd, size_t n)
 }
 
 /*
- * Cleaning waits for the disk. The writing is begun, and meanwhile what will most likely be found afterwards made
- * ready to be put. It counts for nothing: what is put is what is read then.
+ * Where cleaning waits for the disk, what will most likely be found afterwards is made ready to be put meanwhile. It
+ * counts for nothing: what is put is what is read then.
  */
 #define READY_MAX (64u << 10)	/* more takes longer than the disk does */
 
@@ -166,10 +166,12 @@ static int try_regular(struct capture *c, const struct hf_pair *p, int fd)
 	/* before the cleaning: a page that a store makes dirty right after it takes further
 	 * stores without a sign, so its change time must count as young however long we slept */
 	now = hf_wall_ns();
-	make_ready(c, fd, p->stx->stx_size);
-	ret = hf_clean(fd);
-	if (ret)
-		return ret;
+	if (!hf_clean_begin(c->t, fd, p->stx)) {
+		make_ready(c, fd, p->stx->stx_size);
+		ret = hf_clean(fd);
+		if (ret)
+			return ret;
+	}
 	ret = hf_fd_statx(fd, &s1);
 	if (ret)
 		return ret;

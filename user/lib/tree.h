@@ -179,7 +179,7 @@ struct hf_capture_stat { uint64_t looked, put, deleted, unstable, bytes; };
  * hf_capture_name() - bring one name up to date in @db
  * @rel: what changed; missing there: it and all below it is deleted in @db
  *
- * A regular file is cleaned first (sync_file_range, all three flags), read,
+ * A regular file is cleaned first (its pages are write-protected), read,
  * and looked at again; one that moved meanwhile is tried 4 times, then put back
  * (unput) and counted as unstable. A directory: its own attributes only;
  * one that @db does not know is scanned (hf_capture_scan()). An excluded name is ignored.

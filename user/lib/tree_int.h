@@ -285,7 +285,17 @@ bool hf_has_default_acl(int fd);	/* which what is made in a directory would inhe
 int hf_attr_tighten(struct hf_tree *t, int fd, struct hf_attr *want, const char *rel, struct hf_err *err);
 
 /* compare.c */
-int hf_clean(int fd);		/* so that a later store through a mapping changes ctime again */
+/**
+ * hf_clean_begin() - have the pages of a regular file write-protected, so that a later store through a mapping faults,
+ * and changes ctime again
+ * @stx: from before, and no more than a hint
+ *
+ * Pages are write-protected when their writing begins, so mostly the disk needs not be waited for.
+ * Return: whether all are. If not (some were being written already when they became dirty, the filesystem begins
+ * later, or the kernel can't be asked), hf_clean() waits until they are.
+ */
+bool hf_clean_begin(const struct hf_tree *t, int fd, const struct statx *stx);
+int hf_clean(int fd);
 /** hf_open_regular() - for reading; -ESTALE when it is no regular file (any more) */
 int hf_open_regular(int dirfd, const char *name);
 /** hf_open_dir() - @name in @dirfd, "" is @dirfd itself; -ESTALE when it is none */
