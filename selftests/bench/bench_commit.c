@@ -151,20 +151,25 @@ struct floor {
 	char path[4096];
 	uint8_t *block, *row;
 	uint64_t off, size;
+	bool renames;
 };
 
-static void floor_open(struct floor *f, const char *dir, const char *disk)
+static uint64_t change_in_place(const char *path, const char *change);
+static uint64_t change_by_rename(const char *path, const char *change);
+
+static void floor_open(struct floor *f, const char *dir, const char *disk, bool renames)
 {
 	struct stat st;
 	void *p;
 
 	snprintf(f->path, sizeof(f->path), "%s/floor.conf", dir);
+	f->renames = renames;
 	f->file = open(f->path, O_CREAT | O_RDWR | O_CLOEXEC, 0644);
 	if (f->file < 0 || ftruncate(f->file, 8192))
 		die("%s", f->path);
 	f->fan = fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_REPORT_DFID_NAME, O_RDONLY);
-	if (f->fan < 0 || fanotify_mark(f->fan, FAN_MARK_ADD, FAN_CLOSE_WRITE | FAN_EVENT_ON_CHILD,
-					AT_FDCWD, dir))
+	if (f->fan < 0 || fanotify_mark(f->fan, FAN_MARK_ADD, renames ? FAN_MOVED_TO :
+					FAN_CLOSE_WRITE | FAN_EVENT_ON_CHILD, AT_FDCWD, dir))
 		die("fanotify on %s", dir);
 	f->disk = open(disk, O_RDWR | O_DIRECT | O_DSYNC | O_CLOEXEC);
 	if (f->disk < 0 || fstat(f->disk, &st))
@@ -186,12 +191,14 @@ static uint64_t floor_once(struct floor *f, const char *change, uint64_t part[PA
 {
 	char ev[4096];
 	uint64_t t[PARTS + 1];
-	int fd = open(f->path, O_WRONLY | O_CLOEXEC);
 
-	if (fd < 0 || pwrite(fd, change, CHANGE, 0) != CHANGE)
-		die("%s", f->path);
-	t[0] = now_ns();
-	close(fd);
+	t[0] = f->renames ? change_by_rename(f->path, change) : change_in_place(f->path, change);
+	if (f->renames) {
+		close(f->file);
+		f->file = open(f->path, O_RDONLY | O_CLOEXEC);
+		if (f->file < 0)
+			die("%s", f->path);
+	}
 	if (read(f->fan, ev, sizeof(ev)) <= 0)
 		die("fanotify event");
 	t[1] = now_ns();
@@ -384,7 +391,7 @@ int main(int argc, char **argv)
 	if (!commit || !base || !mirror || !part[PARTS - 1])
 		die("memory");
 	watch_open(&w, argv[1], argv[2]);
-	floor_open(&f, argv[4], argv[5]);
+	floor_open(&f, argv[4], argv[5], renames);
 	if (from)
 		watched = mirror_open(to);
 	usleep(200000);

@@ -7,7 +7,7 @@ import threading
 import time
 import lab as L
 
-NAMES = {'confirmed': 'close (rename) to confirmed', 'floor': 'the floor', 'event': '  fanotify event',
+NAMES = {'confirmed': 'close (rename) to confirmed', 'floor': 'the floor', 'event': '  the call, and its fanotify event',
          'range': '  sync_file_range of the file', 'write': '  4 KiB O_DIRECT|O_DSYNC write',
          'read': '  96 KiB direct read (a row of claims)', 'mirror': 'lsyncd -direct -delay 0, not durable'}
 
