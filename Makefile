@@ -61,7 +61,7 @@ HELPER_BIN = $(HELPER_SRC:%.c=$(B)/%) $(PRELOAD_SRC:%.c=$(B)/%.so)
 # The cluster test goes first, because it waits more than it works; that on machines
 # works for minutes, and is `check-cluster`'s alone.
 export HF_BUILD = $(abspath $(B))
-PROVE = prove --timer -j$(JOBS) -e 'selftests/one.sh 900'
+PROVE = selftests/all.sh 900 $(JOBS)
 T_LONG = selftests/cluster/machines.t
 T_FIRST = $(filter-out $(T_LONG),$(wildcard selftests/cluster/*.t))
 T_SCRIPTS = $(filter-out $(T_FIRST) $(T_LONG),$(wildcard selftests/*/*.t))
@@ -209,7 +209,7 @@ check-kernel: deps  ## test the module alone, on the kernels in KERNELS
 	@$(PROVE) $(foreach t,changes storms inside netlink,$(KERNELS:%=selftests/vm/$t-%.t))
 
 # minutes for each, and the kernel is built first: not for every day
-PROVE_DEBUG = prove --timer -j$(JOBS) -e 'selftests/one.sh 7200'
+PROVE_DEBUG = selftests/all.sh 7200 $(JOBS)
 .PHONY: check-debug
 check-debug:  ## test the module on a kernel that finds bugs (KASAN, lockdep, …; hours)
 	@[ "$(DEPS)" = 0 ] || scripts/deps.sh build check vm debug

@@ -12,5 +12,5 @@ if [ "$status" -ne 0 ]; then
 	awk -v name="$2" '/^ok|^1\.\./ { on = 0 } /^not ok/ { on = 1; left = 25 } /^# Bail/ { on = 1; left = 3 }
 		on && left-- > 0 { print name ": " $0 }' "$said"
 	[ "$status" -lt 124 ] || echo "$2: ended with $status (124, 137: it took more than $1 seconds)"
-fi >&2
+fi | tee -a "${HF_FAILED:-/dev/null}" >&2
 exit "$status"

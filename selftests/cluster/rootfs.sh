@@ -17,7 +17,7 @@ packages+=,libsystemd0,libblkid1,kmod,resource-agents,postgresql-15,cups-daemon,
 # what of it no test needs: compiled queries want 150 MB of compiler
 without='/usr/share/man/* /usr/share/locale/* /usr/share/doc/* /usr/lib/x86_64-linux-gnu/libLLVM* /usr/lib/x86_64-linux-gnu/libz3*'
 without+=' /usr/lib/postgresql/*/lib/bitcode/*'
-options=(--variant=minbase --include="$packages" --dpkgopt=force-unsafe-io)
+options=(--variant=minbase --include="$packages" --dpkgopt=force-unsafe-io --aptopt='Acquire::Retries "3"')
 set -f
 for path in $without; do options+=(--dpkgopt="path-exclude=$path"); done
 set +f
