@@ -212,7 +212,7 @@ def growth(lab, out, opt):
     src = lab.fs('src', 2048)
     sizes = (1000, 10000, 100000)
     for s in sizes:
-        lab.tree(f'{src}/t{s}', s, mean=opt.register_mean)
+        lab.tree(f'{src}/t{s}', s, mean=2048)
     a, = lab.cluster('s', ('a', src), mib=3072, areas=2)
     files = {}
     for s in sizes:

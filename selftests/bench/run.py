@@ -37,7 +37,6 @@ class Options:
     limit = float(os.environ.get('LIMIT', 120))
     count = int(os.environ.get('COUNT', 200))
     peers = os.environ.get('PEERS', '1') != '0'
-    register_mean = int(os.environ.get('REGISTER_MEAN', 2048))
     seed = int(os.environ.get('SEED', 1))
 
 
