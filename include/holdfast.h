@@ -156,13 +156,15 @@ HF_API int hf_resource_reset(struct hf_conn *c, const char *resource, struct hf_
  * hf_resource_rebuild() - make anew, from the files of its owner, what is damaged of @resource on the store
  * @c: connection to the daemon of the node that owns it, or owned it last
  * @resource: its name
- * @flags: HF_DRY_RUN: only tell what is damaged; HF_ALLOW_EMPTY
+ * @flags: HF_DRY_RUN: only tell what is damaged; HF_ALLOW_EMPTY; HF_KEEP_LOCAL: the files are all there should be, although
+ *	   nothing tells that they are those of its newest state
  * @event: called with progress, or NULL
  * @arg: passed to @event
  * @json: receives what was damaged, and what became of its history; may be NULL
  * @err: receives the reason of a failure
  *
- * HF_REFUSED on any other node, and where it is not online although its log can be read.
+ * HF_REFUSED on any other node, where it is not online although its log can be read, and where the log cannot be read and the
+ * node is not known to have had all of it, without HF_KEEP_LOCAL.
  */
 HF_API int hf_resource_rebuild(struct hf_conn *c, const char *resource, unsigned flags, hf_event_fn event,
 			       void *arg, char **json, struct hf_err *err);

@@ -53,6 +53,7 @@ int cmd_resource_rebuild(struct cli *c)
 		return ret;
 	a = args_new();
 	args_str(a, "name", name);
+	args_flag(c, a, "keep-local", "keep_local");
 	args_flag(c, a, "allow-empty", "allow_empty");
 	args_flag(c, a, "dry-run", "dry_run");
 	ret = call(c, "resource.rebuild", a, &r);

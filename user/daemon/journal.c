@@ -36,7 +36,7 @@ int journal_write(const char *resource, const struct journal *j)
 	const char *text;
 	int ret = -ENOMEM;
 
-	if (j->state == JR_NONE && !j->has_unconfirmed)
+	if (j->state == JR_NONE && !j->has_unconfirmed && !j->whole)
 		return journal_remove(resource);
 	o = jobj();
 	path = path_of(resource);
@@ -55,6 +55,8 @@ int journal_write(const char *resource, const struct journal *j)
 	jbool(o, "without_store", j->without_store);
 	jbool(o, "released", j->released);
 	jbool(o, "strict_stop", j->strict_stop);
+	ju64(o, "whole", j->whole);
+	jbool(o, "anew", j->anew);
 	if (j->has_unconfirmed) {
 		u = jobj();
 		ju64(u, "generation", j->unc_generation);
@@ -112,6 +114,9 @@ int journal_read(const char *resource, struct journal *j)
 	j->without_store = jget_bool(o, "without_store");
 	j->released = jget_bool(o, "released");
 	j->strict_stop = jget_bool(o, "strict_stop");
+	/* what was not written back when the machine went down is not in the trees */
+	j->whole = j->rebooted ? 0 : jget_u64(o, "whole");
+	j->anew = !j->rebooted && jget_bool(o, "anew");
 	if (json_object_object_get_ex(o, "unconfirmed", &u)) {
 		j->has_unconfirmed = true;
 		j->unc_generation = jget_u64(u, "generation");

@@ -24,6 +24,8 @@ struct journal {
 	bool without_store;
 	uint64_t tracked;	/* hf_watch_id() up to which trees of it were captured as a whole */
 	bool strict_stop;	/* the policy, as it was when this was written */
+	uint64_t whole;		/* epoch of this node whose newest state the trees were, in this boot; 0 not known */
+	bool anew;		/* ... or whichever follows: a log is begun anew from them (rebuild.c) */
 	bool released;		/* without the store: @epoch is the newest that was seen, and had ended */
 	/* what a fenced-out owner held, for status; count 0 and no id: nothing */
 	bool has_unconfirmed;

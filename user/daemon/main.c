@@ -142,9 +142,17 @@ static int open_store(struct hf_err *err)
 
 static void resume_one(const char *name)
 {
-	struct resource *r = resource_make(name);
+	struct resource *r = resource_get(name);
+	struct journal was;
 	struct job *j;
 
+	/* of what was deleted meanwhile nobody asks whose trees were whole */
+	if (!r && !journal_read(name, &was) && was.state == JR_NONE && !was.has_unconfirmed) {
+		journal_remove(name);
+		return;
+	}
+	if (!r)
+		r = resource_make(name);
 	if (!r)
 		return;
 	if (r->j.state == JR_NONE) {

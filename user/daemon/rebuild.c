@@ -5,7 +5,9 @@
  * read any more begins anew, empty, and that first state is told of in the row at once: until then whoever
  * else comes finds the damage, as before (hf_log_claim_anew()).
  *
- * Only by the node whose epoch is the newest: what others have may be older. Runs in the worker.
+ * Only by the node whose epoch is the newest: what others have may be older. And a log begins anew only from
+ * trees that are known to be all of that epoch (journal.whole): the node may have claimed it, and died, or
+ * failed, before they were restored. Where that is not known an administrator has to say it. Runs in the worker.
  */
 #include "notice.h"
 #include "replicator.h"
@@ -47,6 +49,37 @@ static int owned(struct resource *r, const struct hf_resource *def, struct hf_lo
 
 /* Damaged, or sectors that are lost, where the store answers otherwise: what is asked of it next tells. */
 static bool lost(int ret) { return ret == -EBADMSG || ret == -EIO || ret == -ENODATA; }
+
+static int vouched(struct resource *r, const struct hf_resource *def, const struct hf_log_stat *st, struct job *j)
+{
+	if (j->keep_local || (r->j.whole == st->epoch && !memcmp(r->j.uuid, def->id.uuid, sizeof(r->j.uuid))))
+		return 0;
+	return hf_fail(&j->err, HF_REFUSED, -EBUSY,
+		       "%s: its log cannot be read, and nothing tells that this node's trees are all that was in it: epoch %llu is this node's, but it did not come online in it, or was booted since; copy here what is newer on the node that had it before (`holdfast displaced list %s` has what a restore overwrote here), then say --keep-local",
+		       r->name, (unsigned long long)st->epoch, r->name);
+}
+
+/* Should it be cut short, the epoch that is claimed may be the newest already. */
+static int note_anew(struct resource *r, struct job *j)
+{
+	int ret;
+
+	pthread_mutex_lock(&r->lock);
+	r->j.anew = true;
+	pthread_mutex_unlock(&r->lock);
+	ret = journal_write(r->name, &r->j);
+	return !ret ? 0 : hf_fail(&j->err, HF_FAILED, ret, "%s: its journal in %s cannot be written: %s; make room there",
+				  r->name, hfd.journal_dir, strerror(-ret));
+}
+
+void rebuild_stands(struct resource *r, const struct hf_log_stat *st)
+{
+	pthread_mutex_lock(&r->lock);
+	r->j.anew = false;
+	if (st->epoch && st->slot == hfd.id.slot)
+		r->j.whole = st->epoch;
+	pthread_mutex_unlock(&r->lock);
+}
 
 /* Can the newest state be read, as another node would? 1, 0, or an error. */
 static int readable(struct resource *r, const struct hf_resource *def, struct hf_err *err)
@@ -194,12 +227,17 @@ static int base_anew(struct resource *r, const struct hf_resource *def, struct j
 }
 
 /* The log cannot be claimed as it is. If it can after all, another may have had it since, as in reclaim(). */
-static int begin_anew(struct resource *r, const struct hf_resource *def, struct job *j)
+static int begin_anew(struct resource *r, const struct hf_resource *def, const struct hf_log_stat *st, struct job *j)
 {
 	uint64_t epoch = r->epoch, tried = r->log_tried_gen;
 	int ret;
 
 	memset(&j->err, 0, sizeof(j->err));
+	ret = vouched(r, def, st, j);
+	if (!ret)
+		ret = note_anew(r, j);
+	if (ret)
+		return ret;
 	ret = claim_anew(r, def, j, &j->err);
 	if (!ret && !hf_log_anew(r->log)) {
 		pthread_mutex_lock(&r->lock);
@@ -217,7 +255,7 @@ static int begin_anew(struct resource *r, const struct hf_resource *def, struct 
 }
 
 /* Online here: the log is this node's, or can be claimed by it. */
-static int rebuild_owned(struct resource *r, const struct hf_resource *def, struct job *j)
+static int rebuild_owned(struct resource *r, const struct hf_resource *def, const struct hf_log_stat *st, struct job *j)
 {
 	struct rep a = { .scan = true, .full = true, .confirm = true, .strict = true, .patience_ms = 2000,
 			 .note = "rebuild" };
@@ -225,7 +263,7 @@ static int rebuild_owned(struct resource *r, const struct hf_resource *def, stru
 	int ret = broken && !j->dry_run ? reclaim(r, &j->err) : 0;
 
 	if (lost(ret)) {
-		ret = begin_anew(r, def, j);
+		ret = begin_anew(r, def, st, j);
 	} else if (!ret) {
 		ret = r->log && !r->log_broken ? hf_log_confirm(r->log, &j->err) : 0;
 		if (!ret)
@@ -248,7 +286,8 @@ static int rebuild_owned(struct resource *r, const struct hf_resource *def, stru
 }
 
 /* Not online here, and not to be brought online, as its log cannot be read. */
-static int rebuild_lost(struct resource *r, const struct hf_resource *def, bool ended, struct job *j)
+static int rebuild_lost(struct resource *r, const struct hf_resource *def, const struct hf_log_stat *st, bool ended,
+			struct job *j)
 {
 	struct job end = { .refs = 1 };
 	int ret = readable(r, def, &j->err);
@@ -258,9 +297,13 @@ static int rebuild_lost(struct resource *r, const struct hf_resource *def, bool 
 			       "%s is not online here, and its log can be read: bring it online first; rebuild makes anew what is damaged of its contents then",
 			       r->name);
 	j->rebuilt.unreadable = true;
+	if (!ret)
+		ret = vouched(r, def, st, j);
 	if (ret || j->dry_run)
 		return ret;
-	ret = online_anew(r, j);
+	ret = note_anew(r, j);
+	if (!ret)
+		ret = online_anew(r, j);
 	if (!ret) {
 		j->rebuilt.unreadable = hf_log_anew(r->log);
 		ret = base_anew(r, def, j);
@@ -285,7 +328,12 @@ int job_rebuild(struct resource *r, struct job *j)
 		  hf_fail(&j->err, HF_NOTFOUND, -ENOENT, "there is no resource %s", r->name);
 
 	if (!ret)
-		ret = r->live ? rebuild_owned(r, def, j) : rebuild_lost(r, def, st.released || r->unreleased, j);
+		ret = r->live ? rebuild_owned(r, def, &st, j) :
+		      rebuild_lost(r, def, &st, st.released || r->unreleased, j);
+	if (ret && j->anew && !hfd.store->ops->stat(hfd.store, &def->id, &st, NULL)) {
+		rebuild_stands(r, &st);
+		journal_write(r->name, &r->j);
+	}
 	regs_put(pin);
 	j->gen = r->confirmed;
 	/* no base may tell of a log that began anew before it has everything, nor may what is in it be confirmed */

@@ -315,6 +315,12 @@ int resource_journal(struct resource *r, enum journal_state s, uint64_t epoch, u
 	r->j.epoch = epoch;
 	r->j.generation = gen;
 	r->j.without_store = r->without_store;
+	/* a restore that has not ended leaves the epoch before, which is not the newest any more */
+	if (s == JR_RESTORING || (def && memcmp(r->j.uuid, def->id.uuid, sizeof(r->j.uuid))))
+		r->j.whole = 0;
+	if (s == JR_ONLINE || (s == JR_UNRELEASED && !r->j.torn))
+		r->j.whole = epoch;
+	r->j.anew &= s == JR_CLAIMING;
 	if (def) {
 		memcpy(r->j.uuid, def->id.uuid, sizeof(r->j.uuid));
 		r->j.strict_stop = def->policy.strict_stop;

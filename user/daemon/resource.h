@@ -282,6 +282,8 @@ int online_dry_run(struct resource *r, struct job *j, struct hf_err *err);
 int job_rollback(struct resource *r, struct job *j);
 /* rebuild.c */
 int job_rebuild(struct resource *r, struct job *j);
+/* it was cut short: what it may have claimed, the newest epoch then, stands on the trees that are here */
+void rebuild_stands(struct resource *r, const struct hf_log_stat *st);
 /* stale.c */
 void step_down(struct resource *r, const char *why);
 /* a term that cannot go on: nothing is tracked or captured any more; what is confirmed stands */

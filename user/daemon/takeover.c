@@ -754,6 +754,7 @@ int job_resume(struct resource *r, struct job *j)
 		hf_logf(HF_LOG_WARN, "%s: it was deleted while this daemon was away; its trees are left as they are",
 			r->name);
 		r->j.has_unconfirmed = false;
+		r->j.whole = 0;
 		resource_journal(r, JR_NONE, 0, 0);
 		goto out;
 	}
@@ -780,6 +781,8 @@ int job_resume(struct resource *r, struct job *j)
 		}
 		ret = 0;
 	}
+	if (jr.anew)
+		rebuild_stands(r, &st);
 	switch (jr.state) {
 	case JR_NONE:
 		break;

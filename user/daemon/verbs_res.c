@@ -339,6 +339,7 @@ static int rebuild(struct req *q, struct hf_err *err)
 	}
 	j->dry_run = jget_bool(q->args, "dry_run");
 	j->allow_empty = jget_bool(q->args, "allow_empty");
+	j->keep_local = jget_bool(q->args, "keep_local");
 	ret = outcome(j, job_run(r, j, err), err);
 	if (ret)
 		goto out;
@@ -367,6 +368,6 @@ const struct verb verbs_res[] = {
 	{ "sync", 0, "resources:l! quick:b allow_delete:b", sync_verb },
 	{ "rollback", 0, "resource:s! to:u! dry_run:b", rollback },
 	{ "resource.reset", 0, "name:s!", reset },
-	{ "resource.rebuild", 0, "name:s! dry_run:b allow_empty:b", rebuild },
+	{ "resource.rebuild", 0, "name:s! dry_run:b keep_local:b allow_empty:b", rebuild },
 	{ NULL, 0, NULL, NULL },
 };

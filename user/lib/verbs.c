@@ -216,7 +216,7 @@ int hf_resource_rebuild(struct hf_conn *c, const char *resource, unsigned flags,
 			char **json, struct hf_err *err)
 {
 	struct ask a = { 0 };
-	int ret = put_flags(&a, "resource.rebuild", flags, HF_DRY_RUN | HF_ALLOW_EMPTY, err);
+	int ret = put_flags(&a, "resource.rebuild", flags, HF_DRY_RUN | HF_KEEP_LOCAL | HF_ALLOW_EMPTY, err);
 
 	if (ret)
 		return ret;
