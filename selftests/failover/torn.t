@@ -58,4 +58,78 @@ is "$(journal state)" unreleased "written down"
 mv "$tmp/away" "$tmp/disk"
 up a; ok $? "the store is back"
 taken "confirmed too"
+
+# resumed in vain, and stopped, before the power is lost: nobody had the trees written back
+echo "confirmed again" >"$file"
+run 0 "P1: sync" a sync r
+crash a
+until_true 5 flock -n "$tmp/a/state/lock" true
+until up a HOLDFAST_SEAM=disk.read:$reads+:eio || [ $reads -ge 80 ]; do
+	crash a
+	until_true 5 flock -n "$tmp/a/state/lock" true
+	reads=$((reads + 1))
+done
+until_true 20 field_is a r state failed; ok $? "a's daemon runs, and cannot take it up ($reads reads)"
+run 0 "stopped without the store" a offline r
+is "$(journal state),$(journal torn)" unreleased,False "what is here was confirmed by then"
+lost_power
+up a; ok $? "the store is back"
+taken "confirmed again"
+
+# Online without the store, with what was confirmed a moment before and is not written back: that is what is
+# there after a power cut, and it must not become a generation when the store is back.
+gone=$tmp/gone
+cat >"$tmp/fault.c" <<'C'
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+static int gone(int fd)
+{
+	struct stat a, b;
+	return !access(getenv("FAULT_FLAG"), F_OK) && !fstat(fd, &a) &&
+	       !stat(getenv("FAULT_DISK"), &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+ssize_t pread64(int fd, void *p, size_t n, off64_t o)
+{
+	ssize_t (*f)(int, void *, size_t, off64_t) = dlsym(RTLD_NEXT, "pread64");
+	if (gone(fd)) { errno = EIO; return -1; }
+	return f(fd, p, n, o);
+}
+ssize_t pwrite64(int fd, const void *p, size_t n, off64_t o)
+{
+	ssize_t (*f)(int, const void *, size_t, off64_t) = dlsym(RTLD_NEXT, "pwrite64");
+	if (gone(fd)) { errno = EIO; return -1; }
+	return f(fd, p, n, o);
+}
+C
+${CC:-cc} -D_GNU_SOURCE -D_LARGEFILE64_SOURCE -shared -fPIC -o "$tmp/fault.so" "$tmp/fault.c" -ldl; ok $? "a disk that can go away"
+faulty() { up a LD_PRELOAD="$tmp/fault.so" FAULT_DISK="$tmp/disk" FAULT_FLAG="$gone" ASAN_OPTIONS=verify_asan_link_order=0; }
+without() {
+	echo "$1" >"$file"
+	run 0 "P1: sync" a sync r
+	run 0 "offline" a offline r
+	down a; faulty
+	until_true 10 eval '[ "$(field a r epoch)" = "$(field b r epoch)" ]'
+	touch "$gone"; until_true 30 eval "! hf a --json status | grep -q '\"store\":\"ok\"'"
+	run 0 "online without the store" a online r --without-store
+	is "$(journal state),$(journal without_store)" online,True "which is written down"
+	lost_power
+	rm "$gone"
+}
+without "the last"
+up a; until_true 20 field_is a r state online; ok $? "the machine is back, and the store"
+is "$(cat "$file")" "the last" "P1: with what sync had confirmed"
+hf a displaced list r >"$tmp/out"; says out r "P7: what was there is kept aside"
+run 0 "offline" a offline r
+taken "the last"
+
+without "the very last"
+mv "$tmp/disk" "$tmp/away"
+"$B/holdfastd" -c "$tmp/a/conf" -s r >"$tmp/out" 2>"$tmp/err"; is $? 0 "stopped before the store is back"
+is "$(journal state),$(journal torn),$(journal without_store)" unreleased,True,True "written down"
+mv "$tmp/away" "$tmp/disk"
+up a; ok $? "the store is back"
+taken "the very last"
 plan

@@ -22,6 +22,7 @@ static int stopped(const char *name, struct journal *j, struct hf_err *err)
 	j->torn = j->rebooted;
 	/* the trees are the spool, and are there after a power cut, before the journal says so */
 	sync();
+	j->synced = true;
 	j->state = JR_UNRELEASED;
 	ret = journal_write(name, j);
 	if (ret)

@@ -52,6 +52,7 @@ int journal_write(const char *resource, const struct journal *j)
 	ju64(o, "generation", j->generation);
 	ju64(o, "tracked", j->tracked);
 	jbool(o, "torn", j->torn);
+	jbool(o, "synced", j->synced);
 	jbool(o, "without_store", j->without_store);
 	jbool(o, "released", j->released);
 	jbool(o, "strict_stop", j->strict_stop);
@@ -110,7 +111,8 @@ int journal_read(const char *resource, struct journal *j)
 	j->epoch = jget_u64(o, "epoch");
 	j->generation = jget_u64(o, "generation");
 	j->tracked = jget_u64(o, "tracked");
-	j->torn = jget_bool(o, "torn");
+	j->synced = jget_bool(o, "synced");
+	j->torn = jget_bool(o, "torn") || (j->state == JR_UNRELEASED && j->rebooted && !j->synced);
 	j->without_store = jget_bool(o, "without_store");
 	j->released = jget_bool(o, "released");
 	j->strict_stop = jget_bool(o, "strict_stop");

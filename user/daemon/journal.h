@@ -21,6 +21,7 @@ struct journal {
 	uint64_t generation;	/* confirmed, or being restored */
 	bool rebooted;		/* read: written before this machine booted; what was only in memory is gone */
 	bool torn;		/* unreleased, and not restored since the machine went down: not to be captured */
+	bool synced;		/* unreleased: what the trees had was on their disks before that was written */
 	bool without_store;
 	uint64_t tracked;	/* hf_watch_id() up to which trees of it were captured as a whole */
 	bool strict_stop;	/* the policy, as it was when this was written */

@@ -36,6 +36,7 @@ static void spool(struct resource *r, struct job *j, int why)
 	bool away = j->err.exit == HF_UNAVAIL && why != -ENOSPC;
 	/* without a claim: the newest epoch that was seen when it went online */
 	uint64_t epoch = r->without_store ? r->j.epoch : r->epoch, gen = r->confirmed;
+	bool synced = true;
 
 	if (!r->quiet)
 		notice(N_UNRELEASED, HF_LOG_WARN, r->name,
@@ -51,10 +52,15 @@ static void spool(struct resource *r, struct job *j, int why)
 	r->spool_ms = hf_now_ms() + SPOOL_RETRY_MS;
 	/* they are after a power cut too, before the journal says so */
 	for (unsigned i = 0; i < r->ncp; i++)
-		if (r->cp[i]->tree && syncfs(hf_tree_fd(r->cp[i]->tree)))
+		if (r->cp[i]->tree && syncfs(hf_tree_fd(r->cp[i]->tree))) {
+			synced = false;
 			hf_logf(HF_LOG_WARN, "%s: %s cannot be written to its disk: %s", r->name,
 				r->cp[i]->path, strerror(errno));
+		}
 	ended(r, away ? "without the store" : "not released yet");
+	pthread_mutex_lock(&r->lock);
+	r->j.synced = synced;
+	pthread_mutex_unlock(&r->lock);
 	resource_journal(r, JR_UNRELEASED, epoch, gen);
 	j->spooled = true;
 	memset(&j->err, 0, sizeof(j->err));

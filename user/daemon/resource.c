@@ -311,6 +311,7 @@ int resource_journal(struct resource *r, enum journal_state s, uint64_t epoch, u
 	pthread_mutex_lock(&r->lock);
 	r->j.state = s;
 	r->j.torn &= s == JR_UNRELEASED;
+	r->j.synced &= s == JR_UNRELEASED;
 	r->j.rebooted = false;
 	r->j.epoch = epoch;
 	r->j.generation = gen;

@@ -741,6 +741,23 @@ static int let_go(struct resource *r, const struct hf_resource *def, struct job 
 	return 0;
 }
 
+/* What is here is all that there is of that term. */
+static int resume_without_store(struct resource *r, struct job *j, enum journal_state was)
+{
+	bool stopped = was == JR_UNRELEASED;
+	int ret;
+
+	pthread_mutex_lock(&r->lock);
+	r->without_store = true;
+	r->unreleased |= stopped && !r->quiet;
+	pthread_mutex_unlock(&r->lock);
+	/* the worker ends it, and it stays stopped */
+	if (stopped && !r->quiet)
+		return 0;
+	ret = online_without_store(r, j, true);
+	return ret || !stopped ? ret : job_offline(r, j);
+}
+
 /* At the daemon's start, for a resource with a journal. */
 int job_resume(struct resource *r, struct job *j)
 {
@@ -748,6 +765,9 @@ int job_resume(struct resource *r, struct job *j)
 	struct regs *pin;
 	const struct hf_resource *def = resource_def(r, &pin);
 	struct hf_log_stat st = { 0 };
+	/* What the trees had that was not written back when the machine went down is gone, confirmed or not: files
+	 * are older, or empty, than what `sync` has promised. The log is the truth; what differs is kept aside. */
+	bool torn = jr.torn || (jr.state == JR_ONLINE && jr.rebooted), ours;
 	int ret = 0;
 
 	if (!def || memcmp(def->id.uuid, jr.uuid, sizeof(jr.uuid))) {
@@ -775,7 +795,7 @@ int job_resume(struct resource *r, struct job *j)
 			ret = 0;
 			goto out;
 		}
-		if (ret && ret != -ENOENT && !(jr.without_store && jr.state == JR_ONLINE)) {
+		if (ret && ret != -ENOENT && !(jr.without_store && jr.state == JR_ONLINE && !torn)) {
 			resource_event(r, EV_BROKEN, j->err.msg);
 			goto out;
 		}
@@ -811,37 +831,23 @@ int job_resume(struct resource *r, struct job *j)
 			step_down(r, "another node has owned it meanwhile");
 			break;
 		}
-		if (jr.without_store && (r->quiet || jr.state == JR_ONLINE)) {
-			pthread_mutex_lock(&r->lock);
-			r->without_store = true;
-			pthread_mutex_unlock(&r->lock);
-			ret = online_without_store(r, j, true);
-			if (!ret && jr.state == JR_UNRELEASED)
-				ret = job_offline(r, j);
+		if (jr.without_store && !torn) {
+			ret = resume_without_store(r, j, jr.state);
 			break;
 		}
-		if (jr.without_store) {
-			/* stopped: the worker ends it, and it stays stopped */
-			pthread_mutex_lock(&r->lock);
-			r->without_store = r->unreleased = true;
-			pthread_mutex_unlock(&r->lock);
-			break;
-		}
-		if (st.released && st.slot == hfd.id.slot) {
+		ours = st.epoch && !st.released && st.slot == hfd.id.slot;
+		if (!ours && (jr.without_store ? jr.state == JR_UNRELEASED : st.released && st.slot == hfd.id.slot)) {
 			resource_journal(r, JR_NONE, 0, 0);
 			break;
 		}
-		if (!st.epoch || st.slot != hfd.id.slot) {
+		if (!ours && !jr.without_store) {
 			pthread_mutex_lock(&r->lock);
 			r->epoch = jr.epoch;
 			pthread_mutex_unlock(&r->lock);
 			step_down(r, "another node took over while this daemon was away");
 			break;
 		}
-		if (jr.state == JR_ONLINE && jr.rebooted) {
-			/* What the trees had that was not written back is gone, confirmed or not:
-			 * files are older, or empty, than what `sync` has promised. The log is the
-			 * truth; what differs is kept aside. */
+		if (jr.state == JR_ONLINE && torn) {
 			hf_logf(HF_LOG_NOTE, "%s: this machine booted since it was online; its last generation is restored",
 				r->name);
 			ret = go_online(r, j, TAKE_OVER);
@@ -858,7 +864,7 @@ int job_resume(struct resource *r, struct job *j)
 			pthread_mutex_unlock(&r->lock);
 			break;
 		}
-		if (jr.torn) {
+		if (torn) {
 			ret = let_go(r, def, j);
 			break;
 		}
