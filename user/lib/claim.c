@@ -211,6 +211,10 @@ static void begin_anew(struct claim *c, const struct claim_rec *acc, uint64_t se
 	memset(old->end_tag, 0, sizeof(old->end_tag));
 }
 
+/* An error of reading says nothing of what is there; sectors that are lost cannot be read later either. */
+#define LOST_TRIES 5
+#define LOST_MS 200
+
 /* Steps 3 and 4: what is accepted, and all of it that counts. The row may move
  * on while the log is read; then the reading begins anew. */
 static int adopt(struct claim *c, struct row *r, bool anew, struct hf_at *at, hf_restart_fn restart, hf_rec_fn fn,
@@ -221,11 +225,13 @@ static int adopt(struct claim *c, struct row *r, bool anew, struct hf_at *at, hf
 	struct walk_opts o = { .at = at, .restart = restart, .fn = fn, .ctx = ctx };
 	struct walk_end end = { 0 };
 	struct claim_rec acc;
+	unsigned failed = 0;
 	uint64_t seen = 0;
-	int ret;
+	int ret = 0;
 
 	for (unsigned tries = 0; ; tries++) {
 		const struct claim_rec *a;
+		int was = ret;
 
 		ret = hf_seam("claim.read");
 		if (!ret)
@@ -254,18 +260,23 @@ static int adopt(struct claim *c, struct row *r, bool anew, struct hf_at *at, hf
 			return 0;
 		}
 		/* nobody trimmed it: it is damaged */
-		if (tries && claim_same_place(a, &acc)) {
+		if (tries && claim_same_place(a, &acc) && (was == -EBADMSG || failed >= LOST_TRIES)) {
 			if (!anew || memcmp(acc.acc.uuid, d->id.uuid, 16))
-				return -EBADMSG;
+				return was;
 			begin_anew(c, &acc, seen, at, restart, ctx, old);
 			return 0;
 		}
 		acc = *a;
 		ret = log_walk(d, &acc, &o, &end, err);
 		seen = end.gen > seen ? end.gen : seen;
-		/* the row could be read: sectors that cannot are lost */
-		if ((ret == -EBADMSG || (anew && (ret == -EIO || ret == -ENODATA))) && tries <= 8)
+		if (ret == -EBADMSG && tries <= 8)
 			continue;
+		/* the row could be read */
+		if (anew && (ret == -EIO || ret == -ENODATA) && tries <= 8) {
+			if (++failed < LOST_TRIES)
+				hf_sleep_ms(LOST_MS);
+			continue;
+		}
 		if (ret)
 			break;
 		ret = row_read(d, id->row, r);
