@@ -126,10 +126,24 @@ run 5 "held back again" a sync g
 hf a checkpoint delete g /srv/other --yes >/dev/null 2>&1
 run 5 "and with it the end of another checkpoint" a sync g
 run 0 "--allow-delete" a sync g --allow-delete
-dels=$(hf a --json history g | $PY -c "
+deleted() { # since generation $g0
+	hf a --json history g | $PY -c "
 import json,sys
-print(sum(x['dels'] for x in json.load(sys.stdin)['generations'] if x['generation'] > $g0))")
+print(sum(x['dels'] for x in json.load(sys.stdin)['generations'] if x['generation'] > $g0))"
+}
+dels=$(deleted)
 why="$dels entries"; [ "$dels" -ge 37 ]; ok $? "P8: then its entries leave the log too, not with the next takeover"
+# the same, and the daemon of its owner was away
+for i in $(seq 40); do echo $i >"$R/g/$i"; done
+mkdir "$R/third"; touch "$R/third/"{1,2,3,4,5}; hf a checkpoint add g /srv/third >/dev/null; hf a sync g >/dev/null
+g0=$(field a g generation)
+crash a
+rm -f "$R"/g/[123]?; hf b checkpoint delete g /srv/third --yes >/dev/null
+up a; until_true 20 field_is a g state online; ok $? "resumed, without a checkpoint that it had"
+run 5 "what was deleted meanwhile is held back" a sync g
+run 0 "--allow-delete" a sync g --allow-delete
+dels=$(deleted)
+why="$dels entries"; [ "$dels" -ge 37 ]; ok $? "P8: the entries of the checkpoint leave the log with that"
 mv "$R/g" "$R/g2"; mkdir "$R/g"; mv "$R/g2"/* "$R/g/"; rmdir "$R/g2"
 run 0 "a root that was replaced is taken up" a sync g
 hf a offline g >/dev/null

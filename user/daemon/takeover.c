@@ -416,6 +416,8 @@ static int take(struct resource *r, const struct hf_resource *def, struct job *j
 		seeds |= r->cp[i]->seed;
 	/* now, when the trees are still being looked at, it takes no time; what fails aborts it */
 	forget_unregistered(r, true);
+	/* if the first capture is held back that goes with it, and comes again with the next */
+	r->forget = hf_log_pending(r->log);
 	if (mode == TAKE_OVER && !j->keep_local) {
 		t = hf_now_ms();
 		ret = choose_generation(r, def, j, r->log, &from, err);
