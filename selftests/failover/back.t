@@ -212,7 +212,8 @@ is "$(field b r state) $(cat "$Br/t/kind/a.log")" "online log" "which changes no
 run 0 "to a generation that has nothing of that name" b rollback r --to "$G6"
 says out "srv/t/kind is not in it, and stays" "it stays, which is said"
 # more names than one answer holds
-hf b sync r >/dev/null; g=$(field b r generation)
+# pinned, as what is made meanwhile may be more generations than are kept
+hf b sync r >/dev/null; g=$(field b r generation); hf b history pin r "$g" --name before >/dev/null
 d=$Br/t/$($PY -c 'print("/".join(["n" * 250] * 13))')
 mkdir -p "$d" && $PY -c 'import os, sys
 os.chdir(sys.argv[1])
