@@ -50,12 +50,53 @@ hf a move pg b --timeout 2s >"$tmp/out" 2>"$tmp/err"
 rc=$?
 kill -CONT "${pid[b]}"
 [ $rc = 1 ] || [ $rc = 5 ]; ok $? "a node that stops meanwhile: it fails, or is refused"
-until_true 10 field_is b pg state offline
+until_true 10 field_is a pg state online; ok $? "  it is online again where it was"
 sleep 1
-! field_is b pg state online; ok $? "  and what was asked for in vain does not come about later"
-run 0 "it can be brought online again" a online pg
+field_is a pg owner a; ok $? "  and what was asked for in vain does not come about later"
+
+# what cannot be committed stays where it is, and so does the resource
+for i in $(seq 30); do echo "$i" >"$tmp/a/root/srv/app/$i"; done
+run 0 "many files" a sync pg
+kill -STOP "${pid[a]}"
+rm "$tmp/a/root/srv/app/"1? "$tmp/a/root/srv/app/"2?; echo important >"$tmp/a/root/srv/app/main"
+kill -CONT "${pid[a]}"
+run 7 "P1: with a deletion that the guard holds back it is not moved" a move pg b
+says err 'delete-guard' "  it is said why"; says err 'holdfast sync pg --allow-delete' "  and what to do"
+says err 'stays on a' "  and where it is"
+is "$(field a pg state) $(field a pg owner)" "online a" "  which is so"
+run 7 "nor when another node asks" b move pg b
+says err 'holdfast sync pg --allow-delete' "  which is told the same"
+run 0 "it is meant" a sync pg --allow-delete
+run 0 "then it moves" a move pg b
+is "$(cat "$tmp/b/root/srv/app/main") $(ls "$tmp/b/root/srv/app" | wc -l)" "important 12" "P1: with what was changed last"
+
+# the node that is named cannot
+rm -rf "$tmp/a/root/srv"; echo x >"$tmp/a/root/srv"
+run 1 "P5: a node that cannot restore it" b move pg a
+says err 'could not be brought online on a: .*move away what is in its way' "  its reason is told"
+says err 'online on b again' "  and where it is"
+is "$(field b pg state) $(field b pg owner)" "online b" "  which is so"
+up c; ok $? "a third node is up again"
+run 1 "a third one asks for it" c move pg a
+says err 'move away what is in its way.*online on b again' "  and is told the same"
+is "$(field b pg state) $(field b pg owner)" "online b" "  as it is"
+down a; up a HOLDFAST_SEAM=claim.ballot:1:sleep=4000; ok $? "one that takes its time before it cannot"
+hf c move pg a >"$tmp/out" 2>"$tmp/err" & last=$!
+until_true 20 field_is c pg state offline; ok $? "  the owner has let go"
+crash b
+wait $last; is $? 1 "  and dies: the move fails"
+says err 'it is offline: .holdfast online pg. on b brings it back' "  and says what brings it back"
+rm "$tmp/a/root/srv"; mkdir "$tmp/a/root/srv"
+run 0 "it is brought online elsewhere" c online pg
+
+# --- the time is over while it is being restored
+down a; up a HOLDFAST_SEAM=restore.rename:1:sleep=4000
+run 1 "P5: what is not online in time is no success" c move pg a --timeout 2s
+says err 'in time; it is on a' "  it is said where it is"
+until_true 20 field_is a pg state online; ok $? "  it gets there"
+until_true 5 field_is c pg owner a; same c a srv/app; ok $? "  whole"
 crash a
-until_true 20 field_is b pg owner_state down
-run 5 "an owner that is dead" b move pg b
+until_true 20 field_is c pg owner_state down
+run 5 "an owner that is dead" c move pg c
 says err 'takes it over' "  it is said what to do"
 plan

@@ -140,8 +140,9 @@ int job_offline(struct resource *r, struct job *j)
 	if (ret && strict) {
 		e = j->err;
 		resource_event(r, was == RS_FAILED ? EV_BROKEN : EV_KEPT, was == RS_FAILED ? e.msg : "the stop failed");
-		return hf_fail(&j->err, HF_UNAVAIL, ret, "%s: not stopped, because strict-stop is set: %s",
-			       r->name, e.msg);
+		/* who moves it has words of its own */
+		return j->strict ? hf_fail(&j->err, HF_UNAVAIL, ret, "%s", e.msg) :
+		       hf_fail(&j->err, HF_UNAVAIL, ret, "%s: not stopped, because strict-stop is set: %.900s", r->name, e.msg);
 	}
 	if (ret) {
 		spool(r, j, ret);

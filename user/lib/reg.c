@@ -179,6 +179,7 @@ static int load_resource(void *ctx, const struct hf_item *it)
 	struct json_object *o = attr_parse(it->attr, it->attrlen);
 	const char *uuid = o ? reg_str(o, "uuid") : NULL, *type = o ? reg_str(o, "type") : NULL;
 	const char *move = o ? reg_str(o, "move") : NULL;
+	struct json_object *moved;
 	struct hf_resource *list, *r;
 	uint64_t row = o ? reg_num(o, "row") : 0;
 	int ret = 0;
@@ -203,6 +204,10 @@ static int load_resource(void *ctx, const struct hf_item *it)
 	r->name = strdup(r->id.name);
 	r->type = strdup(type ? type : "");
 	snprintf(r->move, sizeof(r->move), "%s", move ? move : "");
+	if (json_object_object_get_ex(o, "moved", &moved) && reg_str(moved, "why")) {
+		r->unmoved = strdup(reg_str(moved, "why"));
+		r->unmoved_exit = reg_num(moved, "exit");
+	}
 	policy_load(r, o);
 	if (!r->name || !r->type || !r->policy_json)
 		ret = -ENOMEM;
@@ -359,6 +364,7 @@ void hf_reg_free(struct hf_reg *reg)
 		free(r->name);
 		free(r->type);
 		free(r->policy_json);
+		free(r->unmoved);
 	}
 	free(reg->res);
 	free(reg);

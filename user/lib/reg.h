@@ -46,6 +46,8 @@ struct hf_resource {
 	struct hf_policy policy;
 	char *policy_json;	/* as set: {"settle":"5ms",…} */
 	char move[HF_NAME_MAX + 1];	/* node that is asked to have it; "" none */
+	char *unmoved;		/* why the last such request came to nothing, for who asked; NULL none */
+	int unmoved_exit;
 	struct hf_checkpoint *cp;
 	unsigned ncp;
 };
@@ -79,8 +81,13 @@ int hf_reg_resource_delete(struct hf_store *s, const char *name, struct hf_err *
 /** @key NULL: reset all to defaults; @value NULL: that one */
 int hf_reg_resource_set(struct hf_store *s, const char *name, const char *const *keys,
 			const char *const *values, unsigned n, struct hf_err *err);
-/** hf_reg_resource_move() - ask that @node have it, or take that back (NULL) */
+/** hf_reg_resource_move() - ask that @node have it */
 int hf_reg_resource_move(struct hf_store *s, const char *name, const char *node, struct hf_err *err);
+/** hf_reg_resource_moved() - the request that @node have it is over, unless there is another one by now;
+ *  @why: it came to nothing, which stays for who asked until there is a request again, or another word
+ *  on none (@node ""); NULL it did not, or nobody wants to know */
+int hf_reg_resource_moved(struct hf_store *s, const char *name, const char *node, const struct hf_err *why,
+			  struct hf_err *err);
 /** @cp->id is filled. Same path in the same or another view: -EEXIST. */
 int hf_reg_checkpoint_add(struct hf_store *s, const char *resource, struct hf_checkpoint *cp,
 			  struct hf_err *err);

@@ -247,38 +247,75 @@ int hf_reg_resource_set(struct hf_store *s, const char *name, const char *const 
 	return ret ? ret : hf_reg_change(s, res_set, &a, keys ? "resource set" : "resource set: defaults", err);
 }
 
-struct res_move { const char *name, *node; };
+struct res_move {
+	const char *name, *node;
+	const struct hf_err *why;
+	bool over;
+};
+
+static int moved_put(struct json_object *o, const struct hf_err *why)
+{
+	/* names of files need not be UTF-8 */
+	char *text = hf_printable(why->msg, strlen(why->msg));
+	struct json_object *m = json_object_new_object();
+
+	if (!text || !m) {
+		free(text);
+		json_object_put(m);
+		return -ENOMEM;
+	}
+	json_object_object_add(m, "exit", json_object_new_int(why->exit));
+	add_str(m, "why", text);
+	json_object_object_add(o, "moved", m);
+	free(text);
+	return 0;
+}
 
 static int res_move(void *ctx, struct hf_log *l, const struct hf_reg *now, struct hf_err *err)
 {
 	struct res_move *a = ctx;
+	const struct hf_resource *r = hf_reg_find(now, a->name);
 	char key[REG_KEY_MAX];
 	struct json_object *o;
-	int ret;
+	int ret = 0;
 
-	if (!hf_reg_find(now, a->name))
+	if (!r)
 		return no_resource(err, a->name);
+	/* over already, or not any more what it was asked for */
+	if (a->over && (strcmp(r->move, a->node) || (!*r->move && !r->unmoved)))
+		return 0;
 	reg_resource_key(key, a->name);
 	o = reg_attr(l, key);
 	if (!o)
 		return no_memory(err);
-	if (a->node)
+	json_object_object_del(o, "move");
+	json_object_object_del(o, "moved");
+	if (!a->over)
 		add_str(o, "move", a->node);
-	else
-		json_object_object_del(o, "move");
-	ret = reg_attr_put(l, key, o, err);
+	else if (a->why)
+		ret = moved_put(o, a->why);
+	ret = ret ? no_memory(err) : reg_attr_put(l, key, o, err);
 	json_object_put(o);
 	return ret;
 }
 
 int hf_reg_resource_move(struct hf_store *s, const char *name, const char *node, struct hf_err *err)
 {
-	struct res_move a = { name, node };
+	struct res_move a = { .name = name, .node = node };
 	int ret = hf_name_check(name, "resource", err);
 
-	if (!ret && node)
+	if (!ret)
 		ret = hf_name_check(node, "node", err);
-	return ret ? ret : hf_reg_change(s, res_move, &a, node ? "move" : "move: over", err);
+	return ret ? ret : hf_reg_change(s, res_move, &a, "move", err);
+}
+
+int hf_reg_resource_moved(struct hf_store *s, const char *name, const char *node, const struct hf_err *why,
+			  struct hf_err *err)
+{
+	struct res_move a = { .name = name, .node = node, .why = why, .over = true };
+	int ret = hf_name_check(name, "resource", err);
+
+	return ret ? ret : hf_reg_change(s, res_move, &a, "move: over", err);
 }
 
 /* --- checkpoints -------------------------------------------------------------- */
