@@ -76,6 +76,29 @@ run 3 "no such resource: nothing is run" a run none -- touch "$tmp/ran"
 run 2 "no command" a run job
 run 2 "an option of the command before --" a run job touch -x "$tmp/ran"
 [ ! -e "$tmp/ran" ]; ok $? "  nothing was run"
+run 2 "no -- before the command" a run job touch "$tmp/ran"
+says err '-- is missing' "  which is said"
+run 2 "nor is an option of the command taken for one of this" a run job touch --fenced "$tmp/ran"
+[ ! -e "$tmp/ran" ]; ok $? "  nothing was run"
+
+# --- what was online before stays so
+run 0 "brought online by somebody else" a online job
+run 4 "run beside that" a run job -- sh -c 'echo beside >"$1/word"; exit 4' sh "$tmp/a/root/srv/job"
+field_is a job state online; ok $? "  it stays online"
+says err 'job was online here before, and stays online' "  and says so"
+is "$(hf a diff job)" "" "P1: what the command wrote is confirmed"
+run 0 "-q" a -q run job -- true
+[ ! -s "$tmp/err" ]; ok $? "  does not say it"
+run 0 "it is released by who brought it online" a offline job
+run 0 "on the other node" b online job
+is "$(cat "$tmp/b/root/srv/job/word")" beside "P1: is what the command wrote"
+rm -f "$tmp/b/begun"
+job_on b; on_b=$last
+until_true 20 test -e "$tmp/b/begun"; ok $? "the command, beside one that has it online"
+hf a online job --fenced >"$tmp/out" 2>"$tmp/err"; ok $? "another node takes over"
+wait "$on_b"
+is $? 6 "P4: it is ended, exit 6"
+field_is a job owner a; ok $? "  and the new owner keeps it"
 down b
 down a
 run 10 "no daemon: nothing is run" a run job -- touch "$tmp/ran"

@@ -289,6 +289,7 @@ int args_parse(struct cli *c, int argc, char **argv)
 	bool ended = false;
 	int i, n;
 
+	c->dashes = -1;
 	if (argc > MAX_ARGS)
 		return usage(c, "more than %d arguments", MAX_ARGS);
 	for (i = 0; i < argc; i += n) {
@@ -297,6 +298,7 @@ int args_parse(struct cli *c, int argc, char **argv)
 		n = 1;
 		if (!ended && !strcmp(argv[i], "--")) {
 			ended = true;
+			c->dashes = c->npos;
 			continue;
 		}
 		if (!ended && argv[i][0] == '-' && argv[i][1]) {

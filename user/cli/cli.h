@@ -54,6 +54,7 @@ struct cli {
 	bool json, quiet;
 	char **pos;
 	int npos;
+	int dashes;		/* how many of them stood before a --; -1: there was none */
 	struct { const struct opt *opt; char *value; } *given;
 	int ngiven;
 	struct hf_conn *conn;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * run: a resource is online for as long as a command runs. A signal that asks this process to end
- * is passed on; when the command has ended, what it wrote last is committed and the resource released.
+ * is passed on; when the command has ended, what it wrote last is committed and the resource released,
+ * unless it was online here before.
  */
 #include "cli.h"
 #include "show.h"
@@ -26,14 +27,16 @@ static struct json_object *about(struct cli *c)
 	return a;
 }
 
-/* A connection of its own for each request: the command may take days. */
-static int ask(struct cli *c, const char *verb, struct json_object *args)
+/* A connection of its own for each request: the command may take days. *@already may be NULL. */
+static int ask(struct cli *c, const char *verb, struct json_object *args, bool *already)
 {
 	struct json_object *r = NULL;
 	int ret = call(c, verb, args, &r);
 
 	if (!ret)
 		print_note(c, r);
+	if (already)
+		*already = !ret && jbool(r, "already");
 	json_object_put(r);
 	hf_disconnect(c->conn);
 	c->conn = NULL;
@@ -116,14 +119,36 @@ static bool told_to_end(void)
 					 sigismember(&pending, SIGHUP) || sigismember(&pending, SIGQUIT));
 }
 
+/* As it was found: what the command wrote is kept either way. */
+static int leave(struct cli *c, bool was_online)
+{
+	struct json_object *a, *list;
+	int ret;
+
+	if (!was_online)
+		return ask(c, "offline", about(c), NULL);
+	a = args_new();
+	list = json_object_new_array();
+	json_object_array_add(list, json_object_new_string(arg_pos(c, 0)));
+	json_object_object_add(a, "resources", list);
+	ret = ask(c, "sync", a, NULL);
+	if (!ret && !c->quiet)
+		fprintf(stderr, "holdfast run: %s was online here before, and stays online\n", arg_pos(c, 0));
+	return ret;
+}
+
 int cmd_run(struct cli *c)
 {
-	struct json_object *a = about(c);
+	bool lost = false, was_online;
 	int ret, end, status = 0;
+	struct json_object *a;
 	sigset_t set, before;
-	bool lost = false;
 	pid_t pid;
 
+	/* without it options of the command could be taken for some of this one */
+	if (c->dashes != 1)
+		return usage(c, "-- is missing before COMMAND; usage: holdfast %s %s", c->cmd->name, c->cmd->synopsis);
+	a = about(c);
 	args_flag(c, a, "fenced", "fenced");
 	if (arg_flag(c, "timeout"))
 		json_object_object_add(a, "timeout_ms", json_object_new_int64(arg_number(c, "timeout", 0)));
@@ -133,7 +158,7 @@ int cmd_run(struct cli *c)
 		sigaddset(&set, passed_on[i]);
 	sigprocmask(SIG_BLOCK, &set, &before);
 	signal(SIGCHLD, SIG_DFL);	/* ignored by who started this, perhaps */
-	ret = ask(c, "online", a);
+	ret = ask(c, "online", a, &was_online);
 	if (ret)
 		return ret;
 	if (told_to_end()) {
@@ -149,6 +174,9 @@ int cmd_run(struct cli *c)
 			ret = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 		}
 	}
-	end = ask(c, "offline", about(c));
+	/* of what is another node's by now there is nothing to leave */
+	if (lost && was_online)
+		return HF_STALE;
+	end = leave(c, was_online);
 	return lost ? HF_STALE : ret ? ret : end;
 }
