@@ -16,6 +16,7 @@ collides() {
 	local form=$1 path=$2 r
 	N=$((N + 1)) r=second$N
 	hf a resource add "$r" >/dev/null; hf a checkpoint add "$r" "$path" --allow-empty >/dev/null 2>"$tmp/err" || { ok 1 "$form: registered"; return; }
+	says err "warning: $path of $r overlaps /srv/t of first: the two cannot be online on the same node" "$form: warned of when it is registered"
 	run 5 "$form: dry run" a online "$r" --dry-run --allow-empty
 	run 5 "$form: refused" a online "$r" --allow-empty
 	why=$(cat "$tmp/err")
@@ -46,9 +47,11 @@ else
 fi
 
 # what only looks like it
+hf a resource delete second4 --yes >/dev/null	# it has all of /srv
 hf a resource add beside >/dev/null; hf a checkpoint add beside /srv/beside >/dev/null
 run 0 "a directory beside it" a online beside
-hf a resource add tt >/dev/null; hf a checkpoint add tt /srv/tt >/dev/null
+hf a resource add tt >/dev/null; hf a checkpoint add tt /srv/tt >/dev/null 2>"$tmp/err"
+! grep /srv/t\  "$tmp/err"; ok $? "one whose name begins alike: no warning of /srv/t"
 run 0 "one whose name begins alike" a online tt
 if mkdir -p "$R/t/mnt" && mount -t tmpfs none "$R/t/mnt" 2>/dev/null; then
 	extra_mounts="$R/t/mnt"; mkdir "$R/t/mnt/x"; echo m >"$R/t/mnt/x/f"
@@ -58,6 +61,16 @@ if mkdir -p "$R/t/mnt" && mount -t tmpfs none "$R/t/mnt" 2>/dev/null; then
 else
 	ok 0 "another filesystem inside # SKIP nothing can be mounted here"
 fi
+
+# found before it is online anywhere, and where a tree is not there
+hf a resource add later >/dev/null
+run 0 "what is not there yet is registered all the same" a checkpoint add later /srv/tt/none/sub --allow-empty
+says err 'warning: .* overlaps /srv/tt of tt' "with a warning, by its name"
+run 0 "--json" a --json checkpoint add later /srv/beside/x --allow-empty
+says out '"overlaps":.{"resource":"beside","path":"/srv/beside"}]' "tells it too"
+run 0 "a path of its own" a checkpoint add later /srv/alone --allow-empty
+[ ! -s "$tmp/err" ] && ! grep -q overlaps "$tmp/out"; ok $? "needs no warning"
+hf a resource delete later --yes >/dev/null
 
 # added while online
 run 5 "a checkpoint that is added to an instance that is online" a checkpoint add beside /srv/t/sub
@@ -96,7 +109,8 @@ is $wins 5 "of three at the same moment one gets it, each time"
 # what solves it
 for i in one two; do
 	mkdir -p "$R/pg/$i"; echo "$i" >"$R/pg/$i/f"
-	hf a resource add "pg@$i" >/dev/null; hf a checkpoint add "pg@$i" /srv/pg/%i >/dev/null; ok $? "pg@$i has /srv/pg/%i"
+	hf a resource add "pg@$i" >/dev/null; hf a checkpoint add "pg@$i" /srv/pg/%i >/dev/null 2>"$tmp/err"; ok $? "pg@$i has /srv/pg/%i"
+	! grep 'overlaps .* of pg@' "$tmp/err"; ok $? "which does not overlap the other's"
 	run 0 "and is online beside the other" a online "pg@$i"
 done
 mkdir -p "$R/by/a" "$tmp/b/root/srv/by"; echo node >"$R/by/a/f"

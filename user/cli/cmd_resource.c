@@ -235,6 +235,18 @@ static void patterns(struct cli *c, struct json_object *a)
 	json_object_object_add(a, "exclude", list);
 }
 
+static void overlaps(struct cli *c, struct json_object *r)
+{
+	fflush(stdout);
+	for (size_t i = 0; i < jlen(r, "overlaps"); i++) {
+		struct json_object *o = jat(r, "overlaps", i);
+
+		fprintf(stderr, "holdfast checkpoint add: warning: %s of %s overlaps %s of %s: the two cannot be online on the same node "
+				"at once (%%n and %%i in a path keep instances apart)\n",
+			arg_pos(c, 1), arg_pos(c, 0), jstr(o, "path"), jstr(o, "resource"));
+	}
+}
+
 int cmd_checkpoint_add(struct cli *c)
 {
 	struct json_object *a = placed(c), *r;
@@ -272,6 +284,7 @@ int cmd_checkpoint_add(struct cli *c)
 	if (*jstr(r, "note"))
 		say("%s\n", jstr(r, "note"));
 out:
+	overlaps(c, r);
 	json_object_put(r);
 	return printed(c);
 }

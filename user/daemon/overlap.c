@@ -220,6 +220,68 @@ static struct place *place_here(struct ckpt *c, const char *resource, struct hf_
 	return p;
 }
 
+static struct place *place_if_there(struct ckpt *c, const struct hf_resource *def)
+{
+	struct hf_err e;
+	struct stat st;
+
+	if (!c->tree) {
+		c->file = !ckpt_stat(c, &st) && !S_ISDIR(st.st_mode);
+		if (ckpt_open(c, def, false, &e))
+			return NULL;
+	}
+	return place_of(hf_tree_fd(c->tree), hf_tree_name(c->tree), c->path, def->name);
+}
+
+/* Whether two trees would be at the same files; by their names while not both are there. */
+static bool meet(struct ckpt *a, const struct hf_resource *of_a, const struct hf_checkpoint *other,
+		 const struct hf_resource *of_other)
+{
+	struct place *p = NULL, *o = NULL;
+	struct ckpt *b = NULL;
+	struct hf_err e;
+	bool hit = false;
+
+	if (ckpt_make(of_other, other, &b, &e))
+		return false;
+	p = place_if_there(a, of_a);
+	o = p ? place_if_there(b, of_other) : NULL;
+	if (p && o)
+		hit = overlap(p, o);
+	else if (!strcmp(a->root, b->root))
+		hit = below(a->local, b->local) || below(b->local, a->local);
+	if (p)
+		place_free(p);
+	if (o)
+		place_free(o);
+	ckpt_free(b);
+	return hit;
+}
+
+struct json_object *place_meets(const struct regs *regs, const struct hf_resource *def, const struct hf_checkpoint *cp)
+{
+	struct json_object *arr = json_object_new_array(), *o;
+	struct ckpt *c = NULL;
+	struct hf_err e;
+
+	if (ckpt_make(def, cp, &c, &e))
+		return arr;
+	for (unsigned i = 0; i < regs->reg->nres; i++) {
+		const struct hf_resource *r = &regs->reg->res[i];
+
+		for (unsigned k = 0; strcmp(r->name, def->name) && k < r->ncp; k++) {
+			if (!meet(c, def, &r->cp[k], r))
+				continue;
+			o = jobj();
+			jstr(o, "resource", r->name);
+			jbytes(o, "path", r->cp[k].path);
+			json_object_array_add(arr, o);
+		}
+	}
+	ckpt_free(c);
+	return arr;
+}
+
 int place_check(struct ckpt *c, const char *resource, struct hf_err *err)
 {
 	struct place *p = place_here(c, resource, err);

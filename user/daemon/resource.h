@@ -244,6 +244,8 @@ int secret_check(struct ckpt *c, struct hf_err *err);
 /* overlap.c */
 int place_reserve(struct ckpt *c, const char *resource, struct hf_err *err);
 int place_check(struct ckpt *c, const char *resource, struct hf_err *err);	/* only that it is nothing of our own */
+/* what is registered of other resources and overlaps @cp here, online or not: an array of {resource, path} */
+struct json_object *place_meets(const struct regs *regs, const struct hf_resource *def, const struct hf_checkpoint *cp);
 void place_release(struct place *p);
 /* whether nothing at or below directory @fd is in a tree that is online here; else HF_REFUSED */
 int place_outside(int fd, const char *shown, struct hf_err *err);

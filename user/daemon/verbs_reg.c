@@ -312,6 +312,17 @@ static void say_scan(struct req *q)
 		ju64(q->result, "scan_s", hfd.conf->scrub_s);
 }
 
+/* Going online would refuse it, at a time when nobody looks. */
+static void say_overlaps(struct req *q, const struct regs *regs, const struct hf_resource *def, const struct hf_checkpoint *cp)
+{
+	struct json_object *arr = place_meets(regs, def, cp);
+
+	if (json_object_array_length(arr))
+		json_object_object_add(q->result, "overlaps", arr);
+	else
+		json_object_put(arr);
+}
+
 static int checkpoint_add(struct req *q, struct hf_err *err)
 {
 	const char *name = jget_str(q->args, "resource"), *view = jget_str(q->args, "view");
@@ -379,6 +390,8 @@ static int checkpoint_add(struct req *q, struct hf_err *err)
 			take_back(name, cp.path);
 	}
 	say_scan(q);
+	if (!ret)
+		say_overlaps(q, pin, def, &cp);
 out:
 	if (ret) {
 		json_object_put(q->result);
