@@ -128,7 +128,9 @@ int cmd_offline(struct cli *c)
 				"only, and are committed when it comes back\n", arg_pos(c, 0));
 	else if (*jstr(r, "note") && strncmp(jstr(r, "note"), "stale:", 6))
 		fprintf(stderr, "holdfast offline: the last changes of %s are on this node only; generation %lld is what others "
-				"restore\n", arg_pos(c, 0), (long long)jint(r, "generation"));
+				"restore. `holdfast online %s --keep-local` here makes the files of this node the next generation; "
+				"`holdfast online %s` here restores generation %lld, and keeps aside what it overwrites\n",
+			arg_pos(c, 0), (long long)jint(r, "generation"), arg_pos(c, 0), arg_pos(c, 0), (long long)jint(r, "generation"));
 	print_note(c, r);
 	json_object_put(r);
 	return printed(c);

@@ -203,6 +203,7 @@ static const struct { const char *word; enum verdict v; const char *todo; } know
 	{ "stale:", WARN, "stop the service here if it runs; holdfast displaced list R shows what was kept aside" },
 	{ "without-store:", BAD, "bring the store back: what is here is committed then" },
 	{ "unreleased:", WARN, "bring the store back, or make room on it; it ends by itself then" },
+	{ "left-behind:", WARN, "decide which of the two is right before it is brought online anywhere" },
 	{ "degraded:", BAD, "see the store's findings, and the warning of the commit" },
 	{ "delete-guard:", BAD, "holdfast sync R --allow-delete if the deletion is meant; else put back what is missing" },
 	{ "commit:", WARN, "it is tried again by itself; see the store's findings" },

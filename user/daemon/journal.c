@@ -36,7 +36,7 @@ int journal_write(const char *resource, const struct journal *j)
 	const char *text;
 	int ret = -ENOMEM;
 
-	if (j->state == JR_NONE && !j->has_unconfirmed && !j->whole)
+	if (j->state == JR_NONE && !j->has_unconfirmed && !j->has_left && !j->whole)
 		return journal_remove(resource);
 	o = jobj();
 	path = path_of(resource);
@@ -64,6 +64,12 @@ int journal_write(const char *resource, const struct journal *j)
 		ju64(u, "count", j->unc_count);
 		jstr(u, "displaced", j->unc_displaced);
 		json_object_object_add(o, "unconfirmed", u);
+	}
+	if (j->has_left) {
+		u = jobj();
+		ju64(u, "generation", j->left_generation);
+		jbytes(u, "why", j->left_why);
+		json_object_object_add(o, "left", u);
 	}
 	text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN);
 	if (text)
@@ -125,6 +131,12 @@ int journal_read(const char *resource, struct journal *j)
 		j->unc_count = jget_u64(u, "count");
 		s = jget_str(u, "displaced");
 		snprintf(j->unc_displaced, sizeof(j->unc_displaced), "%s", s ? s : "");
+	}
+	if (json_object_object_get_ex(o, "left", &u)) {
+		j->has_left = true;
+		j->left_generation = jget_u64(u, "generation");
+		s = jget_str(u, "why");
+		snprintf(j->left_why, sizeof(j->left_why), "%s", s ? s : "");
 	}
 out:
 	json_object_put(o);

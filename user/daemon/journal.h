@@ -33,6 +33,10 @@ struct journal {
 	uint64_t unc_generation, unc_count;
 #define UNC_IDS 1024
 	char unc_displaced[UNC_IDS];	/* names of sets, one for each checkpoint */
+	/* stopped and released, with changes that could not be committed */
+	bool has_left;
+	uint64_t left_generation;
+	char left_why[256];
 };
 
 void boot_id(char id[37]);		/* of this boot of the machine */

@@ -147,7 +147,7 @@ static void resume_one(const char *name)
 	struct job *j;
 
 	/* of what was deleted meanwhile nobody asks whose trees were whole */
-	if (!r && !journal_read(name, &was) && was.state == JR_NONE && !was.has_unconfirmed) {
+	if (!r && !journal_read(name, &was) && was.state == JR_NONE && !was.has_unconfirmed && !was.has_left) {
 		journal_remove(name);
 		return;
 	}

@@ -73,7 +73,7 @@ int job_offline(struct resource *r, struct job *j)
 	struct hf_policy pol;
 	struct hf_err e = { 0 };
 	enum rstate was;
-	bool strict;
+	bool strict, left = false;
 	int ret;
 
 	j->gen = r->confirmed;
@@ -119,9 +119,10 @@ int job_offline(struct resource *r, struct job *j)
 	if (ret && ret != -ESTALE && j->err.exit != HF_UNAVAIL && r->log && !r->log_broken && !strict) {
 		/* the guard, a tree that is gone, a file that never holds still: what is
 		 * confirmed stands, and a failed stop would mean fencing */
-		hf_logf(HF_LOG_WARN, "%s: stopped at generation %llu: %s", r->name,
+		hf_logf(HF_LOG_WARN, "%s: stopped at generation %llu, with changes that are on this node only: %s", r->name,
 			(unsigned long long)r->confirmed, j->err.msg);
 		snprintf(j->note, sizeof(j->note), "%.250s", j->err.msg);
+		left = true;
 		memset(&j->err, 0, sizeof(j->err));
 		atomic_store(&r->busy, hf_now_ms());
 		ret = hf_log_confirm(r->log, &j->err);
@@ -152,6 +153,9 @@ int job_offline(struct resource *r, struct job *j)
 	j->epoch = r->epoch;
 	pthread_mutex_lock(&r->lock);
 	r->unreleased = false;
+	r->j.has_left = left;
+	r->j.left_generation = r->confirmed;
+	snprintf(r->j.left_why, sizeof(r->j.left_why), "%s", left ? j->note : "");
 	pthread_mutex_unlock(&r->lock);
 	settled_note(r, r->log);
 	ended(r, NULL);

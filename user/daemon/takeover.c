@@ -560,7 +560,7 @@ static int go_online(struct resource *r, struct job *j, enum mode mode)
 	r->stale = r->without_store = false;
 	if (!r->quiet) {
 		r->unreleased = false;
-		r->j.has_unconfirmed = false;
+		r->j.has_unconfirmed = r->j.has_left = false;
 	}
 	j->epoch = r->epoch;
 	j->gen = r->gen;
@@ -775,7 +775,7 @@ int job_resume(struct resource *r, struct job *j)
 	if (!def || memcmp(def->id.uuid, jr.uuid, sizeof(jr.uuid))) {
 		hf_logf(HF_LOG_WARN, "%s: it was deleted while this daemon was away; its trees are left as they are",
 			r->name);
-		r->j.has_unconfirmed = false;
+		r->j.has_unconfirmed = r->j.has_left = false;
 		r->j.whole = 0;
 		resource_journal(r, JR_NONE, 0, 0);
 		goto out;

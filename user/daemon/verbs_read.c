@@ -87,7 +87,7 @@ static int node_list(struct req *q, struct hf_err *err)
 static void warn(struct json_object *arr, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void warn(struct json_object *arr, const char *fmt, ...)
 {
-	char s[700];
+	char s[1024];
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -116,6 +116,20 @@ static void put_unconfirmed(struct json_object *o, const struct journal *j)
 	json_object_object_add(o, "unconfirmed", u);
 }
 
+/* Stopped with changes that were not committed: how to keep them, or not. */
+static void put_left(struct json_object *w, const struct resource *r)
+{
+	const char *name = r->name;
+	char keep[200];
+
+	if (r->st_valid && r->st.gen > r->j.left_generation)
+		snprintf(keep, sizeof(keep), "; generation %llu is newer, from another node, so", (unsigned long long)r->st.gen);
+	else
+		snprintf(keep, sizeof(keep), ", `holdfast online %s --keep-local` here makes them the next generation,", name);
+	warn(w, "left-behind: stopped at generation %llu, with changes on this node that could not be committed (%s); `holdfast diff %s` shows them%s `holdfast online %s` here overwrites them, and keeps them aside",
+	     (unsigned long long)r->j.left_generation, r->j.left_why, name, keep, name);
+}
+
 static void put_warnings(struct json_object *w, struct resource *r)
 {
 	if (r->stale)
@@ -125,6 +139,8 @@ static void put_warnings(struct json_object *w, struct resource *r)
 		warn(w, "without-store: online with what is on this node; nothing is committed");
 	if (r->unreleased)
 		warn(w, "unreleased: stopped, but its last changes are not committed yet, and it still belongs to this node; that is tried again every few seconds");
+	if (r->j.has_left && !r->live)
+		put_left(w, r);
 	if (r->degraded)
 		warn(w, "degraded: commits fail; changes are kept and tried again");
 	if (r->warn_guard[0])
