@@ -5,7 +5,7 @@ because the cluster is healed after it. All that is drawn is drawn first: it mus
 import threading
 import time
 
-from history_node import CUT, HANGS, LATE, Node, R, copy_machine, now
+from history_node import CUT, HANGS, LATE, Node, R, copy_machine
 
 FAULTS = {}
 
