@@ -27,6 +27,9 @@ for x in dev/shm run tmp; do mount -t tmpfs tmpfs $x; done
 [ ! -e proc/sysrq-trigger ] || mount --bind "$d/sysrq" proc/sysrq-trigger
 mount --bind proc/sys proc/sys
 mount -o remount,ro,bind proc/sys
+# each boot is one of its own, as on a machine
+cat /proc/sys/kernel/random/uuid >"$d/boot_id"
+mount --bind "$d/boot_id" proc/sys/kernel/random/boot_id
 
 mkdir -p bmc shared old
 mount --bind "$run/bmc" bmc
