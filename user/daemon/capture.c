@@ -173,6 +173,19 @@ static int tree_failed(struct resource *r, const struct ckpt *c, const struct tr
 	return 0;
 }
 
+/* Others wait for it, and somebody looks whether it goes on. */
+static void into_tree(struct resource *r, const struct rep *a)
+{
+	atomic_store(&r->in_tree, a->group ? hf_now_ms() : 0);
+}
+
+static void open_db(struct resource *r, const struct ckpt *c, struct treedb *db)
+{
+	treedb_init(db, r->log, hfd.keys, c->id, &r->busy);
+	if (atomic_load(&r->in_tree))
+		db->seen = &r->in_tree;
+}
+
 /* @s: not needed for a whole tree */
 static int capture_one(struct resource *r, struct ckpt *c, struct treedb *db, struct hf_names *s, struct noted *e,
 		       struct cut *cut, struct hf_err *err)
@@ -221,7 +234,7 @@ static int capture_some(struct resource *r, struct cut *cut, size_t from, size_t
 		return rel ? 0 : hf_fail(err, HF_FAILED, -ENOMEM, "%s: out of memory", r->name);
 	}
 	*work += n;
-	treedb_init(&db, r->log, hfd.keys, c->id, &r->busy);
+	open_db(r, c, &db);
 	end = hf_names_begin(c->tree, &db.db, &s, &te);
 	if (s) {
 		hf_seam("capture.names");
@@ -305,7 +318,7 @@ static int scan_one(struct resource *r, struct ckpt *c, bool full, struct cut *c
 	struct treedb db;
 	int ret;
 
-	treedb_init(&db, r->log, hfd.keys, c->id, &r->busy);
+	open_db(r, c, &db);
 	if (!full) {
 		ret = capture_one(r, c, &db, NULL, &root, cut, err);
 		c->scanned &= !root.failed;
@@ -425,14 +438,17 @@ int capture_cut(struct resource *r, struct rep *a, struct cut *c, struct hf_err 
 	r->soiled = r->urgent = false;
 	pthread_mutex_unlock(&r->lock);
 	for (unsigned i = 0; i < r->ncp; i++) {
+		into_tree(r, a);
 		scan[i] = a->scan || r->need_scan;
 		there[i] = tree_there(r, i, c, &scan[i]);
 		r->cp[i]->scanned = there[i] && scan[i];
 	}
 	for (unsigned round = 0;; round++) {
+		atomic_store(&r->in_tree, 0);
 		ret = look(r, a, c, &t, s0, s1, work, &v, err);
 		if (ret)
 			goto out;
+		into_tree(r, a);
 		c->settled = v == ROUND_SETTLED;
 		if (v != ROUND_AGAIN)
 			break;
@@ -491,6 +507,7 @@ int capture_cut(struct resource *r, struct rep *a, struct cut *c, struct hf_err 
 		c->gone = ret;
 	}
 out:
+	atomic_store(&r->in_tree, 0);
 	hf_log_ready(r->log, NULL, 0);
 	free(there);
 	free(s0);

@@ -6,7 +6,7 @@
  * confirms, so that what fails leaves those after it uncommitted.
  *
  * Workers wait here for each other without a limit. Who asked waits too, and looks after them: when
- * one cannot come, or hangs in the store, the group is broken, which wakes all of them. Jobs
+ * one cannot come, or hangs in the store or in its trees, the group is broken, which wakes all of them. Jobs
  * of one group are queued together, so two groups cannot wait for each other.
  *
  * Locks: group.lock, the innermost.
@@ -228,10 +228,13 @@ static int job_member(struct resource *r, struct job *j)
 	return ret;
 }
 
+/* Until a tree is taken for one that hangs: to write back one large file takes its time, too. */
+#define TREE_PATIENCE 4
+
 /* Can it not come, or not go on? Then why, and it is not waited for. */
 static int look_after(struct resource *r, struct job *j, bool begun, bool ready, uint64_t until, struct hf_err *err)
 {
-	uint64_t now = hf_now_ms(), busy = atomic_load(&r->busy);
+	uint64_t now = hf_now_ms(), busy = atomic_load(&r->busy), tree = atomic_load(&r->in_tree);
 	struct hf_policy pol;
 	uint64_t patience;
 	bool done, stop = false;
@@ -253,6 +256,10 @@ static int look_after(struct resource *r, struct job *j, bool begun, bool ready,
 	if (busy && now > busy && now - busy > patience)
 		return hf_fail(err, HF_UNAVAIL, -ETIMEDOUT, "%s: the store has not answered for %llu s; the work goes on as soon as it does",
 			       r->name, (unsigned long long)(now - busy) / 1000);
+	if (begun && tree && now > tree && now - tree > TREE_PATIENCE * patience)
+		return hf_fail(err, HF_FAILED, -EAGAIN,
+			       "%s: its trees have not answered for %llu s: is their server gone, or their filesystem frozen? The work goes on as soon as they do",
+			       r->name, (unsigned long long)(now - tree) / 1000);
 	if (!begun && now > until)
 		return hf_fail(err, HF_FAILED, -EBUSY, "%s: this node is busy with it already; try again later", r->name);
 	return 0;

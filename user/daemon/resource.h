@@ -160,6 +160,7 @@ struct resource {
 	struct follow *follow;	/* what is kept of another's log (follow.c) */
 
 	atomic_ullong busy;	/* hf_now_ms() when it began to wait for the store; 0 */
+	atomic_ullong in_tree;	/* of a group: hf_now_ms() when it last went on in its trees; 0 it is not in them */
 };
 
 /* resource.c */

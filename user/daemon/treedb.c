@@ -131,12 +131,19 @@ static void known_of(const struct hf_item *it, struct hf_known *k)
 		memset(&k->mark, 0, sizeof(k->mark));
 }
 
+static void seen(const struct treedb *t)
+{
+	if (t->seen)
+		atomic_store(t->seen, hf_now_ms());
+}
+
 static bool db_get(void *arg, const char *rel, struct hf_known *out)
 {
 	struct treedb *t = arg;
 	uint32_t n = key_of(t, rel);
 	struct hf_item it;
 
+	seen(t);
 	if (!n || !hf_log_get(t->log, t->key, n, &it))
 		return false;
 	known_of(&it, out);
@@ -157,6 +164,7 @@ static int each_item(void *ctx, const struct hf_item *it)
 	size_t n = it->keylen - TREEDB_PREFIX;
 	struct hf_known k;
 
+	seen(e->t);
 	if (e->t->tick)
 		e->t->tick(e->t->tick_arg);
 	if (n + 1 > e->cap) {
@@ -214,17 +222,23 @@ static int failed(struct treedb *t, int ret, const struct hf_err *e)
 struct watched_source {
 	const struct hf_source *src;
 	bool fault;
-	atomic_ullong *busy;
+	const struct treedb *t;
 };
 
 static ssize_t watched_read(void *arg, void *buf, size_t len, uint64_t off)
 {
 	struct watched_source *w = arg;
-	ssize_t n = w->src->read(w->src->arg, buf, len, off);
+	atomic_ullong *busy = w->t->busy;
+	ssize_t n;
 
+	/* a tree that hangs is no store that does, where somebody looks after both */
+	if (busy && w->t->seen)
+		atomic_store(busy, 0);
+	n = w->src->read(w->src->arg, buf, len, off);
+	seen(w->t);
 	/* a large file takes its time; a store that answers is not silent */
-	if (w->busy)
-		atomic_store(w->busy, hf_now_ms());
+	if (busy)
+		atomic_store(busy, hf_now_ms());
 	if (n < 0 || (size_t)n < len)
 		w->fault = true;
 	return n;
@@ -235,7 +249,7 @@ static int db_put(void *arg, const char *rel, const void *attr, size_t attrlen,
 {
 	struct treedb *t = arg;
 	struct hf_err e = { 0 };
-	struct watched_source w = { .src = src, .busy = t->busy };
+	struct watched_source w = { .src = src, .t = t };
 	struct hf_source ws = { .size = src ? src->size : 0, .read = watched_read, .arg = &w };
 	const struct hf_source *from = src ? &ws : NULL;
 	struct hf_mark *m;
@@ -317,6 +331,7 @@ static void db_hash_init(void *arg, void *st)
 
 static void db_hash_update(void *arg, void *st, const void *p, size_t n)
 {
+	seen(arg);
 	hf_hash_update(st, p, n);
 }
 

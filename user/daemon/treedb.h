@@ -25,6 +25,7 @@ struct treedb {
 	void (*tick)(void *arg);	/* for each entry that is gone through; NULL */
 	void *tick_arg;
 	atomic_ullong *busy;	/* set while the store is being waited for; may be NULL */
+	atomic_ullong *seen;	/* hf_now_ms() when the tree was last gone on with; may be NULL */
 };
 
 void treedb_init(struct treedb *t, struct hf_log *log, const struct hf_keys *keys, uint32_t id,
