@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 static uint8_t key[32] = { 1, 2, 3 };
@@ -604,6 +605,71 @@ static void brought_back(void)
 	mem_free(&m);
 }
 
+/* What another process does when this one is about to lock the file that is to go on with a set. */
+static void (*meanwhile)(void);
+
+static void removed(void)
+{
+	sh("rm state/race/.continued");
+}
+
+static void another(void)
+{
+	sh("cd state/two; mv .continued whole; echo young >.continued");
+}
+
+int flock(int fd, int op)
+{
+	void (*other)(void) = meanwhile;
+	char link[64], name[PATH_MAX] = "";
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	if (!other || !(op & LOCK_EX) || readlink(link, name, sizeof(name) - 1) < 0 || !strstr(name, "/.continued"))
+		return syscall(SYS_flock, fd, op);
+	meanwhile = NULL;
+	other();
+	/* who does not wait for it has not got it */
+	if (other == removed && (op & LOCK_NB)) {
+		errno = EWOULDBLOCK;
+		return -1;
+	}
+	return syscall(SYS_flock, fd, op);
+}
+
+/* P7: who goes on with a set, and who removes what was left of that, beside each other */
+static void rests(void)
+{
+	struct hf_displaced *d;
+	struct hf_tree *t;
+	struct hf_err err = { 0 };
+	char first[64], id[64];
+	uint64_t n;
+	int why;
+
+	sh("rm -rf state; mkdir -p three; for i in 1 2 3; do echo $i >three/$i; done");
+	t = opent("three", 0, false);
+	d = begin("race");
+	hf_displaced_add(d, t, "1", &err);
+	hf_displaced_add(d, t, "2", &err);
+	is(hf_displaced_end(d, false, first, &n, &err), 0, "a set that is not finished");
+	sh("touch -d 2001-01-01 state/race/.continued");
+	meanwhile = removed;
+	d = begin("race");
+	hf_displaced_add(d, t, "3", &err);
+	ok(!meanwhile, "the rest is removed when it is gone on with");
+	is(hf_displaced_left_out(d, &why), 0, "P7: nothing is left out");
+	is(hf_displaced_end(d, true, id, &n, &err), 0, "end");
+	ok(n == 3 && !strcmp(first, id), "all of it is kept");
+	is(list("race", 0, key).entries, 3, "and listed");
+
+	sh("mkdir state/two; touch -d 2001-01-01 state/two/.continued");
+	meanwhile = another;
+	is(hf_displaced_prune(path_of("state"), 1 << 30, 1u << 30), 0, "what was left is removed");
+	ok(!meanwhile, "while another is made");
+	ok(!strcmp(shout("cat state/two/.continued"), "young\n"), "P7: which stays");
+	hf_tree_close(t);
+}
+
 int main(void)
 {
 	scratch_begin();
@@ -619,5 +685,6 @@ int main(void)
 	one_disk();
 	brought_back();
 	links_back();
+	rests();
 	return scratch_end();
 }

@@ -144,18 +144,44 @@ static void make_id(char id[64], uint64_t now)
 		 randombytes_random());
 }
 
+/*
+ * Its lock says that it is being written: none that has not ended yet is taken for one that was left. Others have it for
+ * a moment, to look, or to remove it: then it is another file that is written.
+ */
+static int open_locked(struct hf_displaced *d, const char *name, int flags)
+{
+	struct stat st = { 0 };
+	int ret;
+
+	do {
+		if (d->fd >= 0)
+			close(d->fd);
+		d->fd = openat(d->dirfd, name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
+		if (d->fd < 0)
+			return -errno;
+		/* a filesystem may have no locks */
+		while (flock(d->fd, LOCK_EX) && errno == EINTR)
+			;
+		ret = fstat(d->fd, &st) ? -errno : 0;
+	} while (!ret && !st.st_nlink);
+	if (!ret && st.st_size && ftruncate(d->fd, 0))
+		ret = -errno;
+	if (ret) {
+		close(d->fd);
+		d->fd = -1;
+	}
+	return ret;
+}
+
 /* a file named @name with all that goes before the first entry */
 static int begin_file(struct hf_displaced *d, const char *name, int flags, uint64_t when)
 {
 	struct hf_buf b = HF_BUF_INIT;
 	uint8_t hdr[HDR];
-	int ret;
+	int ret = open_locked(d, name, flags);
 
-	d->fd = openat(d->dirfd, name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
-	if (d->fd < 0)
-		return -errno;
-	/* says that it is being written; none that has not ended yet is taken for one that was left */
-	flock(d->fd, LOCK_EX | LOCK_NB);
+	if (ret)
+		return ret;
 	memcpy(hdr, MAGIC, 8);
 	crypto_secretstream_xchacha20poly1305_init_push(&d->ss, hdr + 8, d->key);
 	ret = write_all(d->fd, hdr, sizeof(hdr));
@@ -276,7 +302,7 @@ static int go_on(struct hf_displaced *d)
 	if (ret)
 		return 1;	/* damaged: it stays for who can make something of it */
 	g.counting = false;
-	ret = begin_file(d, REST, O_TRUNC, g.when);
+	ret = begin_file(d, REST, 0, g.when);
 	if (!ret)
 		ret = hf_displaced_each_frame(d->dirfd, d->id, d->key, old_frame, &g);
 	if (ret == 1)

@@ -473,7 +473,8 @@ static int collect(void *ctx, int dirfd, const char *sub, const char *id)
 	return 0;
 }
 
-/* What was to go on with a set, and was cut short: nothing refers to it. One that is being written is young, or locked. */
+/* What was to go on with a set, and was cut short: nothing refers to it. One that is being written is young, or locked, and
+ * who waits for the lock looks whether it is there still. It may have got its own name, and another one this. */
 static void drop_rests(int top)
 {
 	struct dirent **subs = NULL;
@@ -482,10 +483,11 @@ static void drop_rests(int top)
 	for (int i = 0; i < n; i++) {
 		char *path = hf_strf("%s/" REST, subs[i]->d_name);
 		int fd = path ? openat(top, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK) : -1;
-		struct stat st;
+		struct stat st, now;
 
-		if (fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode) && time(NULL) - st.st_mtime >= REST_S &&
-		    !flock(fd, LOCK_EX | LOCK_NB))
+		if (fd >= 0 && !flock(fd, LOCK_EX | LOCK_NB) && !fstat(fd, &st) && S_ISREG(st.st_mode) &&
+		    time(NULL) - st.st_mtime >= REST_S && !fstatat(top, path, &now, AT_SYMLINK_NOFOLLOW) &&
+		    now.st_dev == st.st_dev && now.st_ino == st.st_ino)
 			unlinkat(top, path, 0);
 		if (fd >= 0)
 			close(fd);
