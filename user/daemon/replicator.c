@@ -11,8 +11,6 @@
 #include "treedb.h"
 #include <stdlib.h>
 
-#define GUARD_FREE 8		/* a handful of files may always go */
-#define GUARD_WINDOW_MS 60000
 #define MAPPED_MS 1000
 #define ROOT_TRIES 4		/* for roots that go away while they are captured */
 #define BASE_PART (2u << 20)	/* bytes that are copied before a commit gets its turn */
@@ -29,59 +27,6 @@ void replicator_reset(struct resource *r)
 	r->noted = r->note_retry_ms = r->mapped_ms = 0;
 	r->scrub_ms = hf_now_ms();
 	r->log_broken = r->need_scan = r->forget = r->base_part = r->rebase = false;
-}
-
-static int count_item(void *ctx, const struct hf_item *it)
-{
-	++*(uint64_t *)ctx;
-	return 0;
-}
-
-/*
- * Would the tree then have lost more than an accident should take? Commits
- * follow each other within milliseconds, so a large deletion comes in many of
- * them: what counts is what the tree had at the beginning of the last minute.
- */
-static int guard_one(struct resource *r, struct ckpt *c, unsigned pct, struct hf_err *err)
-{
-	uint64_t puts, dels, before, after = 0, now = hf_now_ms(), may;
-	char prefix[TREEDB_PREFIX + 1];
-
-	treedb_prefix(c->id, prefix);
-	hf_log_pending_stat(r->log, prefix, TREEDB_PREFIX, &puts, &dels, &before);
-	/* what somebody chose to exclude was not lost */
-	before -= c->taken_out;
-	dels -= c->taken_out;
-	if (!c->guard_ms || now - c->guard_ms > GUARD_WINDOW_MS || before > c->guard_ref || c->taken_out) {
-		c->guard_ref = before;
-		c->guard_ms = now;
-	}
-	may = c->guard_ref * pct / 100;
-	may = may > GUARD_FREE ? may : GUARD_FREE;
-	if (!dels || before - dels + may >= c->guard_ref)
-		return 0;
-	/* what only moved is not gone */
-	hf_log_each(r->log, prefix, TREEDB_PREFIX, count_item, &after);
-	if (after + may >= c->guard_ref)
-		return 0;
-	return hf_fail(err, HF_REFUSED, -EBUSY,
-		       "%s: %llu of %llu entries of %s would be deleted, more than delete-guard (%u%%) allows at once; if that is meant, `holdfast sync %s --allow-delete`",
-		       r->name, (unsigned long long)(c->guard_ref - after), (unsigned long long)c->guard_ref,
-		       c->path, pct, r->name);
-}
-
-static int guard(struct resource *r, bool allow, struct hf_err *err)
-{
-	struct hf_policy pol;
-	int ret = 0;
-
-	resource_policy(r, &pol);
-	for (unsigned i = 0; i < r->ncp && !ret; i++)
-		if (allow)
-			r->cp[i]->guard_ms = 0;
-		else if (pol.delete_guard_pct)
-			ret = guard_one(r, r->cp[i], pol.delete_guard_pct, err);
-	return ret;
 }
 
 int reclaim(struct resource *r, struct hf_err *err)
@@ -317,12 +262,14 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 	pending = hf_log_pending(r->log);
 	if (pending) {
 		atomic_store(&r->busy, hf_now_ms());
-		ret = guard(r, a->allow_delete, err);
+		ret = guard_look(r, a, err);
 		atomic_store(&r->busy, 0);
+		if (ret == -EINPROGRESS)
+			goto fail;
 		if (ret) {
 			pthread_mutex_lock(&r->lock);
 			news = !*r->warn_guard;
-			snprintf(r->warn_guard, sizeof(r->warn_guard), "delete-guard: %.230s", err->msg);
+			snprintf(r->warn_guard, sizeof(r->warn_guard), "delete-guard: %.490s", err->msg);
 			pthread_mutex_unlock(&r->lock);
 			if (news)
 				notice(N_GUARD, HF_LOG_WARN, r->name, "delete-guard: %s", err->msg);
@@ -407,7 +354,7 @@ fail:
 	wait = 10 * (hf_now_ms() - t0);
 	r->mapped_ms = c.mapped ? hf_now_ms() + (wait > MAPPED_MS ? wait : MAPPED_MS) : 0;
 	/* that others held it up is no failure of its own */
-	if (ret && !a->committed && !(a->group && (ret == -ECANCELED || ret == -EAGAIN)))
+	if (ret && !a->committed && ret != -EINPROGRESS && !(a->group && (ret == -ECANCELED || ret == -EAGAIN)))
 		account_failure(r, hf_now_ms() - t0);
 	/* what is not committed stays dirty and is captured again */
 	if (ret && r->log && !a->committed) {
@@ -658,8 +605,8 @@ uint64_t replicator_due(struct resource *r, uint64_t now)
 
 void replicator_run(struct resource *r)
 {
-	uint64_t now = hf_now_ms();
-	struct rep a = { 0 };
+	uint64_t now = hf_now_ms(), took;
+	struct rep a = { .waits = true };
 	struct hf_err e = { 0 };
 	bool soiled, reload, base, note;
 	int ret;
@@ -704,6 +651,10 @@ void replicator_run(struct resource *r)
 	ret = replicate(r, &a, &e);
 	if (ret == -ESTALE) {
 		step_down(r, e.msg);
+	} else if (ret == -EINPROGRESS) {
+		/* at most half of the time is spent on looking how it goes on */
+		took = hf_now_ms() - now;
+		r->retry_ms = now + took + (took > guard_pause(r) ? took : guard_pause(r));
 	} else if (ret == -ENOSPC) {
 		/* make room, then try once more */
 		failed(r, ret, &e);

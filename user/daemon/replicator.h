@@ -12,6 +12,7 @@ struct rep {
 	bool confirm;		/* read the row even when nothing is new */
 	bool strict;		/* what could not be captured is a failure */
 	bool allow_delete;
+	bool waits;		/* nobody waits for it: it may be put off while a deletion goes on */
 	uint64_t patience_ms;	/* how long to wait for a cut; 0: five rounds */
 	const char *note;
 	struct group *group;	/* one cut with others (group.c): it, or nothing; NULL none */
@@ -26,8 +27,8 @@ struct rep {
  * replicate() - capture, commit, confirm, acknowledge
  *
  * Return: 0; -ESTALE: fenced out (the caller steps down); -EBUSY with
- * HF_REFUSED: the delete-guard holds the commit back; else the store's or the
- * tree's failure. The dirty set is only acknowledged when it returns 0.
+ * HF_REFUSED: the delete-guard holds the commit back; -EINPROGRESS: it puts it
+ * off, with rep.waits; else the store's or the tree's failure. The dirty set is only acknowledged when it returns 0.
  */
 int replicate(struct resource *r, struct rep *a, struct hf_err *err);
 void replicator_run(struct resource *r);			/* what is due, from the worker */
@@ -51,6 +52,10 @@ void published(struct resource *r, uint64_t gen, bool consistent, bool committed
 	       uint64_t ms, const char *note);
 /* the area is full: a base here, and everybody else's history of what can be spared */
 int make_room(struct resource *r, struct hf_err *err);	/* -ESTALE: the caller steps down */
+
+/* guard.c: before a commit; -EBUSY and -EINPROGRESS as above */
+int guard_look(struct resource *r, const struct rep *a, struct hf_err *err);
+uint64_t guard_pause(struct resource *r);	/* ms until it is looked at again */
 
 /* patterns.c */
 struct cut;

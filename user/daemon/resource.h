@@ -32,7 +32,12 @@ struct ckpt {
 	bool seed;		/* the log has nothing of it yet */
 	bool scanned;		/* by the capture that runs */
 	bool whole;		/* confirmed as a whole since it is tracked: only what is dirty is news */
-	uint64_t guard_ref, guard_ms;	/* entries it had, and when (delete-guard) */
+	struct guard {		/* guard.c */
+		uint64_t ref, gen;	/* entries it had, in which generation, */
+		uint64_t ms;		/* and when that was; 0: not known */
+		uint64_t gone, wait_ms;	/* of them when looked at last; since when the end of it is waited for */
+		bool held;		/* it holds the commit back */
+	} guard;
 	uint64_t taken_out;	/* entries that the transaction deletes because they are excluded now */
 	bool made;		/* its root was made for the restore */
 	unsigned made_up;	/* directories above it that were */
@@ -121,7 +126,7 @@ struct resource {
 	bool live;		/* owner, tracked */
 	uint64_t epoch, gen, confirmed;
 	bool consistent, degraded, stale, unreleased, without_store;
-	char warn_guard[256], warn_commit[256], warn_other[256];
+	char warn_guard[512], warn_commit[256], warn_other[256];
 	char warn_behind[256];	/* by the heartbeat */
 	uint32_t refused_id;	/* the checkpoint that was taken back last, and why */
 	char refused_why[256];
