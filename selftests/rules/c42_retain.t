@@ -21,6 +21,17 @@ until_true 20 eval '[ "$(there a 1)" = 0 ]'; ok $? "C42: what is older than reta
 now=$(field a r generation)
 is "$(there a $((now - 1))) $(there a $((now - 3)))" "1 1" "C42: so many stay"
 is "$(extract a $((now - 3)))" 32 "and can be read"
+# of the oldest one only a base is left: that is another commit's record
+first() { hf "$1" --json history r | $PY -c '
+import json,sys
+g = json.load(sys.stdin)["generations"][0]
+print(g["generation"], g["base"], [g.get(k) for k in ("node", "epoch", "puts", "dels")], repr(g["note"]))'; }
+oldest=$(first a)
+why=$oldest; [[ $oldest == *" True [None, None, None, None] ''" ]]; ok $? "of the oldest one nobody claims to know who made it, and what it changed"
+hf a history r >"$tmp/out"; grep -q "^${oldest%% *} .* -  *-  *-  *-  *[0-9]" "$tmp/out"; ok $? "as the list says"
+hf a --json history r | $PY -c '
+import json,sys
+assert all(g["node"] == "a" and g["puts"] < 5 for g in json.load(sys.stdin)["generations"][1:])'; ok $? "of the others it is known"
 run 3 "what went cannot" a restore r --generation 1 --to "$tmp/none"
 is "$(extract a "$g2")" 2 "C42: what was pinned stays"
 is "$(extract b "$g2")" 2 "for every node"

@@ -66,6 +66,14 @@ static void pinned_row(struct table *t, struct json_object *r, struct json_objec
 	table_cell(t, PLAIN, "%s%s%s", *pins ? pins + 1 : "", jbool(p, "consistent") ? "" : " [fuzzy]", group);
 }
 
+static void number_cell(struct table *t, struct json_object *o, const char *key)
+{
+	if (jhas(o, key))
+		table_cell(t, PLAIN, "%lld", (long long)jint(o, key));
+	else
+		table_cell(t, PLAIN, "-");
+}
+
 static int by_gen(const void *a, const void *b)
 {
 	int64_t x = jint(*(struct json_object *const *)a, "generation");
@@ -116,10 +124,10 @@ int cmd_history(struct cli *c)
 		group_cell(group, sizeof(group), o);
 		table_cell(t, PLAIN, "%lld", (long long)jint(o, "generation"));
 		table_cell(t, PLAIN, "%s", text_time(jint(o, "when_ms"), b));
-		table_cell(t, PLAIN, "%s", jstr(o, "node"));
-		table_cell(t, PLAIN, "%lld", (long long)jint(o, "epoch"));
-		table_cell(t, PLAIN, "%lld", (long long)jint(o, "puts"));
-		table_cell(t, PLAIN, "%lld", (long long)jint(o, "dels"));
+		table_cell(t, PLAIN, "%s", jhas(o, "node") ? jstr(o, "node") : "-");
+		number_cell(t, o, "epoch");
+		number_cell(t, o, "puts");
+		number_cell(t, o, "dels");
 		table_cell(t, PLAIN, "%s", text_bytes(jint(o, "bytes"), b));
 		table_cell(t, PLAIN, "%s%s%s%s%s%s", jstr(o, "note"), jbool(o, "gone") ? " [gone]" : "", jbool(o, "base") ? " [base]" : "",
 			   jhas(o, "consistent") && !jbool(o, "consistent") ? " [fuzzy]" : "", group, pins);

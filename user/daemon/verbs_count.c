@@ -175,7 +175,7 @@ static int read_gen(void *ctx, const struct hf_gen_info *g)
 	if (!t->history_ms)
 		t->history_ms = ms;
 	/* a base of a generation that was counted is the same state once more */
-	if (ms >= p->from && ms <= p->to && g->gen != t->gen) {
+	if (ms >= p->from && ms <= p->to && g->gen != t->gen && !g->whole) {
 		const char *node = node_name(p, g->slot, b);
 
 		ju64(t->by_node, node, jget_u64(t->by_node, node) + 1);

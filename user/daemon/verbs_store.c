@@ -51,16 +51,20 @@ static int add_gen(void *ctx, const struct hf_gen_info *i)
 	}
 	o = jobj();
 	ju64(o, "generation", i->gen);
-	ju64(o, "epoch", i->epoch);
-	put_node(g, o, i->slot);
+	if (!i->whole) {
+		ju64(o, "epoch", i->epoch);
+		put_node(g, o, i->slot);
+	}
 	ju64(o, "when_ms", i->when_ns / 1000000);
 	if (!g->first) {
 		g->first = i->gen;
 		g->first_ms = i->when_ns / 1000000;
 	}
 	jbool(o, "consistent", !(i->flags & HF_REC_FUZZY));
-	ju64(o, "puts", i->puts);
-	ju64(o, "dels", i->dels);
+	if (!i->whole) {
+		ju64(o, "puts", i->puts);
+		ju64(o, "dels", i->dels);
+	}
 	ju64(o, "bytes", i->bytes);
 	jbool(o, "base", i->kind == HF_REC_BASE);
 	jbytes(o, "note", i->note);

@@ -48,6 +48,8 @@ struct hf_gen_info {
 	uint64_t pins;		/* of the puts */
 	char note[128];		/* who and why, for people: "sync", "offline", "bob: vim" */
 	struct hf_group *group;	/* that it says it belongs to; NULL none; gone after the call */
+	bool whole;		/* only the base that was made of it is there: epoch and slot are of who made that,
+				 * puts and bytes all there is; who committed it, and what it changed, went with its delta */
 };
 
 /** hf_log_claim() - become the owner. flags as for a store's claim. On success the

@@ -106,6 +106,8 @@ static int hist_rec(void *ctx, const struct hf_rec *r)
 			return -ENOMEM;
 		h->v = v;
 	}
+	/* the first state of all is told by a base as well, with a note */
+	h->cur.whole = r->kind == HF_REC_BASE && !h->cur.note[0];
 	h->v[h->n++] = h->cur;
 	memset(&h->cur, 0, sizeof(h->cur));
 	return 0;
