@@ -10,7 +10,7 @@
 
 static struct node a, b;
 static struct hf_logid id = LOGID(1, 1);
-static char mine[50000], theirs[50000];
+static char mine[400], theirs[50000], between[150000];
 static unsigned calls, fails;	/* of put_bytes; the first ones */
 static int why;
 
@@ -61,7 +61,9 @@ static void commit(struct hf_log *l, const char *key, const char *p, size_t n)
 
 int main(void)
 {
+	char key[8];
 	struct hf_log *l;
+	bool all;
 
 	randombytes_buf(mine, sizeof(mine));
 	randombytes_buf(theirs, sizeof(theirs));
@@ -72,12 +74,26 @@ int main(void)
 	commit(l, "theirs", theirs, sizeof(theirs));
 	hf_log_close(l);
 	must(hf_log_claim(a.st, &id, HF_CLAIM_FENCED, &l, &err));
-	commit(l, "mine", mine, sizeof(mine));
+	commit(l, "mine0", mine, 100);
 	ok(foreign(l) == 1, "contents in two areas");
+	ok(base(l, 2, -ENOSPC) == -ENOSPC && calls == 1, "its own, in one block, are left there: a copy would take another one");
+	for (unsigned i = 0; i < 4; i++) {
+		snprintf(key, sizeof(key), "mine%u", i);
+		commit(l, key, mine + 100 * i, 100);
+		randombytes_buf(between, sizeof(between));
+		commit(l, "between", between, sizeof(between));
+	}
+	must(hf_log_del(l, "between", 7));
+	commit(l, "x", "", 0);
 	is(base(l, 2, -ENOSPC), -ENOSPC, "no room for either: there is no base");
 	ok(calls == 2 && foreign(l) == 1, "both were tried");
 	ok(!base(l, 1, -ENOSPC) && !foreign(l), "no room for its own: the base is made, without what is another's");
-	ok(holds(l, "mine", mine, sizeof(mine)) && holds(l, "theirs", theirs, sizeof(theirs)), "and all is there");
+	all = holds(l, "theirs", theirs, sizeof(theirs));
+	for (unsigned i = 0; i < 4; i++) {
+		snprintf(key, sizeof(key), "mine%u", i);
+		all &= holds(l, key, mine + 100 * i, 100);
+	}
+	ok(all, "and all is there");
 	is(base(l, 1, -EIO), -EIO, "what cannot be written is no want of room");
 	hf_log_close(l);
 	node_close(&a);

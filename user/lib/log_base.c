@@ -77,13 +77,32 @@ out:
 	return 0;
 }
 
+/* Of the own area: are more blocks given back than are taken? Copies would else be made with each base, and history
+ * would keep all of them. @w: by place */
+static bool pays(const struct hf_log *l, const struct want *w, size_t n)
+{
+	uint64_t bytes = 0, blocks = 0, last = UINT64_MAX;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct hf_ref *r = &w[i].e->ref[w[i].i];
+		uint64_t first = r->place / HFD_BLOCK, end = (r->place + chunk_stored(r) - 1) / HFD_BLOCK;
+
+		if (r->slot != l->slot)
+			continue;
+		bytes += chunk_stored(r);
+		blocks += (first != last) + (end != first);
+		last = end;
+	}
+	return blocks > 2 * (bytes / HFD_BLOCK + 1);
+}
+
 /* About @bytes of it; 1: there is more. */
 static int copy_contents(struct hf_log *l, size_t bytes, struct hf_err *err)
 {
 	const struct hf_store_ops *ops = l->store->ops;
 	struct want *w = NULL;
 	size_t n = 0, cap = 0, i, done = 0;
-	bool full = false;
+	bool full;
 	int ret = 0;
 
 	for (size_t s = 0; s < l->items.cap; s++)
@@ -106,6 +125,7 @@ static int copy_contents(struct hf_log *l, size_t bytes, struct hf_err *err)
 			}
 	if (n)
 		qsort(w, n, sizeof(*w), by_place);
+	full = !pays(l, w, n);
 	for (i = 0; i < n && !ret && done < bytes; i++) {
 		struct hf_ref *r = &w[i].e->ref[w[i].i];
 		bool own = r->slot == l->slot;

@@ -81,13 +81,19 @@ static int push(struct seg **arr, size_t *n, const struct seg *s)
 
 static struct seg *last_seg(struct claim *c) { return c->nseg ? &c->seg[c->nseg - 1] : NULL; }
 
-/* A new segment that has room for @bytes and a NEXT record. @more will follow at once: each NEXT is a
- * durable write of its own. */
+/*
+ * A new segment that has room for @bytes and a NEXT record. @more will follow at once: each NEXT is a
+ * durable write of its own. An epoch that only passes from node to node ends in its first block,
+ * and history keeps all that it took: it gets more when it has filled that.
+ */
 static int seg_new(struct claim *c, uint64_t bytes, bool more, struct seg *s, struct hf_err *err)
 {
 	uint32_t min = (bytes + HFD_SECTOR + HFD_BLOCK - 1) / HFD_BLOCK;
-	uint32_t want = c->pub.id.row && c->d->nblk >= 256 ? (more ? 16 : 4) : 1;
+	uint32_t want = 1;
 
+	if (c->pub.id.row && c->d->nblk >= 256 && c->nseg)
+		want = more ? 2 * min : c->nseg < 2 ? 2 : 4;
+	want = want < 16 ? want : 16;
 	*s = (struct seg){ .last_gen = c->gen };
 	return take(c, want > min ? want : min, min, &s->place, &s->len, err);
 }
@@ -389,12 +395,13 @@ static int pack_extend(struct claim *c, const struct seg *s, size_t n, uint32_t 
 int pack_put(struct claim *c, const void *p, size_t n, uint64_t *place, struct hf_err *err)
 {
 	struct seg *s = c->npack ? &c->pack[c->npack - 1] : NULL, fresh = { 0 };
-	uint32_t want = c->d->nblk >= 256 ? 16 : 4;
+	uint32_t most = c->d->nblk >= 256 ? 16 : 4, want = s ? blocks(s->len) + 1 : blocks(n);
 	int ret = 0;
 
 	if (c->broken)
 		return -EREMOTEIO;
 	c->tier = TIER_CONTENTS;
+	want = want < most ? want : most;
 	if (n > PACK_BUF)
 		return -EMSGSIZE;
 	if (!c->pbuf && !(c->pbuf = dio_alloc(PACK_BUF + HFD_SECTOR)))
