@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # doctor: configuration, key, identity, disk from every node, module, owner's heartbeat, mounts,
-# quality of tracking, last error: each when it is well, and when it is not, with what to do.
+# quality of tracking, last error, paths that a takeover would be refused for: each when it is well, and when it is not, with
+# what to do.
 # shellcheck source=selftests/failover/lib.sh
 . "$(dirname "$0")/../failover/lib.sh"
 # doctor NODE [R]; its findings in $tmp/found, one line each: VERDICT|CHECK|ABOUT|WHAT|DO
@@ -16,6 +17,7 @@ for f in json.load(sys.stdin)['findings']:
 }
 # finds PATTERN NAME: doctor must have said it
 finds() { why="no '$1' in: $(cat "$tmp/found")"; grep -qE -e "$1" "$tmp/found"; ok $? "$2"; }
+lacks() { why="'$1' in: $(cat "$tmp/found")"; ! grep -qE -e "$1" "$tmp/found"; ok $? "$2"; }
 LEASE=2s
 node x
 doctor x
@@ -85,7 +87,55 @@ printf '#!/bin/sh\nexit 1\n' >"$tmp/a/hooks/h"; chmod 775 "$tmp/a/hooks/h"; touc
 doctor a
 finds '^bad\|hooks\|.*/h\|others may write' "a hook that others may write to"
 finds '^warn\|hooks\|.*/plain\|is not executable' "one that is not executable"
+touch "$tmp/a/hooks/"{README,notes.md,h~,h.rpmsave,h.dpkg-dist}
+doctor a
+is "$(grep -c '^warn|hooks' "$tmp/found")" 1 "what is there to be read, and what packages leave, is no hook"
 rm "$tmp/a/hooks/"*
+
+# ---- paths, as the next takeover would find them ----
+B_=$tmp/b/root/srv
+mkdir -p "$tmp/a/root/srv/q"; echo q >"$tmp/a/root/srv/q/f"; echo one >"$tmp/a/root/srv/one"
+rmdir "$B_/r"; echo file >"$B_/r"
+doctor b r
+finds '^bad\|checkpoint\|r /srv/r\|has another type: .*registered as a directory but is a file here.*\|.*holdfast checkpoint delete r /srv/r,' "a file where a directory is registered, and what to do"
+rm "$B_/r"
+doctor b r
+finds '^ok\|checkpoint\|r /srv/r\|is not here yet; a takeover makes it' "one that is missing is made"
+mkdir "$B_/r"
+doctor b r
+finds '^ok\|checkpoint\|r /srv/r\|is there, empty; a takeover fills it' "one that is empty is filled"
+run 0 "one file" a checkpoint add r /srv/one
+mkdir "$B_/one"
+until_true 10 eval "doctor b r; grep -q '^bad.checkpoint.r /srv/one.has another type: .*registered as a file but is a directory here' $tmp/found"
+finds '^bad\|checkpoint\|r /srv/one\|has another type' "a directory where a file is registered"
+rmdir "$B_/one"
+run 0 "another resource" a resource add q
+run 0 "its path, which the other node does not have" a checkpoint add q /srv/q
+until_true 10 eval "doctor b q; grep -q '.checkpoint.q /srv/q' $tmp/found"
+finds '^warn\|checkpoint\|q /srv/q\|is not there, and no generation has it: online is refused here\|.*holdfast online q --allow-empty' "a path that no generation has either"
+run 5 "and so it is" b online q
+run 0 "with a generation" a online q
+run 0 "of the node that has it" a offline q
+doctor b q
+finds '^ok\|checkpoint\|q /srv/q\|is not here yet' "it is well"
+mkdir "$tmp/a/root/srv/q2" "$B_/q2"; echo q2 >"$tmp/a/root/srv/q2/f"
+run 0 "a further path" a checkpoint add q /srv/q2
+until_true 10 eval "doctor b q; grep -q '.checkpoint.q /srv/q2' $tmp/found"
+finds '^bad\|checkpoint\|q /srv/q2\|is empty, and no generation has it: online is refused here' "that the generations before it do not have"
+is "$code" 1 "which is bad"
+run 5 "and so it is" b online q
+run 0 "it goes" a checkpoint delete q /srv/q2 --yes
+mkdir "$tmp/a/root/srv/r/sub"; echo s >"$tmp/a/root/srv/r/sub/f"
+hf a resource add s >/dev/null && hf a checkpoint add s /srv/r/sub >/dev/null
+until_true 10 eval "doctor b s; grep -q '^warn.overlap' $tmp/found"
+finds '^warn\|overlap\|s /srv/r/sub\|overlaps /srv/r of r: ' "W11: two resources that overlap, where one of the paths is missing too"
+doctor a r
+finds '^warn\|overlap\|r /srv/r\|overlaps /srv/r/sub of s: ' "seen from the other of them"
+doctor a
+is "$(grep -c '|overlap|' "$tmp/found")" 1 "once for both"
+run 5 "and so it is" a online s
+hf a resource delete s --yes >/dev/null; rm -r "$tmp/a/root/srv/r/sub"
+hf a resource delete q --yes >/dev/null
 
 # a mount that is lost, an owner that is gone, a state that is failed
 mkdir -p "$tmp/a/root/srv/m" "$tmp/b/root/srv/m"
@@ -109,14 +159,14 @@ sleep 2.5
 until_true 10 field_is b r state owner-lost
 doctor b
 finds '^bad\|node\|a\|no heartbeat of it reaches the store' "a node that is gone"
-finds '^bad\|state\|r\|owner-lost, last online on a, which is down\|.*--fenced' "a resource whose owner is gone, and what to do"
+finds '^bad\|state\|r\|owner-lost, last online on a, which is down\|.*holdfast online r --fenced' "a resource whose owner is gone, and what to do"
 hf b resource set r tolerate=0 on-exceed=failed >/dev/null
 up a HOLDFAST_SEAM=commit.captured:2+:eio
 until_true 10 field_is a r state online
 for i in 1 2; do echo "$i" >"$tmp/a/root/srv/r/f"; sleep 0.3; done
 until_true 10 field_is a r state failed
 doctor a r
-finds '^bad\|state\|r\|failed: .*injected failure.*\|.*resource reset' "failed: the last error, and what to do"
+finds '^bad\|state\|r\|failed: .*injected failure.*\|.*resource reset r to' "failed: the last error, and what to do"
 finds '^bad\|warning\|r\|degraded: ' "degraded"
 kill -STOP "${pid[a]}"
 hf a -q doctor >"$tmp/out" 2>&1 & d=$!

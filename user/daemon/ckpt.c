@@ -151,6 +151,20 @@ static int open_up(const struct ckpt *c, size_t n)
 	return fd;
 }
 
+int ckpt_open_above(const struct ckpt *c, const char **rest)
+{
+	size_t n = strlen(c->local);
+	int fd;
+
+	do {
+		while (n > 1 && c->local[n - 1] != '/')
+			n--;
+		*rest = c->local + n;
+		fd = open_up(c, --n);
+	} while (fd < 0 && n);
+	return fd;
+}
+
 static int make_up(struct ckpt *c, size_t up, size_t n)
 {
 	int dir = open_up(c, up), ret = 0;

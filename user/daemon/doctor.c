@@ -4,9 +4,10 @@
  * finding: {check, about, verdict (ok, warn, bad), what, do?}. Looks only; trees are opened
  * beside those that the workers have.
  */
-#include "resource.h"
+#include "doctor.h"
 #include "verbs.h"
 #include <dirent.h>
+#include <fnmatch.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -14,17 +15,33 @@
 
 #define LOW_BYTES (64ull << 20)
 
-enum verdict { OK, WARN, BAD };
+#define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-struct found { struct json_object *arr; const char *only; };
+/* What is to be done, to be copied: the words R and PATH are the resource and the checkpoint that it is about. */
+static char *advice(const struct found *f, const char *todo)
+{
+	struct hf_buf b = HF_BUF_INIT;
+	const char *p = todo, *is;
+	size_t n;
 
-static void find(struct found *f, enum verdict v, const char *check, const char *about, const char *todo, const char *fmt, ...)
-	__attribute__((format(printf, 6, 7)));
-static void find(struct found *f, enum verdict v, const char *check, const char *about, const char *todo, const char *fmt, ...)
+	while (*p) {
+		n = strspn(p, LETTERS);
+		is = n == 1 && *p == 'R' ? f->resource : n == 4 && !memcmp(p, "PATH", 4) ? f->path : NULL;
+		n = n ? n : 1;
+		hf_buf_put(&b, is ? is : p, is ? strlen(is) : n);
+		p += n;
+	}
+	hf_buf_u8(&b, 0);
+	if (b.bad)
+		hf_buf_free(&b);
+	return (char *)b.p;
+}
+
+void find(struct found *f, enum finding v, const char *check, const char *about, const char *todo, const char *fmt, ...)
 {
 	static const char *const words[] = { "ok", "warn", "bad" };
 	struct json_object *o = jobj();
-	char s[1200];
+	char s[1200], *text;
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -34,8 +51,11 @@ static void find(struct found *f, enum verdict v, const char *check, const char 
 	jbytes(o, "about", about);
 	jstr(o, "verdict", words[v]);
 	jstr(o, "what", s);
-	if (todo)
-		jstr(o, "do", todo);
+	if (todo) {
+		text = advice(f, todo);
+		jbytes(o, "do", text ? text : todo);
+		free(text);
+	}
 	json_object_array_add(f->arr, o);
 }
 
@@ -102,6 +122,18 @@ static bool others_write(const struct stat *st)
 	return (st->st_mode & 0022) || st->st_uid != geteuid();
 }
 
+/* What packages and editors leave beside programs, and what is there to be read. */
+static bool no_hook(const char *name)
+{
+	static const char *const like[] = { "README*", "*.md", "*.rst", "*.txt", "*~", "*.bak", "*.orig", "*.rej", "*.rpmsave",
+					    "*.rpmnew", "*.rpmorig", "*.dpkg-*", "*.ucf-*" };
+
+	for (unsigned i = 0; i < HF_ARRAY(like); i++)
+		if (!fnmatch(like[i], name, 0))
+			return true;
+	return false;
+}
+
 static void hooks(struct found *f)
 {
 	const char *dir = hfd.conf->hooks_dir;
@@ -121,7 +153,9 @@ static void hooks(struct found *f)
 
 		if (d->d_name[0] != '.' && path && !stat(path, &st) && S_ISREG(st.st_mode)) {
 			n += (st.st_mode & 0111) && !others_write(&st);
-			if (!(st.st_mode & 0111))
+			if (!(st.st_mode & 0111) && no_hook(d->d_name))
+				;
+			else if (!(st.st_mode & 0111))
 				find(f, WARN, "hooks", path, "chmod +x it, or move it away", "is not executable: it is not run");
 			else if (others_write(&st))
 				find(f, BAD, "hooks", path, "chown root and chmod go-w it", "others may write to it: it is not run");
@@ -152,43 +186,6 @@ static void space(struct found *f)
 		find(f, BAD, "state", hfd.conf->state_dir, "mount it writable", "is mounted read-only");
 }
 
-/* A checkpoint as this node would find it, or has it. */
-static void checkpoint(struct found *f, const struct hf_resource *def, const struct hf_checkpoint *cp, bool here)
-{
-	char *about = hf_strf("%s %s", def->name, cp->path);
-	struct hf_err e = { 0 };
-	struct ckpt *c = NULL;
-	struct stat st;
-	int ret;
-
-	if (ckpt_make(def, cp, &c, &e)) {
-		find(f, BAD, "checkpoint", about, "this node cannot take the resource over before", "%s", e.msg);
-		free(about);
-		return;
-	}
-	ret = ckpt_stat(c, &st);
-	c->file = cp->file || (!ret && !S_ISDIR(st.st_mode));
-	if (!ret)
-		ret = ckpt_open(c, def, false, &e);
-	if (!ret || ret == -ENOENT)
-		ret = ckpt_mount_check(c, def->name, &e) ? -EBUSY : ret;
-	if (ret == -EBUSY)
-		find(f, BAD, "checkpoint", about, "mount it; before, the resource is not brought online here", "%s", e.msg);
-	else if (ret == -ENOENT && here)
-		find(f, BAD, "checkpoint", about, "bring it back, or delete the checkpoint", "is not there");
-	else if (ret == -ENOENT)
-		find(f, OK, "checkpoint", about, NULL, "is not here yet; a takeover makes it");
-	else if (ret)
-		find(f, BAD, "checkpoint", about, "the path must lead to a directory, or to a file of which it is a checkpoint, below root",
-		     "cannot be opened: %s", e.msg[0] ? e.msg : strerror(-ret));
-	else if (cp->crypto && (st.st_mode & 0007))
-		find(f, WARN, "checkpoint", about, "chmod o-rwx it", "holds keys, and others may look into it (mode %04o)", st.st_mode & 07777);
-	else
-		find(f, OK, "checkpoint", about, NULL, "is there%s", *c->mount ? ", on its own mount" : "");
-	ckpt_free(c);
-	free(about);
-}
-
 static const char *todo_of(const char *state, bool failed_here)
 {
 	if (failed_here)
@@ -199,7 +196,7 @@ static const char *todo_of(const char *state, bool failed_here)
 }
 
 /* The first words of warnings, which are an interface of their own, and what to do about each. */
-static const struct { const char *word; enum verdict v; const char *todo; } known[] = {
+static const struct { const char *word; enum finding v; const char *todo; } known[] = {
 	{ "stale:", WARN, "stop the service here if it runs; holdfast displaced list R shows what was kept aside" },
 	{ "without-store:", BAD, "bring the store back: what is here is committed then" },
 	{ "unreleased:", WARN, "bring the store back, or make room on it; it ends by itself then" },
@@ -208,7 +205,7 @@ static const struct { const char *word; enum verdict v; const char *todo; } know
 	{ "delete-guard:", BAD, "holdfast sync R --allow-delete if the deletion is meant; else put back what is missing" },
 	{ "commit:", WARN, "it is tried again by itself; see the store's findings" },
 	{ "behind:", BAD, "if the disk was put back on purpose: holdfast disk accept; else find out who did it" },
-	{ "lost:", BAD, "mount it again, or bring it back; or delete the checkpoint" },
+	{ "lost:", BAD, "mount it again, or bring it back; or delete the checkpoint (holdfast checkpoint delete)" },
 	{ "coarse:", WARN, "exclude what need not be kept (holdfast checkpoint set), or let the module mark more directories: holdfast module status shows its bound" },
 	{ "rpo:", BAD, "see what holds the commits up: the store's findings, degraded, delete-guard" },
 };
@@ -221,7 +218,7 @@ static void warnings(struct found *f, struct json_object *res, const char *name)
 		return;
 	for (size_t i = 0; i < json_object_array_length(arr); i++) {
 		const char *text = json_object_get_string(json_object_array_get_idx(arr, i)), *todo = NULL;
-		enum verdict v = WARN;
+		enum finding v = WARN;
 
 		for (unsigned k = 0; k < HF_ARRAY(known); k++)
 			if (!strncmp(text, known[k].word, strlen(known[k].word))) {
@@ -252,6 +249,7 @@ static void one(struct resource *r, void *arg)
 		regs_put(pin);
 		return;
 	}
+	f->resource = r->name;
 	res = res_json(r);
 	state = jget_str(res, "state");
 	owner = jget_str(res, "owner");
@@ -274,8 +272,8 @@ static void one(struct resource *r, void *arg)
 		find(f, WARN, "tracking", r->name, NULL, "by %s: changes are found by comparing, as often as scrub says", jget_str(res, "quality"));
 	if (!def->ncp)
 		find(f, WARN, "checkpoint", r->name, "holdfast checkpoint add R PATH", "it has no checkpoint: nothing is kept of it");
-	for (unsigned i = 0; i < def->ncp; i++)
-		checkpoint(f, def, &def->cp[i], here);
+	doctor_checkpoints(f, r, def, here, !here && !strcmp(state, "online"));
+	f->resource = NULL;
 	json_object_put(res);
 	regs_put(pin);
 }
@@ -300,6 +298,7 @@ static int doctor(struct req *q, struct hf_err *err)
 		one(r, &f);
 	else
 		resources_each(one, &f);
+	doctor_overlaps(&f);
 	resource_put(r);
 	q->result = jobj();
 	json_object_object_add(q->result, "findings", f.arr);

@@ -19,7 +19,7 @@ struct place {
 	struct place *next;
 	char resource[HF_NAME_MAX + 1];
 	char *shown;		/* path as registered */
-	uint64_t dev, ino;
+	uint64_t dev, ino;	/* ino 0: it is not there (place_look()) */
 	char fsdev[32];		/* major:minor of the filesystem */
 	char *path;		/* inside it; with the file's name if it is one file */
 	bool file;
@@ -137,7 +137,7 @@ static struct place *place_of(int fd, const char *name, const char *shown, const
 
 static bool one_dir(const struct place *a, const struct place *b)
 {
-	return !a->file && !b->file && a->dev == b->dev && a->ino == b->ino;
+	return !a->file && !b->file && a->dev == b->dev && a->ino == b->ino && a->ino;
 }
 
 static bool overlap(const struct place *a, const struct place *b)
@@ -290,6 +290,35 @@ int place_check(struct ckpt *c, const char *resource, struct hf_err *err)
 		return -EINVAL;
 	place_free(p);
 	return 0;
+}
+
+struct place *place_look(struct ckpt *c, const char *resource)
+{
+	struct place *p;
+	const char *rest;
+	int fd;
+
+	if (c->tree) {
+		p = place_of(hf_tree_fd(c->tree), hf_tree_name(c->tree), c->path, resource);
+	} else {
+		fd = ckpt_open_above(c, &rest);
+		if (fd < 0)
+			return NULL;
+		p = place_of(fd, *rest ? rest : NULL, c->path, resource);
+		close(fd);
+	}
+	if (p)
+		p->of = c;
+	if (p && !c->tree) {
+		p->file = c->file;
+		p->ino = 0;
+	}
+	return p;
+}
+
+bool place_collides(const struct place *a, const struct place *b)
+{
+	return collide(a, b, !strcmp(a->resource, b->resource));
 }
 
 int place_reserve(struct ckpt *c, const char *resource, struct hf_err *err)

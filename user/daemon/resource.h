@@ -226,6 +226,8 @@ bool ckpt_is_file(const struct ckpt *c, bool registered, struct hf_log *log);
 int ckpt_open(struct ckpt *c, const struct hf_resource *def, bool create, struct hf_err *err);
 void ckpt_untrack(struct ckpt *c);
 void ckpt_free(struct ckpt *c);
+/* the nearest directory above its path that is there; what of the path lies below it into *@rest */
+int ckpt_open_above(const struct ckpt *c, const char **rest);
 int ckpt_make_parents(struct ckpt *c, struct hf_err *err);
 void ckpt_unmake(struct ckpt *c);	/* what was made for it and is empty */
 bool ckpt_empty(struct ckpt *c);
@@ -253,6 +255,10 @@ int place_check(struct ckpt *c, const char *resource, struct hf_err *err);	/* on
 /* what is registered of other resources and overlaps @cp here, online or not: an array of {resource, path} */
 struct json_object *place_meets(const struct regs *regs, const struct hf_resource *def, const struct hf_checkpoint *cp);
 void place_release(struct place *p);
+/* for who only looks: where @c lies, or would lie if it were there. NULL: it cannot be told. place_release() after
+ * use, before @c goes */
+struct place *place_look(struct ckpt *c, const char *resource);
+bool place_collides(const struct place *a, const struct place *b);	/* they cannot be online here at once */
 /* whether nothing at or below directory @fd is in a tree that is online here; else HF_REFUSED */
 int place_outside(int fd, const char *shown, struct hf_err *err);
 
