@@ -137,6 +137,17 @@ run 5 "and so it is" a online s
 hf a resource delete s --yes >/dev/null; rm -r "$tmp/a/root/srv/r/sub"
 hf a resource delete q --yes >/dev/null
 
+# ---- what is held back ----
+for i in $(seq 40); do echo "$i" >"$tmp/a/root/srv/r/g$i"; done
+run 0 "many files" a sync r
+rm "$tmp/a/root/srv/r/"g*
+until_true 10 eval "doctor a r; grep -q '^bad.warning.r.delete-guard: ' $tmp/found"
+finds '^bad\|warning\|r\|delete-guard: .*\|holdfast sync r --allow-delete' "what the delete-guard holds back, and what to say"
+lacks '^[a-z]*\|warning\|r\|commit: ' "is told once"
+run 0 "meant" a sync r --allow-delete
+doctor a r
+lacks 'delete-guard' "it is over"
+
 # a mount that is lost, an owner that is gone, a state that is failed
 mkdir -p "$tmp/a/root/srv/m" "$tmp/b/root/srv/m"
 mount -t tmpfs none "$tmp/a/root/srv/m" && extra_mounts+=" $tmp/a/root/srv/m"

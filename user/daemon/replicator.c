@@ -440,7 +440,11 @@ static void failed(struct resource *r, int ret, const struct hf_err *e)
 	r->failures++;
 	r->retry_ms = hf_now_ms() + (r->failures > 6 ? 5000 : 50u << r->failures);
 	pthread_mutex_lock(&r->lock);
-	snprintf(r->warn_commit, sizeof(r->warn_commit), "commit: %.240s", e->msg);
+	/* what the guard holds back has a warning of its own */
+	if (e->exit == HF_REFUSED && r->warn_guard[0])
+		r->warn_commit[0] = '\0';
+	else
+		snprintf(r->warn_commit, sizeof(r->warn_commit), "commit: %.240s", e->msg);
 	if (r->failures > pol.tolerate && !r->degraded && !r->warn_guard[0]) {
 		r->degraded = true;
 		now_degraded = true;
