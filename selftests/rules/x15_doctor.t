@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # doctor: configuration, key, identity, disk from every node, module, owner's heartbeat, mounts,
-# quality of tracking, last error, paths that a takeover would be refused for: each when it is well, and when it is not, with
-# what to do.
+# quality of tracking, last error, paths that a takeover would be refused for, what is damaged in the store: each when it
+# is well, and when it is not, with what to do.
 # shellcheck source=selftests/failover/lib.sh
 . "$(dirname "$0")/../failover/lib.sh"
 # doctor NODE [R]; its findings in $tmp/found, one line each: VERDICT|CHECK|ABOUT|WHAT|DO
@@ -147,6 +147,21 @@ lacks '^[a-z]*\|warning\|r\|commit: ' "is told once"
 run 0 "meant" a sync r --allow-delete
 doctor a r
 lacks 'delete-guard' "it is over"
+
+# ---- damage ----
+finds '^ok\|contents\|r\|.*generations.* authentic' "what the store has of it was read"
+cp "$tmp/disk" "$tmp/copy"
+head -c 400000 /dev/urandom >"$tmp/a/root/srv/r/big"
+run 0 "large contents" a sync r
+$PY "$(dirname "$0")/damage.py" contents "$tmp/copy" "$tmp/disk" >"$tmp/out"; ok $? "are damaged"
+doctor b r
+is "$code" 1 "damaged contents: exit 1"
+finds '^bad\|contents\|r\|.*contents of generation [0-9]+.*damaged.*\|.*holdfast resource rebuild r on' "which, and what to do"
+run 0 "which is done" a resource rebuild r --yes
+rm "$tmp/copy"
+doctor a r
+lacks '^bad\|contents' "contents are whole again"
+finds '^warn\|contents\|r\|.*contents of generation [0-9]+.*damaged.*\|newer generations do not need it' "but for those of history"
 
 # a mount that is lost, an owner that is gone, a state that is failed
 mkdir -p "$tmp/a/root/srv/m" "$tmp/b/root/srv/m"

@@ -121,6 +121,49 @@ static int daemon_part(struct cli *c, struct json_object *arr)
 	return ret ? fail(c) : 0;
 }
 
+static void drawn(void *ctx, uint64_t done, uint64_t total, uint64_t bytes)
+{
+	char b[32];
+
+	progress_draw(ctx, "%s of contents read", text_bytes(bytes, b));
+}
+
+/* What the store has of @name: all generations that it keeps are read, with their contents. Who may not read the key was
+ * told so by then. */
+static void contents(struct cli *c, struct json_object *arr, const char *name)
+{
+	struct json_object *o, *f;
+	char *text = NULL, what[200], todo[300], b[32];
+	struct progress p;
+	bool old, own;
+	int ret;
+
+	progress_begin(c, &p);
+	ret = hf_disk_check_resource(c->conf, NULL, name, drawn, &p, &text, &c->err);
+	progress_end(&p);
+	o = text ? json_tokener_parse(text) : NULL;
+	snprintf(todo, sizeof(todo), "keep an image of the disk; then holdfast resource rebuild %s on the node that has it, or had it last, makes it anew from its files (DAMAGE in holdfast(8))",
+		 name);
+	for (size_t i = 0; i < jlen(o, "findings"); i++) {
+		f = jat(o, "findings", i);
+		old = jbool(f, "history");
+		own = jhas(f, "row") && strcmp(jstr(f, "kind"), "slot") && strcmp(jstr(f, "kind"), "io");
+		find(arr, old ? "warn" : "bad", "contents", name, jstr(f, "what"),
+		     old ? "newer generations do not need it, and it goes when history is trimmed" :
+		     own ? todo : "holdfast disk check tells more; DAMAGE in holdfast(8)");
+	}
+	if (!ret) {
+		snprintf(what, sizeof(what), "%lld generations, with %s of contents, were read in the store and are authentic",
+			 (long long)jint(o, "generations"), text_bytes(jint(o, "content_bytes"), b));
+		find(arr, "ok", "contents", name, what, NULL);
+	} else if (!jlen(o, "findings") && c->err.exit != HF_NOTFOUND && c->err.exit != HF_PERM) {
+		find(arr, "bad", "contents", name, c->err.msg, "holdfast disk check tells more");
+	}
+	json_object_put(o);
+	free(text);
+	c->err = (struct hf_err){ 0 };
+}
+
 static int rank(struct json_object *o)
 {
 	return !strcmp(jstr(o, "verdict"), "bad") ? 2 : !strcmp(jstr(o, "verdict"), "warn") ? 1 : 0;
@@ -156,6 +199,7 @@ int cmd_doctor(struct cli *c)
 {
 	struct json_object *o = json_object_new_object(), *arr = json_object_new_array(), *lib;
 	int ret, count[3] = { 0 }, worst = 0;
+	bool sound = true;	/* the store can be looked at */
 	char *text = NULL;
 
 	json_object_object_add(o, "findings", arr);
@@ -165,11 +209,15 @@ int cmd_doctor(struct cli *c)
 	}
 	lib = json_tokener_parse(text);
 	add_all(arr, lib);
+	for (size_t i = 0; i < json_object_array_length(arr); i++)
+		sound &= rank(json_object_array_get_idx(arr, i)) < 2;
 	module(c, arr, strcmp(jstr(lib, "source"), "fanotify"));
 	json_object_put(lib);
 	ret = daemon_part(c, arr);
 	if (ret)
 		goto out;
+	if (arg_pos(c, 0) && sound)
+		contents(c, arr, arg_pos(c, 0));
 	for (size_t i = 0; i < json_object_array_length(arr); i++) {
 		int k = rank(json_object_array_get_idx(arr, i));
 

@@ -170,7 +170,13 @@ static struct json_object *wrong(struct one *o, struct json_object *list, const 
 	return f;
 }
 
-static void wrong_record(struct one *o, struct json_object *list, const struct walk_gap *g, const char *then)
+/* What it is of older generations alone. */
+static void of_history(struct json_object *f)
+{
+	json_object_object_add(f, "history", json_object_new_boolean(true));
+}
+
+static struct json_object *wrong_record(struct one *o, struct json_object *list, const struct walk_gap *g, const char *then)
 {
 	char node[HF_NAME_MAX + 1];
 	struct json_object *f;
@@ -182,6 +188,7 @@ static void wrong_record(struct one *o, struct json_object *list, const struct w
 		  node, (unsigned long long)g->place, then);
 	check_place(o->k, f, g->slot, g->place);
 	look_num(f, "epoch", g->epoch);
+	return f;
 }
 
 static void wrong_history(struct one *o, bool all)
@@ -189,8 +196,8 @@ static void wrong_history(struct one *o, bool all)
 	const struct walk_gap *g = &o->end.gap;
 	bool sure = all || g->sure || (g->epoch == o->acc->acc.epoch && o->held);
 
-	wrong_record(o, sure ? o->bad : o->doubt, g, sure ? "older generations cannot be read" :
-		     "older generations cannot be read; it may be that they were trimmed");
+	of_history(wrong_record(o, sure ? o->bad : o->doubt, g, sure ? "older generations cannot be read" :
+				"older generations cannot be read; it may be that they were trimmed"));
 }
 
 /* What a base held is there without it, or it would not have been passed over. */
@@ -245,6 +252,8 @@ static int wrong_chunk(struct one *o, int err, struct json_object *list, const s
 		  err == -EIO ? "cannot be read: I/O error" : list == o->bad ? "are damaged or not authentic" :
 		  "are damaged or not authentic; it may be that they were trimmed");
 	check_place(o->k, f, r->slot, r->place);
+	if (!*of)
+		of_history(f);
 	return 0;
 }
 
