@@ -62,6 +62,7 @@ void find(struct found *f, enum finding v, const char *check, const char *about,
 static void store(struct found *f)
 {
 	char *text = beat_store_text(), w[512];
+	struct hf_space sp;
 
 	if (strcmp(text ? text : "", "ok"))
 		find(f, BAD, "store", hfd.conf->url,
@@ -72,6 +73,10 @@ static void store(struct found *f)
 		     (unsigned long long)beat_silent_ms());
 	for (unsigned i = 0; !hfd.store->ops->warning(hfd.store, i, w, sizeof(w)); i++)
 		find(f, WARN, "store", hfd.conf->url, NULL, "%s", w);
+	hfd.store->ops->space(hfd.store, &sp);
+	if (sp.total)
+		find(f, OK, "space", hfd.id.name, NULL, "%llu of %llu MiB are free in this node's area of the store",
+		     (unsigned long long)sp.free >> 20, (unsigned long long)sp.total >> 20);
 	free(text);
 }
 
@@ -205,6 +210,7 @@ static const struct { const char *word; enum finding v; const char *todo; } know
 	{ "delete-guard:", BAD, "holdfast sync R --allow-delete if the deletion is meant; else put back what is missing" },
 	{ "commit:", WARN, "it is tried again by itself; see the store's findings" },
 	{ "behind:", BAD, "if the disk was put back on purpose: holdfast disk accept; else find out who did it" },
+	{ "history:", WARN, "set a smaller retain (holdfast resource set R retain=N), unpin generations, or grow the disk; SPACE in holdfast(8)" },
 	{ "lost:", BAD, "mount it again, or bring it back; or delete the checkpoint (holdfast checkpoint delete)" },
 	{ "coarse:", WARN, "exclude what need not be kept (holdfast checkpoint set), or let the module mark more directories: holdfast module status shows its bound" },
 	{ "rpo:", BAD, "see what holds the commits up: the store's findings, degraded, delete-guard" },

@@ -20,6 +20,7 @@ void replicator_reset(struct resource *r)
 	pthread_mutex_lock(&r->lock);
 	r->degraded = false;
 	r->warn_guard[0] = r->warn_commit[0] = r->warn_other[0] = '\0';
+	r->short_from = 0;
 	pthread_mutex_unlock(&r->lock);
 	r->failures = 0;
 	r->retry_ms = r->base_ms = r->base_retry_ms = 0;
@@ -478,6 +479,9 @@ static int do_base(struct resource *r, bool whole, struct hf_err *err)
 			ret = hf_log_base(r->log, pol.retain_gens, err);
 	}
 	atomic_store(&r->busy, 0);
+	pthread_mutex_lock(&r->lock);
+	r->short_from = hf_log_short(r->log);
+	pthread_mutex_unlock(&r->lock);
 	if (ret == 1)
 		return 0;
 	if (!ret) {

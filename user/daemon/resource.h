@@ -128,6 +128,7 @@ struct resource {
 	bool consistent, degraded, stale, unreleased, without_store;
 	char warn_guard[512], warn_commit[256], warn_other[256];
 	char warn_behind[256];	/* by the heartbeat */
+	uint64_t short_from;	/* hf_log_short() */
 	uint32_t refused_id;	/* the checkpoint that was taken back last, and why */
 	char refused_why[256];
 	struct journal j;	/* as last written */

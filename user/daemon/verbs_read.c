@@ -151,6 +151,9 @@ static void put_warnings(struct json_object *w, struct resource *r)
 		warn(w, "%s", r->warn_other);
 	if (r->warn_behind[0])
 		warn(w, "behind: %s", r->warn_behind);
+	if (r->live && r->short_from)
+		warn(w, "history: begins at generation %llu, later than retain asks for: what is older went for want of space",
+		     (unsigned long long)r->short_from);
 	for (unsigned i = 0; i < r->ncp; i++) {
 		if (r->cp[i]->lost)
 			warn(w, "lost: %s is gone or not the tree it was; it is not captured", r->cp[i]->path);

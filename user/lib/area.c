@@ -6,6 +6,7 @@
  * (area_rebuild()), so it cannot disagree with the logs.
  */
 #include "disk_int.h"
+#include <stdio.h>
 #include <stdlib.h>
 
 int area_init(struct disk *d)
@@ -93,11 +94,33 @@ uint32_t area_pinned(struct disk *d, const uint8_t log[16])
 	return n;
 }
 
+void area_space(struct disk *d, struct hf_space *sp)
+{
+	sp->free = area_room(d, &sp->total);
+	sp->low = sp->total ? sp->total / 4 + (uint64_t)area_reserve(d, TIER_BASE) * HFD_BLOCK : 0;
+}
+
 bool area_tight(struct disk *d)
 {
-	uint64_t total, room = area_room(d, &total);
+	struct hf_space sp;
 
-	return room < total / 4 + (uint64_t)area_reserve(d, TIER_BASE) * HFD_BLOCK;
+	area_space(d, &sp);
+	return sp.free < sp.low;
+}
+
+#define TENTHS(bytes) (unsigned long long)((bytes) >> 20), (unsigned long long)((bytes) % (1 << 20) * 10 >> 20)
+
+int area_warning(struct disk *d, char *text, size_t n)
+{
+	struct hf_space sp;
+
+	area_space(d, &sp);
+	/* before it comes to that */
+	if (sp.free >= sp.low + sp.total / 16)
+		return -ENOENT;
+	snprintf(text, n, "%llu.%llu MiB of %llu.%llu MiB are free in the area of node %s: %s %llu.%llu MiB history goes earlier than retain asks for. Set a smaller retain, unpin generations, or grow the disk (SPACE in holdfast(8))",
+		 TENTHS(sp.free), TENTHS(sp.total), d->id.name, sp.free < sp.low ? "below" : "with less than", TENTHS(sp.low));
+	return 0;
 }
 
 static uint32_t block_of(struct disk *d, uint64_t place)

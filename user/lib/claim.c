@@ -573,7 +573,9 @@ int claim_trim(struct hf_claim *pc, uint64_t keep, struct hf_err *err)
 			hf_logf(HF_LOG_NOTE,
 				"%s: space is short in the area of %s: history before generation %llu goes",
 				pc->id.name, c->d->id.name, (unsigned long long)newest->gen);
-		keep = newest->gen;		/* space before history */
+		keep = pc->short_from = newest->gen;	/* space before history */
+	} else if (keep >= pc->short_from) {
+		pc->short_from = 0;
 	}
 	c->short_said = tight;
 	for (size_t i = 0; i < c->nbase; i++)

@@ -292,9 +292,15 @@ static void disk_info(struct hf_store *s, char cluster[HF_NAME_MAX + 1], uint8_t
 static int disk_warning(struct hf_store *s, unsigned i, char *text, size_t n)
 {
 	struct disk *d = disk_of(s);
+	unsigned k = 0;
 
-	return d->dirs ? dir_warning(d, i, text, n) : super_warning(d, i, text, n);
+	while (!(d->dirs ? dir_warning(d, k, text, n) : super_warning(d, k, text, n)))
+		if (k++ == i)
+			return 0;
+	return k == i ? area_warning(d, text, n) : -ENOENT;
 }
+
+static void disk_space(struct hf_store *s, struct hf_space *sp) { area_space(disk_of(s), sp); }
 
 static uint64_t disk_epoch(const struct hf_claim *c) { return claim_of(c)->epoch; }
 static uint32_t disk_slot(const struct hf_claim *c) { return claim_of(c)->d->id.slot; }
@@ -386,7 +392,7 @@ static void disk_known(struct hf_store *s, const uint8_t (*uuid)[16], size_t n)
 /* the one protocol, over two kinds of blocks */
 #define OPS(name, how) { .scheme = name, .open = how, \
 	.close = disk_close, .join = disk_join, .beat = disk_beat, .leave = disk_leave, \
-	.nodes = disk_nodes, .warning = disk_warning, .info = disk_info, .stat = claim_stat, .claim = claim_take, \
+	.nodes = disk_nodes, .warning = disk_warning, .space = disk_space, .info = disk_info, .stat = claim_stat, .claim = claim_take, \
 	.epoch = disk_epoch, .slot = disk_slot, .append = claim_append, \
 	.put_bytes = disk_put, .flush = disk_flush, .settle = disk_settle, .use = disk_use, \
 	.wants_copy = disk_wants_copy, .room = disk_room, .confirm = claim_confirm, \

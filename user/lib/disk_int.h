@@ -282,6 +282,8 @@ uint32_t area_reserve(const struct disk *d, enum tier t);
 uint32_t area_pinned(struct disk *d, const uint8_t log[16]);
 /* space goes before history */
 bool area_tight(struct disk *d);
+void area_space(struct disk *d, struct hf_space *sp);
+int area_warning(struct disk *d, char *text, size_t n);	/* as store.h; there is one at most */
 void area_pin(struct disk *d, uint64_t place, uint64_t len, int delta);
 void area_chunk(struct disk *d, uint64_t place, uint32_t len, int delta);
 bool area_chunks(struct disk *d, uint64_t place, uint64_t len);

@@ -224,6 +224,7 @@ bool hf_log_kept(const struct hf_log *l, uint64_t epoch)
 }
 
 uint64_t hf_log_when(const struct hf_log *l) { return l->when_ns; }
+uint64_t hf_log_short(const struct hf_log *l) { return l->claim ? l->claim->short_from : 0; }
 
 void log_item_of(struct hf_log *l, struct ent *e, struct hf_item *out)
 {

@@ -102,6 +102,9 @@ uint64_t hf_log_epoch(const struct hf_log *l);
 bool hf_log_kept(const struct hf_log *l, uint64_t epoch);
 bool hf_log_fuzzy(const struct hf_log *l);	/* the newest generation */
 uint64_t hf_log_when(const struct hf_log *l);
+/** hf_log_short() - of an owned log: history before that generation went for want of space though it was to be kept; 0: nothing
+ *  did, or it would have gone by now anyway */
+uint64_t hf_log_short(const struct hf_log *l);
 bool hf_log_get(struct hf_log *l, const void *key, uint32_t keylen, struct hf_item *out);
 /** hf_log_each() - items whose key begins with @prefix, sorted bytewise except that '/'
  *  is lowest; the callback may call any function of the log */

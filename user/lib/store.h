@@ -68,6 +68,11 @@ struct hf_log_stat {
 	uint64_t base_gen;
 };
 
+struct hf_space {		/* of the own area, in bytes */
+	uint64_t total, free;	/* total 0: there is none */
+	uint64_t low;		/* with less than that free, space goes before history */
+};
+
 /* kinds of records */
 enum hf_rec_kind {
 	HF_REC_SEAL = 1,	/* first of an epoch; written by the store */
@@ -140,6 +145,7 @@ struct hf_store_ops {
 	/* What is to be mended although the store does all it must: warning @i, from memory, with what to do.
 	 * -ENOENT: there are not so many. */
 	int (*warning)(struct hf_store *s, unsigned i, char *text, size_t n);
+	void (*space)(struct hf_store *s, struct hf_space *sp);	/* from memory */
 	void (*info)(struct hf_store *s, char cluster[HF_NAME_MAX + 1], uint8_t uuid[16],
 		     unsigned *lease_ms, unsigned *beat_ms, unsigned *rows, unsigned *nodes);
 
@@ -208,6 +214,7 @@ struct hf_claim {
 	uint32_t before_slot;	/* whose epoch this claim sealed */
 	bool anew;		/* HF_CLAIM_ANEW: nothing was adopted */
 	uint64_t above;		/* then: a generation that the log is known to have had */
+	uint64_t short_from;	/* of what was to be kept, history before this one went for want of space; 0 nothing */
 };
 
 extern const struct hf_store_ops hf_store_disk, hf_store_dir;
