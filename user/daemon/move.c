@@ -145,7 +145,7 @@ void move_look(struct resource *r)
 	}
 }
 
-static int node_up(const char *node, struct hf_err *err)
+static int node_state(const char *node)
 {
 	struct hf_node_info *n = calloc(HF_MAX_NODES, sizeof(*n));
 	unsigned count = n ? beat_nodes(n, HF_MAX_NODES) : 0;
@@ -153,12 +153,23 @@ static int node_up(const char *node, struct hf_err *err)
 
 	for (unsigned i = 0; i < count; i++)
 		if (n[i].state != HF_NODE_FREE && !strcmp(n[i].name, node))
-			ret = n[i].state == HF_NODE_UP ? 0 : -EBUSY;
+			ret = n[i].state;
 	free(n);
-	if (ret == -ENOENT)
-		return hf_fail(err, HF_NOTFOUND, ret, "there is no node %s; holdfast node list has those that there are", node);
-	if (ret)
-		return hf_fail(err, HF_REFUSED, ret, "%s is not up; see that holdfastd runs there and reaches the store", node);
+	return ret;
+}
+
+static int node_up(const char *node, struct hf_err *err)
+{
+	uint64_t until = hf_now_ms() + 2 * hfd.lease_ms;
+	int st;
+
+	/* a daemon that was just started has to see a heartbeat first */
+	while ((st = node_state(node)) == HF_NODE_UNKNOWN && hf_now_ms() < until)
+		hf_sleep_ms(hfd.beat_ms / 4);
+	if (st < 0)
+		return hf_fail(err, HF_NOTFOUND, st, "there is no node %s; holdfast node list has those that there are", node);
+	if (st != HF_NODE_UP)
+		return hf_fail(err, HF_REFUSED, -EBUSY, "%s is not up; see that holdfastd runs there and reaches the store", node);
 	return 0;
 }
 
