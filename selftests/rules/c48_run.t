@@ -81,15 +81,14 @@ says err '-- is missing' "  which is said"
 run 2 "nor is an option of the command taken for one of this" a run job touch --fenced "$tmp/ran"
 [ ! -e "$tmp/ran" ]; ok $? "  nothing was run"
 
-# --- what was online before stays so
+# --- what was online before, as a run that was killed leaves it
 run 0 "brought online by somebody else" a online job
 run 4 "run beside that" a run job -- sh -c 'echo beside >"$1/word"; exit 4' sh "$tmp/a/root/srv/job"
-field_is a job state online; ok $? "  it stays online"
-says err 'job was online here before, and stays online' "  and says so"
-is "$(hf a diff job)" "" "P1: what the command wrote is confirmed"
+says err 'job was online here already; it is released when' "  that is said"
+field_is a job state offline; ok $? "  it is released"
+run 0 "brought online again" a online job
 run 0 "-q" a -q run job -- true
 [ ! -s "$tmp/err" ]; ok $? "  does not say it"
-run 0 "it is released by who brought it online" a offline job
 run 0 "on the other node" b online job
 is "$(cat "$tmp/b/root/srv/job/word")" beside "P1: is what the command wrote"
 rm -f "$tmp/b/begun"

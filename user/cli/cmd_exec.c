@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * run: a resource is online for as long as a command runs. A signal that asks this process to end
- * is passed on; when the command has ended, what it wrote last is committed and the resource released,
- * unless it was online here before.
+ * is passed on; when the command has ended, what it wrote last is committed and the resource released, also
+ * where it was online before: that is what a run leaves that was killed, and nobody else would release it.
  */
 #include "cli.h"
 #include "show.h"
@@ -119,27 +119,9 @@ static bool told_to_end(void)
 					 sigismember(&pending, SIGHUP) || sigismember(&pending, SIGQUIT));
 }
 
-/* As it was found: what the command wrote is kept either way. */
-static int leave(struct cli *c, bool was_online)
-{
-	struct json_object *a, *list;
-	int ret;
-
-	if (!was_online)
-		return ask(c, "offline", about(c), NULL);
-	a = args_new();
-	list = json_object_new_array();
-	json_object_array_add(list, json_object_new_string(arg_pos(c, 0)));
-	json_object_object_add(a, "resources", list);
-	ret = ask(c, "sync", a, NULL);
-	if (!ret && !c->quiet)
-		fprintf(stderr, "holdfast run: %s was online here before, and stays online\n", arg_pos(c, 0));
-	return ret;
-}
-
 int cmd_run(struct cli *c)
 {
-	bool lost = false, was_online;
+	bool lost = false, already;
 	int ret, end, status = 0;
 	struct json_object *a;
 	sigset_t set, before;
@@ -158,9 +140,12 @@ int cmd_run(struct cli *c)
 		sigaddset(&set, passed_on[i]);
 	sigprocmask(SIG_BLOCK, &set, &before);
 	signal(SIGCHLD, SIG_DFL);	/* ignored by who started this, perhaps */
-	ret = ask(c, "online", a, &was_online);
+	ret = ask(c, "online", a, &already);
 	if (ret)
 		return ret;
+	if (already && !c->quiet)
+		fprintf(stderr, "holdfast run: %s was online here already; it is released when the command has ended\n",
+			arg_pos(c, 0));
 	if (told_to_end()) {
 		fprintf(stderr, "holdfast run: told to end; %s was not run\n", c->pos[1]);
 		ret = 128 + SIGTERM;
@@ -174,9 +159,6 @@ int cmd_run(struct cli *c)
 			ret = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 		}
 	}
-	/* of what is another node's by now there is nothing to leave */
-	if (lost && was_online)
-		return HF_STALE;
-	end = leave(c, was_online);
+	end = ask(c, "offline", about(c), NULL);
 	return lost ? HF_STALE : ret ? ret : end;
 }
