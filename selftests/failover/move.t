@@ -70,6 +70,12 @@ run 0 "it is meant" a sync pg --allow-delete
 run 0 "then it moves" a move pg b
 is "$(cat "$tmp/b/root/srv/app/main") $(ls "$tmp/b/root/srv/app" | wc -l)" "important 12" "P1: with what was changed last"
 
+mv "$tmp/b/root/srv/app" "$tmp/b/root/srv/away"
+run 7 "nor with a tree that is gone" b move pg a
+says err 'srv/app is gone or not the tree it was; bring it back.*stays on b' "  it is said why, and what to do"
+mv "$tmp/b/root/srv/away" "$tmp/b/root/srv/app"
+run 0 "it is back" b sync pg
+
 # the node that is named cannot
 rm -rf "$tmp/a/root/srv"; echo x >"$tmp/a/root/srv"
 run 1 "P5: a node that cannot restore it" b move pg a
@@ -80,7 +86,9 @@ up c; ok $? "a third node is up again"
 run 1 "a third one asks for it" c move pg a
 says err 'move away what is in its way.*online on b again' "  and is told the same"
 is "$(field b pg state) $(field b pg owner)" "online b" "  as it is"
+sees() { hf c --json node list | grep -q "\"name\":\"$1\"[^}]*\"state\":\"up\""; }
 down a; up a HOLDFAST_SEAM=claim.ballot:1:sleep=4000; ok $? "one that takes its time before it cannot"
+until_true 20 sees a
 hf c move pg a >"$tmp/out" 2>"$tmp/err" & last=$!
 until_true 20 field_is c pg state offline; ok $? "  the owner has let go"
 crash b
@@ -90,11 +98,20 @@ rm "$tmp/a/root/srv"; mkdir "$tmp/a/root/srv"
 run 0 "it is brought online elsewhere" c online pg
 
 # --- the time is over while it is being restored
-down a; up a HOLDFAST_SEAM=restore.rename:1:sleep=4000
+down a; up a HOLDFAST_SEAM=restore.rename:1:sleep=4000; until_true 20 sees a
 run 1 "P5: what is not online in time is no success" c move pg a --timeout 2s
 says err 'in time; it is on a' "  it is said where it is"
 until_true 20 field_is a pg state online; ok $? "  it gets there"
 until_true 5 field_is c pg owner a; same c a srv/app; ok $? "  whole"
+
+# --- the time is over while its owner is at it
+down a; up a HOLDFAST_SEAM=release.append:1:sleep=3000
+until_true 20 field_is a pg state online && until_true 20 sees a; ok $? "an owner that takes its time"
+echo late >"$tmp/a/root/srv/app/main"
+run 1 "it has not let go in time" c move pg c --timeout 1s
+until_true 30 grep -q 'pg: who wanted it moved does not wait any more' "$tmp/a/log"; ok $? "when it has, nobody waits any more"
+until_true 30 field_is a pg state online && field_is a pg owner a; ok $? "  and it brings it online again"
+is "$(cat "$tmp/a/root/srv/app/main")" late "  as it was"
 crash a
 until_true 20 field_is c pg owner_state down
 run 5 "an owner that is dead" c move pg c

@@ -12,7 +12,7 @@ enum revent {
 	EV_BROKEN,	/* half restored, or commits fail beyond what is tolerated */
 	EV_STOP,	/* going offline has begun */
 	EV_STOPPED,	/* released, or put off until the store answers */
-	EV_KEPT,	/* the stop failed, and strict-stop is set */
+	EV_KEPT,	/* the stop failed, and strict-stop is set, or it was to be moved */
 	EV_FENCED,	/* a newer epoch exists */
 	EV_TIMEOUT,	/* not done within the time that was given */
 	EV_RESET,	/* an administrator leaves the failure; nothing is owned here */
