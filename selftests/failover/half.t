@@ -33,6 +33,9 @@ for i in 1 2 3 4 5 6; do echo new >"$A/$i"; done
 run 0 "P1: sync" a sync r
 run 0 "offline" a offline r
 
+# a log that was to begin anew here once, and was not, says nothing of a takeover that comes later
+down b; sed -i 's/"anew":false/"anew":true/' "$tmp/b/state/resources/r"; is "$(journal state),$(journal anew)" offline,True "b was to rebuild it once"
+up b
 dies restore.rename:3 online r
 is "$(all "$B_" | tr '\n' ' ')" "new old " "b claimed it, and died while it restored"
 damage; ok $? "the log is damaged"

@@ -52,7 +52,12 @@ static bool lost(int ret) { return ret == -EBADMSG || ret == -EIO || ret == -ENO
 
 static int vouched(struct resource *r, const struct hf_resource *def, const struct hf_log_stat *st, struct job *j)
 {
-	if (j->keep_local || (r->j.whole == st->epoch && !memcmp(r->j.uuid, def->id.uuid, sizeof(r->j.uuid))))
+	if (r->j.whole == st->epoch && !memcmp(r->j.uuid, def->id.uuid, sizeof(r->j.uuid)))
+		return 0;
+	if (j->keep_local && !j->dry_run)
+		hf_logf(HF_LOG_WARN, "%s: AUDIT: by --keep-local its log is to begin anew from what is here, which epoch %llu may not have had",
+			r->name, (unsigned long long)st->epoch);
+	if (j->keep_local)
 		return 0;
 	return hf_fail(&j->err, HF_REFUSED, -EBUSY,
 		       "%s: its log cannot be read, and nothing tells that this node's trees are all that was in it: epoch %llu is this node's, but it did not come online in it, or was booted since; copy here what is newer on the node that had it before (`holdfast displaced list %s` has what a restore overwrote here), then say --keep-local",
@@ -330,7 +335,10 @@ int job_rebuild(struct resource *r, struct job *j)
 	if (!ret)
 		ret = r->live ? rebuild_owned(r, def, &st, j) :
 		      rebuild_lost(r, def, &st, st.released || r->unreleased, j);
-	if (ret && j->anew && !hfd.store->ops->stat(hfd.store, &def->id, &st, NULL)) {
+	/* no tree was changed by it; if another node had it meanwhile, that says nothing */
+	if (ret && ret != -ESTALE && (j->anew || r->j.anew)) {
+		if (hfd.store->ops->stat(hfd.store, &def->id, &st, NULL))
+			st.epoch = 0;
 		rebuild_stands(r, &st);
 		journal_write(r->name, &r->j);
 	}

@@ -371,6 +371,7 @@ static int take(struct resource *r, const struct hf_resource *def, struct job *j
 		known = 0;
 	pthread_mutex_lock(&r->lock);
 	r->j.tracked = known;
+	r->j.anew &= j->anew;
 	pthread_mutex_unlock(&r->lock);
 	ret = open_before(r, def, err);
 	if (ret)
