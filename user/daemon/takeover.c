@@ -665,6 +665,7 @@ static int online_after_stop(struct resource *r, struct job *j)
 		pthread_mutex_lock(&r->lock);
 		r->without_store = without;
 		r->j.torn = was.torn;
+		r->j.synced = was.synced;
 		pthread_mutex_unlock(&r->lock);
 		resource_journal(r, was.state, was.epoch, was.generation);
 	}
