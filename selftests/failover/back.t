@@ -164,6 +164,16 @@ is "$(hf b --json displaced list r | grep -o '"id"' | wc -l)" "$sets" "keeps not
 d=$(rsync -aHAXc --delete --dry-run -i "$tmp/t5/" "$Br/t/" 2>&1); is "$d" "" "leaves what was before"
 is "$(field b r state)" online "and the resource online"
 run 0 "to go on with" b sync r
+# what the guard kept from being committed is kept aside, though the generation that is not reached has it so (both are
+# changed before the daemon looks: else it may commit the one before it sees the other)
+down b; cp -a "$tmp/t1/conf" "$Br/t/conf"; rm "$Br/t"/f*
+up b HOLDFAST_SEAM=restore.rename:2:eio
+until_true 20 field_is b r state online
+run 1 "a rollback that fails, after what the guard held back" b rollback r --to "$G1"
+set=$(hf b --json displaced list r | grep -o '"id":"[^"]*"' | tail -n 1 | cut -d'"' -f4)
+hf b displaced show r "$set" >"$tmp/out"; says out 'conf' "P7: what was like it before is kept aside"
+d=$(rsync -aHAXc --delete --dry-run -i "$tmp/t5/" "$Br/t/" 2>&1); is "$d" "" "and the newest generation is here"
+sets=$(hf b --json displaced list r | grep -o '"id"' | wc -l)
 # one that is not committed is not left in the trees either: the guard would hold it back later, and a takeover undo it
 hf b offline r >/dev/null; down b; up b HOLDFAST_SEAM=commit.append:1+:eio
 run 0 "online" b online r

@@ -51,14 +51,15 @@ static int ready(struct resource *r, struct job *j)
 	return 0;
 }
 
-/* So that it can be gone back to as well. What cannot be committed is kept aside by the restore. */
-static int commit_before(struct resource *r, struct job *j)
+/* So that it can be gone back to as well. What cannot be committed is kept aside by the restore: *@all is false then. */
+static int commit_before(struct resource *r, struct job *j, bool *all)
 {
 	struct rep a = { .scan = true, .full = true, .confirm = true, .strict = true, .patience_ms = 2000,
 			 .note = "before a rollback" };
 	struct hf_err e = { 0 };
 	int ret = replicate(r, &a, &e);
 
+	*all = !ret;
 	/* the guard holds back a deletion, which a rollback may be meant to undo; a file that never
 	 * holds still */
 	if ((ret == -EBUSY && e.exit == HF_REFUSED) || (ret == -EAGAIN && e.exit == HF_FAILED))
@@ -69,7 +70,7 @@ static int commit_before(struct resource *r, struct job *j)
 
 /*
  * It is half there, or not in the log: what was before comes back. If it cannot, the term ends: such a
- * mixture is never captured.
+ * mixture is never captured. @from: what is as it has it was written by the rollback; NULL: or may have been so.
  */
 static bool take_back(struct resource *r, struct job *j, struct hf_log *from)
 {
@@ -100,7 +101,7 @@ static bool take_back(struct resource *r, struct job *j, struct hf_log *from)
 	return false;
 }
 
-static int roll_back(struct resource *r, struct job *j, struct hf_log *from)
+static int roll_back(struct resource *r, struct job *j, struct hf_log *from, bool all)
 {
 	struct rep a = { .scan = true, .full = true, .confirm = true, .strict = true, .allow_delete = true,
 			 .patience_ms = 2000 };
@@ -132,7 +133,7 @@ static int roll_back(struct resource *r, struct job *j, struct hf_log *from)
 			ret = 0;
 	}
 	if (ret && ret != -ESTALE && (!r->log || hf_log_gen(r->log) == before))
-		goes_on = take_back(r, j, from);
+		goes_on = take_back(r, j, all ? from : NULL);
 	if (goes_on && ret != -ESTALE)
 		resource_journal(r, JR_ONLINE, r->epoch, r->confirmed);
 	j->gen = r->confirmed;
@@ -143,16 +144,17 @@ static int roll_back(struct resource *r, struct job *j, struct hf_log *from)
 int job_rollback(struct resource *r, struct job *j)
 {
 	struct hf_log *from = NULL;
+	bool all = false;
 	int ret = ready(r, j);
 
 	if (!ret && !j->dry_run)
-		ret = commit_before(r, j);
+		ret = commit_before(r, j, &all);
 	if (!ret)
 		ret = open_generation(r, j, &from);
 	if (!ret && j->dry_run)
 		ret = restore_would(r, from, j, &j->err);
 	else if (!ret)
-		ret = roll_back(r, j, from);
+		ret = roll_back(r, j, from, all);
 	hf_log_close(from);
 	if (ret == -ESTALE)
 		step_down(r, j->err.msg);
