@@ -316,11 +316,12 @@ static struct pin *collect_log(struct disk *d, const struct row *r, struct pin *
 {
 	const struct claim_rec *acc = row_accepted(r, old->log);
 	uint64_t based = row_based(r, old->log);
+	uint32_t row = old->row;
 	struct walk_opts o = { .seg = seg_in };
 	struct walk_end end;
 	struct blockset set;
 	struct pin *keep = NULL, *p, **pp;
-	bool bare = true, newest = false;
+	bool bare = true, newest = false, early = false;
 	int ret = 0;
 
 	for (uint32_t i = 0; i < r->nodes; i++)
@@ -336,8 +337,12 @@ static struct pin *collect_log(struct disk *d, const struct row *r, struct pin *
 			continue;
 		}
 		*pp = p->next;
+		early |= acc->acc.keep <= p->last_gen;
 		pin_free(d, p);
 	}
+	if (early)
+		hf_logf(HF_LOG_NOTE, "row %u of %s: space is short in the area of %s: history goes that lies there, and was to be kept",
+			row, d->path, d->id.name);
 	if (!old)
 		return NULL;
 	for (p = old; p; p = p->next) {
