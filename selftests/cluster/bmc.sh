@@ -3,7 +3,8 @@
 #
 # bmc.sh DIR CGROUP: the power controller of the nodes, outside of them and of
 # their network. A request is a file DIR/NAME.req that holds "off NODE"; when the
-# node is dead NAME.done appears. DIR/log is the oracle of who was fenced.
+# node is dead NAME.done appears. DIR/log is the oracle of who was fenced. While there
+# is DIR/lies it only says that a node is dead.
 
 cd "$1" || exit 1
 while :; do
@@ -12,7 +13,9 @@ while :; do
 		read -r action node <"$q"
 		case $node in
 		n[0-9])
-			if [ "$action" = off ] && [ -e "$2/$node/cgroup.kill" ]; then
+			if [ -e lies ]; then
+				action=spared
+			elif [ "$action" = off ] && [ -e "$2/$node/cgroup.kill" ]; then
 				echo 1 >"$2/$node/cgroup.kill"
 				while [ -n "$(cat "$2/$node/cgroup.procs")" ]; do sleep 0.01; done
 			fi ;;

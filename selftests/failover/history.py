@@ -165,7 +165,9 @@ class Cluster(Run):
 
 
 def main():
-    a = arguments().parse_args()
+    ap = arguments()
+    ap.add_argument("--nodes", type=int, default=3)
+    a = ap.parse_args()
     if a.show:
         show(FAULTS, a.show)
         return 0
@@ -174,7 +176,7 @@ def main():
         c = Cluster(a.nodes, seed)
         print("# on %s" % ("a loop device" if c.loop else "a file: no loop device here"))
         return c
-    points, failed = play(a, FAULTS, make, "history.py")
+    points, failed = play(a, FAULTS, make, "history.py --nodes %d" % a.nodes)
     print("1..%d" % points)
     return 1 if failed else 0
 

@@ -99,10 +99,10 @@ class Run:
             self.wrong("P4: epoch %d is said to be of %s and of %s" % (epoch, other, node.name))
 
     def tenure(self, node, epoch, called, returned, base, files):
-        """What begins with that tree; or what goes on, if it is as the last one left it. (tenure, is it new)"""
-        t = self.history.tenures[-1] if self.history.tenures else None
-        if t and t.node == node.name and t.epoch == epoch and base == t.holds():
-            return t, False
+        """What begins with that tree; or what goes on, if the epoch has begun and left it as it is. (tenure, is it new)"""
+        for t in list(self.history.tenures):
+            if t.node == node.name and t.epoch == epoch and base == t.holds():
+                return t, False
         t = model.Tenure(node.name, epoch, called, returned, base, files, WRITERS)
         self.history.add(t)
         return t, True
@@ -177,16 +177,14 @@ def load(path):
         return {}
 
 
-def arguments(**defaults):
+def arguments():
     ap = argparse.ArgumentParser()
     ap.add_argument("--seed", type=int)
-    ap.add_argument("--nodes", type=int)
     ap.add_argument("--seconds", type=float, default=1e9)
     ap.add_argument("--bags", type=int, default=1)
     ap.add_argument("--only", default="")
     ap.add_argument("--table")
     ap.add_argument("--show", nargs="+")
-    ap.set_defaults(nodes=3, **defaults)
     return ap
 
 
@@ -210,7 +208,7 @@ def play(a, faults, make, again, points=0):
     """The rounds that the arguments A ask for, in TAP, on make(seed); AGAIN is the command that does it
     once more. Returns how many points there are, after POINTS, and how many of them failed."""
     seed = a.seed if a.seed is not None else random.SystemRandom().randrange(1 << 31)
-    again += " --seed %d --nodes %d --bags %d" % (seed, a.nodes, a.bags) + (" --only '%s'" % a.only if a.only else "")
+    again += " --seed %d --bags %d" % (seed, a.bags) + (" --only '%s'" % a.only if a.only else "")
     print("# %s" % again, flush=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     figures = {f: collections.Counter(injected=0, survived=0, lost=0, confirmed=0) for f in faults if a.only in f}
