@@ -530,6 +530,7 @@ static int execute(struct restore *r)
 	for (size_t i = 0; !ret && i < r->items.n; i++) {
 		struct item *it = &r->items.e[r->order[i]];
 
+		hf_early_step(r, i);
 		ret = hf_rst_step(r);
 		if (!ret && it->nested) {
 			ret = hf_nest_write(r, it, r->order + i + 1);
@@ -608,6 +609,7 @@ int hf_restore(struct hf_tree *t, const struct hf_tree_db *db, const struct hf_r
 	if (!ret && go && (r.items.n || r.changed))
 		ret = execute(&r);
 	st->ns_write += since(&clock);
+	hf_early_end(&r);
 	if (!ret && go && (r.items.n || r.changed || r.unsure) && syncfs(t->root))
 		ret = hf_fail(r.err, HF_OK, -errno, "%s: what was restored cannot be made durable: %s",
 			      t->path, strerror(errno));

@@ -58,6 +58,7 @@ struct restore {
 	bool changed, unsure;	/* unsure: equal by contents, not known to be durable */
 	uint64_t steps;
 	struct hf_fetch *fetch;		/* reads what is to be written; NULL: nobody does */
+	struct hf_early *early;		/* syncs what was written first; NULL: nobody does */
 	struct hf_content *content;	/* of what is written now, if it was read already */
 	bool no_nameless;	/* O_TMPFILE is not to be had */
 	size_t *order;		/* of the items, in which they are written */
@@ -84,6 +85,10 @@ int hf_rst_keep_late(struct restore *r, const struct item *it, int dirfd, const 
 int hf_rst_wanted(struct restore *r, const char *rel, struct hf_attr *want);
 /** hf_rst_write() - an entry with OP_LEFTOVER, OP_TIGHTEN, OP_MKDIR, OP_WRITE, OP_META or OP_LINK */
 int hf_rst_write(struct restore *r, struct item *it);
+
+/** hf_early_step() - @done of the items are; in the middle of many their syncing begins */
+void hf_early_step(struct restore *r, size_t done);
+void hf_early_end(struct restore *r);
 
 /** hf_rst_step() - progress; -ECANCELED */
 int hf_rst_step(struct restore *r);
