@@ -8,10 +8,10 @@ ARCHIVE = 'tar c | zstd -1'
 
 
 def measure(lab, out, opt, mean):
-    src = lab.fs('src', 2048)
+    src = lab.fs(f'src{mean}', 2048)
     size = lab.tree(src + '/t', FILES, mean=mean, per=10)
-    floor = lab.blank('floor.img', 1024)
-    a, = lab.cluster('g', ('a', src), mib=4096, areas=2)
+    floor = lab.blank(f'floor{mean}.img', 1024)
+    a, = lab.cluster(f'g{mean}', ('a', src), mib=4096, areas=2)
     names = ['Holdfast', ARCHIVE]
     ms, memory = {n: [] for n in (names[0], '  until it is confirmed', names[1])}, []
 
