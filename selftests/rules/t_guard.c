@@ -103,6 +103,35 @@ int main(void)
 	begin(100);
 	ok(!commit(60, false, false), "who waits for it does not wait for the end of a deletion");
 
+	/* what is excluded is taken out again in each transaction, until one is committed */
+	begin(100);
+	cp.taken_out = 10;
+	ok(commit(70, true, false) == -EINPROGRESS, "a deletion, beside what is excluded now");
+	clock_ms += 50;
+	ok(!commit(70, true, false), "that has ended is put off no longer");
+	cp.taken_out = 0;
+
+	begin(100);
+	ok(commit(80, true, false) == -EINPROGRESS, "a deletion begins");
+	clock_ms += 50;
+	ok(!commit(75, false, false), "somebody asks for a commit");
+	clock_ms += 2000;
+	ok(commit(65, true, false) == -EINPROGRESS, "it goes on: its end is waited for as ever");
+	begin(100);
+	ok(commit(80, true, false) == -EINPROGRESS, "a deletion begins");
+	clock_ms += 50;
+	ok(!commit(100, true, false), "and is undone");
+	clock_ms += 2000;
+	ok(commit(80, true, false) == -EINPROGRESS, "the next one is waited for as ever");
+
+	begin(100);
+	ok(commit(30, true, false) == -EBUSY, "held back");
+	policy.delete_guard_pct = 0;
+	ok(!commit(30, true, false), "until there is no guard");
+	policy.delete_guard_pct = 50;
+	clock_ms += 61000;
+	ok(!commit(29, false, false), "what went then does not count");
+
 	policy.settle_ms = 5000;
 	begin(100);
 	ok(commit(80, true, false) == -EINPROGRESS && guard_pause(&res) == 5000, "settle is how long a pause is");

@@ -46,10 +46,14 @@ static int look(struct resource *r, struct ckpt *c, const struct hf_policy *pol,
 	/* what somebody chose to exclude was not lost */
 	before -= c->taken_out;
 	dels -= c->taken_out;
-	/* what is held back is so for as long as it takes to decide */
-	if (!g->ms || (!g->held && now - g->ms > WINDOW_MS) || before > g->ref || c->taken_out)
+	/* What is held back is so for as long as it takes to decide. What is excluded is taken out in each transaction
+	 * anew until one is committed: the end of a deletion is waited for through all of them. */
+	if (!g->ms || (!g->held && now - g->ms > WINDOW_MS) || before > g->ref || (c->taken_out && before != g->ref))
 		*g = (struct guard){ .ref = before, .gen = hf_log_gen(r->log), .ms = now };
 	g->held = false;
+	/* it is committed now: what goes later is another deletion */
+	if (!waits || !dels)
+		g->gone = g->wait_ms = 0;
 	if (!dels)
 		return 0;
 	after = before - dels;
@@ -81,9 +85,9 @@ int guard_look(struct resource *r, const struct rep *a, struct hf_err *err)
 
 	resource_policy(r, &pol);
 	for (unsigned i = 0; i < r->ncp && ret != -EBUSY; i++) {
-		if (a->allow_delete)
+		if (a->allow_delete || !pol.delete_guard_pct)
 			r->cp[i]->guard = (struct guard){ 0 };
-		else if (pol.delete_guard_pct && (one = look(r, r->cp[i], &pol, a->waits, err)))
+		else if ((one = look(r, r->cp[i], &pol, a->waits, err)))
 			ret = one;
 	}
 	return ret;
