@@ -613,6 +613,11 @@ static void removed(void)
 	sh("rm state/race/.continued");
 }
 
+static void finished(void)
+{
+	sh("mv state/race/.continued state/race/whole; echo all >state/race/whole");
+}
+
 static void another(void)
 {
 	sh("cd state/two; mv .continued whole; echo young >.continued");
@@ -661,6 +666,17 @@ static void rests(void)
 	is(hf_displaced_end(d, true, id, &n, &err), 0, "end");
 	ok(n == 3 && !strcmp(first, id), "all of it is kept");
 	is(list("race", 0, key).entries, 3, "and listed");
+
+	d = begin("race");
+	hf_displaced_add(d, t, "1", &err);
+	is(hf_displaced_end(d, false, first, &n, &err), 0, "one more that is not finished");
+	sh("echo part >state/race/.continued");
+	meanwhile = finished;
+	d = begin("race");
+	hf_displaced_add(d, t, "2", &err);
+	is(hf_displaced_end(d, true, id, &n, &err), 0, "another ends what was to be gone on with");
+	ok(!meanwhile && n == 2 && !strcmp(first, id), "this one goes on with a file of its own");
+	ok(!strcmp(shout("cat state/race/whole"), "all\n"), "P7: the other's is as it was");
 
 	sh("mkdir state/two; touch -d 2001-01-01 state/two/.continued");
 	meanwhile = another;

@@ -144,9 +144,17 @@ static void make_id(char id[64], uint64_t now)
 		 randombytes_random());
 }
 
+static bool is_named(int dirfd, const char *name, const struct stat *st)
+{
+	struct stat now;
+
+	return !fstatat(dirfd, name, &now, AT_SYMLINK_NOFOLLOW) && now.st_dev == st->st_dev && now.st_ino == st->st_ino;
+}
+
 /*
  * Its lock says that it is being written: none that has not ended yet is taken for one that was left. Others have it for
- * a moment, to look, or to remove it: then it is another file that is written.
+ * a moment, to look, or to remove it, or until their set has ended, which has got its own name by then: then it is
+ * another file that is written.
  */
 static int open_locked(struct hf_displaced *d, const char *name, int flags)
 {
@@ -163,7 +171,7 @@ static int open_locked(struct hf_displaced *d, const char *name, int flags)
 		while (flock(d->fd, LOCK_EX) && errno == EINTR)
 			;
 		ret = fstat(d->fd, &st) ? -errno : 0;
-	} while (!ret && !st.st_nlink);
+	} while (!ret && !is_named(d->dirfd, name, &st));
 	if (!ret && st.st_size && ftruncate(d->fd, 0))
 		ret = -errno;
 	if (ret) {
