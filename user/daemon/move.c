@@ -44,6 +44,19 @@ static const char *bare(const struct resource *r, const char *msg)
 	return strncmp(msg, r->name, n) || strncmp(msg + n, ": ", 2) ? msg : msg + n + 2;
 }
 
+static int node_state(const char *node)
+{
+	struct hf_node_info *n = calloc(HF_MAX_NODES, sizeof(*n));
+	unsigned count = n ? beat_nodes(n, HF_MAX_NODES) : 0;
+	int ret = -ENOENT;
+
+	for (unsigned i = 0; i < count; i++)
+		if (n[i].state != HF_NODE_FREE && !strcmp(n[i].name, node))
+			ret = n[i].state;
+	free(n);
+	return ret;
+}
+
 /* Who asked gave up while this node let go: nobody else would bring it online. */
 static void take_again(struct resource *r, struct job *j)
 {
@@ -64,7 +77,7 @@ static void take_again(struct resource *r, struct job *j)
 		hf_logf(HF_LOG_WARN, "%s: it stays offline: %s", r->name, j->err.msg);
 }
 
-static int let_go(struct resource *r, struct job *j)
+static int let_go(struct resource *r, const char *node, struct job *j)
 {
 	const char *here = hfd.id.name;
 	struct hf_err e;
@@ -80,6 +93,9 @@ static int let_go(struct resource *r, struct job *j)
 		return hf_fail(&j->err, HF_REFUSED, -EBUSY,
 			       "%s is failed on %s: %.300s; `holdfast resource reset %s` or `holdfast offline %s` there first",
 			       r->name, here, r->error, r->name, r->name);
+	/* it may be gone since, and who asked as well: then it would be online nowhere */
+	if (node_state(node) != HF_NODE_UP)
+		return hf_fail(&j->err, HF_FAILED, -EBUSY, "%s is not moved, because %s is not up any more", r->name, node);
 	j->strict = true;
 	ret = job_offline(r, j);
 	if (ret) {
@@ -102,7 +118,7 @@ static int job_move(struct resource *r, struct job *j)
 	if (here && !r->live)
 		ret = job_online(r, j);
 	else if (any && !here)
-		ret = let_go(r, j);
+		ret = let_go(r, node, j);
 	if (ret && here) {
 		e = j->err;
 		hf_fail(&j->err, HF_FAILED, ret, "%s could not be brought online on %s: %.800s", r->name, node, bare(r, e.msg));
@@ -122,17 +138,18 @@ void move_look(struct resource *r)
 {
 	char node[HF_NAME_MAX + 1];
 	struct job *j = NULL;
-	bool due;
+	bool due, known;
 
 	if (!asked(r, node))
 		return;
+	known = node_state(node) != HF_NODE_UNKNOWN;
 	pthread_mutex_lock(&r->lock);
 	if (r->state == RS_ONLINE_PENDING || r->state == RS_OFFLINE_PENDING)
 		due = false;
 	else if (!strcmp(node, hfd.id.name))
 		due = r->live || (r->st_valid && (!r->st.epoch || r->st.released));
 	else
-		due = r->live || r->unreleased;
+		due = known && (r->live || r->unreleased);
 	due &= !r->moving && !r->quit;
 	r->moving |= due;
 	pthread_mutex_unlock(&r->lock);
@@ -143,19 +160,6 @@ void move_look(struct resource *r)
 		r->moving = false;
 		pthread_mutex_unlock(&r->lock);
 	}
-}
-
-static int node_state(const char *node)
-{
-	struct hf_node_info *n = calloc(HF_MAX_NODES, sizeof(*n));
-	unsigned count = n ? beat_nodes(n, HF_MAX_NODES) : 0;
-	int ret = -ENOENT;
-
-	for (unsigned i = 0; i < count; i++)
-		if (n[i].state != HF_NODE_FREE && !strcmp(n[i].name, node))
-			ret = n[i].state;
-	free(n);
-	return ret;
 }
 
 static int node_up(const char *node, struct hf_err *err)
@@ -201,14 +205,14 @@ static int may(const struct hf_resource *def, const char *node, char from[HF_NAM
 
 /*
  * Asks that @node have it, and waits until that has come to an end. *@st: whose it is then; @why: what stood
- * in the way, exit 0 nothing. The return value is only that of the store.
+ * in the way, exit 0 nothing; @other: who is asked by somebody else meanwhile, or "". The return value is only
+ * that of the store.
  */
 static int bring(struct resource *r, const char *node, uint64_t ms, struct hf_log_stat *st, struct hf_err *why,
-		 struct hf_err *err)
+		 char other[HF_NAME_MAX + 1], struct hf_err *err)
 {
 	uint64_t until = hf_now_ms() + ms;
 	const struct hf_resource *def;
-	char now[HF_NAME_MAX + 1];
 	struct regs *pin;
 	bool wanted;
 	int ret;
@@ -217,12 +221,14 @@ static int bring(struct resource *r, const char *node, uint64_t ms, struct hf_lo
 	ret = hf_reg_resource_move(hfd.store, r->name, node, err);
 	if (!ret)
 		ret = regs_reload(err);
-	while ((wanted = asked(r, now) && !strcmp(now, node)) && !ret && hf_now_ms() < until && !node_up(node, why)) {
+	while ((wanted = asked(r, other) && !strcmp(other, node)) && !ret && hf_now_ms() < until && !node_up(node, why)) {
 		hf_sleep_ms(hfd.beat_ms / 4);
 		regs_refresh(NULL);
 	}
 	if (wanted || ret)
 		over(r->name, node, NULL);
+	if (wanted)
+		*other = '\0';
 	if (ret)
 		return ret;
 	if (why->exit)
@@ -245,12 +251,16 @@ static int go(struct resource *r, const char *from, const char *node, uint64_t m
 {
 	struct hf_err why, back = { 0 };
 	struct hf_log_stat st = { 0 };
-	int ret = bring(r, node, ms, &st, &why, err);
+	char other[HF_NAME_MAX + 1];
+	int ret = bring(r, node, ms, &st, &why, other, err);
 
 	if (ret || !why.exit)
 		return ret;
+	/* the owner may have let go for that one */
+	if (*other)
+		return hf_fail(err, why.exit, -EIO, "%.700s; it is being moved to %s", why.msg, other);
 	if (st.released && !node_up(from, &back)) {
-		ret = bring(r, from, MOVE_MS, &st, &back, err);
+		ret = bring(r, from, MOVE_MS, &st, &back, other, err);
 		if (!ret && !back.exit)
 			return hf_fail(err, why.exit, -EIO, "%.900s; it is online on %s again", why.msg, from);
 	}
