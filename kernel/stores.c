@@ -27,6 +27,7 @@
 #include <linux/tracepoint.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
+#include <linux/xarray.h>
 #include "place.h"
 
 #undef pr_fmt
@@ -173,6 +174,16 @@ static void noted(u64 so_far)
 	wake_up_all(&settled);
 }
 
+/*
+ * The tracepoint comes before the page is tagged as dirty, under the same lock. Who captures
+ * the file once it is noted goes by the tags (sync_file_range(), cachestat()).
+ */
+static void wait_tagged(struct inode *inode)
+{
+	xa_lock_irq(&inode->i_mapping->i_pages);
+	xa_unlock_irq(&inode->i_mapping->i_pages);
+}
+
 static void note_work(struct work_struct *work)
 {
 	struct store *s;
@@ -188,10 +199,12 @@ static void note_work(struct work_struct *work)
 				.who = &s->who,
 			};
 
-			if (s->inode)
+			if (s->inode) {
+				wait_tagged(s->inode);
 				hf_place_note(s->inode, &c, &s->aliases);
-			else
+			} else {
 				hf_place_note_all(s->place);
+			}
 			queue_work(release_wq, &s->release);
 		}
 		/* others may come for ever; what came before is noted */
