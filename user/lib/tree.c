@@ -570,7 +570,8 @@ int hf_tree_measure(struct hf_tree *t, uint64_t max, struct hf_tree_stat *st, st
 	int ret;
 
 	memset(st, 0, sizeof(*st));
-	ret = hf_walk_init(&w, t, "", 0);
+	hf_tree_scout(t);	/* without it, it takes longer */
+	ret = hf_walk_init(&w, t, "", HF_WALK_LEFTOVERS);
 	while (!ret && (ret = hf_walk_next(&w)) == 1) {
 		ret = 0;
 		if (w.at.kind != HF_WALK_ENTRY)

@@ -171,7 +171,7 @@ int hf_tree_scout(struct hf_tree *t);
 void hf_tree_unscout(struct hf_tree *t);
 
 struct hf_tree_stat { uint64_t dirs, files, others, bytes; };
-/** hf_tree_measure() - count a tree; -EFBIG as soon as bytes exceed @max (0: no bound) */
+/** hf_tree_measure() - count a tree that nobody restores; -EFBIG as soon as bytes exceed @max (0: no bound) */
 int hf_tree_measure(struct hf_tree *t, uint64_t max, struct hf_tree_stat *st, struct hf_err *err);
 
 struct hf_capture_stat { uint64_t looked, put, deleted, unstable, bytes; };
