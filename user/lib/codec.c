@@ -108,7 +108,7 @@ int codec_pack(struct hf_buf *b, void **zip, unsigned *flags)
 	}
 	if (b->len <= KEEP_MAX && !*zip)
 		*zip = chunker_zip();
-	n = b->len <= KEEP_MAX && *zip ? ZSTD_compressCCtx(*zip, z.p + z.len, z.cap - z.len, b->p, b->len, 1) :
+	n = b->len <= KEEP_MAX && *zip ? ZSTD_compress2(*zip, z.p + z.len, z.cap - z.len, b->p, b->len) :
 	    ZSTD_compress(z.p + z.len, z.cap - z.len, b->p, b->len, 1);
 	if (ZSTD_isError(n) || n + 4 >= b->len) {
 		hf_buf_free(&z);
