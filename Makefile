@@ -23,11 +23,12 @@ KDIR ?= /lib/modules/$(shell uname -r)/build
 KERNELS ?= 6.1 6.12
 DEMO_KERNEL ?= 6.12
 
-PKGS = libsodium libzstd inih json-c libcap libsystemd blkid libmnl
+PKGS = libsodium libzstd inih json-c libcap libsystemd blkid libmnl libcrypto
 HF_CFLAGS = -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Iinclude -pthread \
 	-Wall -Wextra -Wno-unused-parameter -Wmissing-prototypes -Wshadow -Wvla -Wformat=2 \
 	-fstack-protector-strong -fvisibility=hidden -fPIC -MMD -MP
-HF_LIBS = $(shell pkg-config --libs $(PKGS)) -pthread
+# as needed: the command and the library have nothing of libcrypto
+HF_LIBS = -Wl,--as-needed $(shell pkg-config --libs $(PKGS)) -pthread
 # the command alone speaks these
 CLI_PKGS = libnl-3.0 libnl-genl-3.0
 # libkmod is loaded when it is needed
@@ -99,7 +100,7 @@ $(B)/libholdfast.map: include/holdfast.h Makefile
 $(B)/$(SONAME): $(LIB_OBJ) $(B)/libholdfast.map
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=$(B)/libholdfast.map \
-		-Wl,--as-needed -Wl,-z,relro,-z,now -o $@ $(LIB_OBJ) $(HF_LIBS)
+		-Wl,-z,relro,-z,now -o $@ $(filter-out %/crypto_ssl.o,$(LIB_OBJ)) $(HF_LIBS)
 
 $(B)/holdfastd: $(DAEMON_OBJ) $(B)/libholdfast.a
 	$(call say,LD)

@@ -10,7 +10,7 @@ export LC_ALL=C
 packages() {
 	case $1 in
 	build)
-		echo gcc libc6-dev make pkg-config libsodium-dev libzstd-dev libinih-dev \
+		echo gcc libc6-dev make pkg-config libsodium-dev libssl-dev libzstd-dev libinih-dev \
 			libjson-c-dev libcap-dev libsystemd-dev libblkid-dev \
 			libmnl-dev libkmod-dev libnl-3-dev libnl-genl-3-dev ;;
 	check)

@@ -12,7 +12,7 @@
 set -u
 suite=bookworm
 packages=pacemaker,pacemaker-cli-utils,pacemaker-resource-agents,corosync,iproute2,procps
-packages+=,psmisc,attr,acl,strace,libsodium23,libzstd1,libinih1,libmnl0,libkmod2,libnl-3-200,libnl-genl-3-200,libjson-c5,libcap2
+packages+=,psmisc,attr,acl,strace,libsodium23,libssl3,libzstd1,libinih1,libmnl0,libkmod2,libnl-3-200,libnl-genl-3-200,libjson-c5,libcap2
 packages+=,libsystemd0,libblkid1,kmod,resource-agents,postgresql-15,cups-daemon,cups-client
 # what of it no test needs: compiled queries want 150 MB of compiler
 without='/usr/share/man/* /usr/share/locale/* /usr/share/doc/* /usr/lib/x86_64-linux-gnu/libLLVM* /usr/lib/x86_64-linux-gnu/libz3*'

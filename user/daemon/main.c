@@ -103,6 +103,8 @@ static int load(const char *conf, struct hf_err *err)
 	ret = caps_keep(err);
 	if (!ret)
 		ret = hf_crypto_init() ? hf_fail(err, HF_FAILED, -EIO, "libsodium does not start") : 0;
+	if (!ret && !hf_crypto_fast())
+		hf_logf(HF_LOG_NOTE, "libcrypto has no BLAKE2 or no ChaCha20; libsodium does its work, which takes longer");
 	if (!ret)
 		ret = hf_keys_load(hfd.conf->key_file, &hfd.keys, err);
 	if (!ret)

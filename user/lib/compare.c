@@ -99,7 +99,6 @@ bool hf_hash_is(const struct hf_tree_db *db, const void *buf, uint64_t size, con
 	db->hash_init(db->arg, st);
 	db->hash_update(db->arg, st, buf, size);
 	db->hash_final(db->arg, st, h);
-	sodium_memzero(st, sizeof(st));
 	return !memcmp(h, k->hash, sizeof(h));
 }
 
@@ -124,14 +123,13 @@ int hf_content_is(const struct hf_tree_db *db, int fd, uint8_t *buf, uint64_t si
 		if (n < 0)
 			ret = -errno;
 		if (n <= 0)
-			goto out;	/* 0: it shrank */
+			break;		/* 0: it shrank */
 		db->hash_update(db->arg, st, buf, n);
 		off += n;
 	}
 	db->hash_final(db->arg, st, h);
-	ret = !memcmp(h, k->hash, sizeof(h));
-out:
-	sodium_memzero(st, sizeof(st));
+	if (off == size)
+		ret = !memcmp(h, k->hash, sizeof(h));
 	return ret;
 }
 

@@ -21,6 +21,9 @@ struct hf_keys {
 };
 
 int hf_crypto_init(void);
+/** hf_crypto_fast() - from now on hash and seal by OpenSSL's libcrypto, with the same result; false: it cannot, and
+ *  nothing is different. Before there are threads. */
+bool hf_crypto_fast(void);
 /** hf_keys_load() - from the key file (64 hex digits, mode 0600, owner root), or the
  *  systemd credential "holdfast.key" when the file is not there. hf_keys_free() wipes. */
 int hf_keys_load(const char *path, struct hf_keys **out, struct hf_err *err);
@@ -40,7 +43,8 @@ int hf_unseal(const uint8_t key[32], const void *ad, size_t adlen, void *p, size
 /** hf_padding() - fill what is left of a sector so that it looks as what is sealed before it */
 void hf_padding(void *p, size_t len);
 void hf_mac(const uint8_t key[32], const void *p, size_t len, uint8_t out[HF_HASH]);
-/* keyed BLAKE2b, streamed; st as in struct hf_tree_db */
+/* keyed BLAKE2b, streamed; st as in struct hf_tree_db. What was begun is ended: @out may be NULL. Nothing of it
+ * stays in @st. */
 void hf_hash_init(const struct hf_keys *k, void *st);
 void hf_hash_update(void *st, const void *p, size_t n);
 void hf_hash_final(void *st, uint8_t out[HF_HASH]);

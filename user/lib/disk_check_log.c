@@ -276,11 +276,13 @@ static int newest_items(struct one *o)
 				else
 					ret = wrong_chunk(o, ret, o->bad, &e->ref[n], e->gen, ", in use by the newest one");
 				if (ret)
-					return ret;
+					break;
 				whole &= json_object_array_length(o->bad) == 0;
 				on_seg(o, e->ref[n].slot, e->ref[n].place, chunk_stored(&e->ref[n]));
 			}
 			hf_hash_final(st, sum);
+			if (ret)
+				return ret;
 			o->item_bytes += e->size;
 			if (e->nref > 1 && whole && memcmp(sum, e->hash, HF_HASH))
 				wrong(o, o->bad, "contents", "contents of generation %llu are not those whose hash it has",

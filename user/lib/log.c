@@ -484,11 +484,13 @@ int log_contents(struct hf_log *l, struct ent *e, const struct hf_source *src, c
 	uint8_t st[HF_HASH_STATE] __attribute__((aligned(64)));
 	size_t buflen = size < HF_CHUNK_MAX ? size : HF_CHUNK_MAX, n = buflen;
 	uint8_t *buf = mem ? NULL : malloc(buflen);
+	bool parts = size > HF_CHUNK_MAX;
 	uint64_t off = 0;
 	int ret = mem || buf ? 0 : -ENOMEM;
 
 	e->nref = 0;
-	hf_hash_init(l->ck.keys, st);
+	if (parts)
+		hf_hash_init(l->ck.keys, st);
 	while (!ret && off < size) {
 		size_t want = size - off < HF_CHUNK_MAX ? size - off : HF_CHUNK_MAX;
 		const uint8_t *p = mem ? mem + off : buf;
@@ -503,7 +505,7 @@ int log_contents(struct hf_log *l, struct ent *e, const struct hf_source *src, c
 			memcpy(h, hash, HF_HASH);
 		else if (!ready_hash(l, p, n, h))
 			log_hash(l, p, n, h);
-		if (size > HF_CHUNK_MAX)
+		if (parts)
 			hf_hash_update(st, p, n);
 		else
 			memcpy(e->hash, h, HF_HASH);
@@ -515,10 +517,9 @@ int log_contents(struct hf_log *l, struct ent *e, const struct hf_source *src, c
 		if (n < want)
 			break;
 	}
-	if (size > HF_CHUNK_MAX && off)
-		hf_hash_final(st, e->hash);
+	if (parts)
+		hf_hash_final(st, off ? e->hash : NULL);
 	e->size = off;
-	explicit_bzero(st, sizeof(st));	/* it holds the key where it was not ended */
 	if (buf) {
 		explicit_bzero(buf, buflen);
 		free(buf);

@@ -103,7 +103,7 @@ struct hf_tree_db {
 		    int (*sink)(void *ctx, const void *p, size_t n), void *ctx);
 	/* NULL, or what a put of these contents costs but for the writing: likely the next, or not */
 	void (*ready)(void *arg, const void *p, size_t n);
-	void (*hash_init)(void *arg, void *st);		/* st: HF_HASH_STATE bytes, 64-aligned */
+	void (*hash_init)(void *arg, void *st);		/* st: HF_HASH_STATE bytes, 64-aligned; ended by hash_final */
 	void (*hash_update)(void *arg, void *st, const void *p, size_t n);
 	void (*hash_final)(void *arg, void *st, uint8_t out[32]);
 };
