@@ -166,4 +166,20 @@ why=$(head -5 "$tmp/read"); ! grep -qx -e blob -e blob1 -e blob4 -e file-with-a-
 ok $? "X8: what looks as it did when it was equal is not read"
 grep -qx blob3 "$tmp/read"; ok $? "what does not is"
 same a b srv/pg; ok $? "P1 P6: and all is as it should be, what was changed here too"
+
+# what was deleted meanwhile is not read to its end
+chars() { awk '/^rchar/ { print $2 }' "/proc/${pid[a]}/io"; }
+in3s() { local r; r=$(chars); sleep 3; echo $(($(chars) - r)); }
+node a '[standby]' 'memory = 32MiB' 'rate = 2MiB'
+up a && until_true 20 field_is a pg warm.state warm; ok $? "a is back"
+idle=$(in3s)
+mkdir "$tmp/b/root/srv/big"
+head -c 24000000 /dev/urandom >"$tmp/b/root/srv/big/blob"
+hf b resource add big && hf b checkpoint add big /srv/big && hf b online big && hf b sync big; ok $? "one that is large"
+until_true 20 field_is a big warm.state reading; ok $? "a begins to follow it"
+hf b offline big && hf b resource delete big --yes; ok $? "it is deleted"
+unknown() { ! hf a status big >/dev/null 2>&1; }
+until_true 10 unknown; ok $? "which a gets to know"
+after=$(in3s) why="$after bytes, $idle when nothing was followed"
+[ "$after" -lt $((idle + 2000000)) ]; ok $? "and reads no more of it"
 plan

@@ -82,7 +82,20 @@ static bool called_off(const struct follow *f)
 	return off;
 }
 
-struct pacing { struct follow *f; uint64_t since; };
+struct pacing { struct resource *r; struct follow *f; uint64_t since; };
+
+/* It was not deleted since, nor added anew: what may be large is not read for nobody. */
+static bool registered(struct resource *r, const struct follow *f)
+{
+	const struct hf_resource *def;
+	bool is;
+
+	pthread_mutex_lock(&r->lock);
+	def = regs_find(r->regs, r->name);
+	is = def && !r->gone && !memcmp(def->id.uuid, f->id.uuid, 16);
+	pthread_mutex_unlock(&r->lock);
+	return is;
+}
 
 static bool wanted(void *ctx, const struct hf_item *it)
 {
@@ -103,7 +116,7 @@ static int pace(void *ctx, struct hf_log *l, size_t bytes)
 	due = base_ms + (n - base) * 1000 / hfd.conf->standby_rate;
 	for (; !called_off(p->f) && now < due; now = hf_now_ms())
 		hf_sleep_ms(due - now > 20 ? 20 : due - now);
-	if (called_off(p->f))
+	if (called_off(p->f) || !registered(p->r, p->f))
 		return -ECANCELED;
 	p->since += bytes;
 	if (p->since < MEASURE)
@@ -126,9 +139,9 @@ static bool still_large(const struct follow *f, const struct hf_log_stat *st)
 }
 
 /* What is in the log is read, and what a takeover would read next. */
-static int bring_up(struct follow *f, const char *name, struct hf_log **log, const struct hf_log_stat *st, struct hf_err *err)
+static int bring_up(struct resource *r, struct follow *f, struct hf_log **log, const struct hf_log_stat *st, struct hf_err *err)
 {
-	struct pacing p = { .f = f };
+	struct pacing p = { .r = r, .f = f };
 	uint64_t epoch = 0, missing = 0, now;
 	bool first = !*log;
 	int ret;
@@ -141,7 +154,7 @@ static int bring_up(struct follow *f, const char *name, struct hf_log **log, con
 	if (first)
 		unsettle(f);
 	if (!f->settled)
-		f->settled = settled_load(name, f->id.uuid);
+		f->settled = settled_load(r->name, f->id.uuid);
 	ret = *log ? hf_log_more(*log, &epoch) : 1;
 
 	if (ret > 0 || (!ret && epoch != st->epoch)) {
@@ -260,7 +273,7 @@ static void step(struct resource *r, void *arg)
 	pthread_mutex_unlock(&follow_lock);
 	hf_log_close(old);
 
-	ret = bring_up(f, r->name, &log, &st, &e);
+	ret = bring_up(r, f, &log, &st, &e);
 	room = room_for(f, false);
 	old = NULL;
 	pthread_mutex_lock(&follow_lock);
