@@ -2,7 +2,6 @@
 /* libcrypto gives what libsodium gives, is asked where it pays, and is done without where it cannot. */
 #include "../tap.h"
 #include "crypto_int.h"
-#include "tree.h"
 #include <sodium.h>
 #include <string.h>
 #include <unistd.h>

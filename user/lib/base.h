@@ -20,6 +20,7 @@
 #include "holdfast.h"
 
 #define HF_ARRAY(a) (sizeof(a) / sizeof((a)[0]))
+#define HF_HASH_STATE 512	/* of a hash that was begun, whoever makes it */
 #define hf_container(p, t, m) ((t *)((char *)(p) - offsetof(t, m)))
 
 /** hf_fail() - fill @e and return @ret

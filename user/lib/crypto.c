@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Keys, seals and hashes: libsodium's, or what gives the same bytes in less time (crypto_ssl.c). */
 #include "crypto_int.h"
-#include "tree.h"
 #include <assert.h>
 #include <fcntl.h>
 #include <limits.h>

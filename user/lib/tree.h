@@ -107,7 +107,6 @@ struct hf_tree_db {
 	void (*hash_update)(void *arg, void *st, const void *p, size_t n);
 	void (*hash_final)(void *arg, void *st, uint8_t out[32]);
 };
-#define HF_HASH_STATE 512
 
 struct hf_tree;
 
