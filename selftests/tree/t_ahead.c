@@ -7,6 +7,7 @@
 #include "../../user/lib/tree_int.h"
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -56,12 +57,19 @@ int openat(int dirfd, const char *path, int flags, ...)
 static enum { SOUND, AHEAD, ALL } sick;
 static const char *sick_at;
 static pthread_t user;
+/* one that takes its time with those who look ahead; how often it was asked by them */
+static useconds_t slow;
+static atomic_uint by_others;
 
 int statx(int dirfd, const char *path, int flags, unsigned mask, struct statx *buf)
 {
 	if (sick != SOUND && !strcmp(path, sick_at) && (sick == ALL || !pthread_equal(pthread_self(), user))) {
 		errno = EIO;
 		return -1;
+	}
+	if (!pthread_equal(pthread_self(), user)) {
+		by_others++;
+		usleep(slow);
 	}
 	return syscall(SYS_statx, dirfd, path, flags, mask, buf);
 }
@@ -238,6 +246,30 @@ static void called_off(void)
 	t = opent("src/old/f1", HF_TREE_FILE, false);
 	is(hf_tree_scout(t), 0, "of a single file");
 	ok(!t->scout, "there is nothing to be seen ahead");
+	hf_tree_close(t);
+}
+
+/* a count ends with the first file that is too much, whatever a directory is like in which somebody looks just then */
+static void counted(void)
+{
+	struct hf_tree_stat ts;
+	struct hf_err err = { 0 };
+	struct hf_tree *t;
+	unsigned seen;
+
+	sh("rm -rf many; mkdir -p many/a many/b; truncate -s 2000 many/a/f; cd many/b; seq 3000 | xargs touch");
+	t = opent("many", 0, false);
+	is(hf_tree_measure(t, 2000, &ts, &err), 0, "counted");
+	is(ts.dirs * 10000 + ts.files, 33001, "all of it");
+	ok(!t->scout, "nobody looks any more");
+	user = pthread_self();
+	slow = 1000;
+	by_others = 0;
+	is(hf_tree_measure(t, 1999, &ts, &err), -EFBIG, "too much is told");
+	seen = by_others;
+	slow = 0;
+	ok(seen < 1500, "at once: others had looked at %u names of 3003", seen);
+	ok(!t->scout, "nobody looks any more");
 	hf_tree_close(t);
 }
 
@@ -461,6 +493,7 @@ int main(void)
 	taken_in(true);
 	changed_since();
 	called_off();
+	counted();
 	stumbled(&m);
 	damaged(&m);
 	overtaken(&m);

@@ -15,6 +15,7 @@
 #include "tree_int.h"
 #include <dirent.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -54,6 +55,7 @@ struct hf_scout {
 	unsigned busy;
 	size_t bytes;
 	bool stop;
+	atomic_bool off;	/* nobody wants to know any more, not even of the directory in hand */
 	/* the user's: where he is */
 	struct dir *top;
 	struct { struct dir *d; unsigned i; bool seen; } *lv;
@@ -208,6 +210,8 @@ static int look(struct hf_scout *s, struct hf_dircur *cur, struct dir *d, struct
 		hf_buf_put(rel, name, strlen(name) + 1);
 		if (rel->bad)
 			return -ENOMEM;
+		if (atomic_load_explicit(&s->off, memory_order_relaxed))
+			return -ECANCELED;
 		ret = hf_walk_look(s->t, (const char *)rel->p, rel->len - 1, fd, name, HF_WALK_LEFTOVERS, DT_UNKNOWN, &f);
 		if (ret <= 0)
 			continue;
@@ -282,6 +286,8 @@ int hf_tree_scout(struct hf_tree *t)
 
 static void end(struct hf_scout *s, bool stop)
 {
+	if (stop)
+		atomic_store(&s->off, true);
 	pthread_mutex_lock(&s->mu);
 	s->stop |= stop;
 	pthread_cond_broadcast(&s->more);

@@ -591,5 +591,6 @@ int hf_tree_measure(struct hf_tree *t, uint64_t max, struct hf_tree_stat *st, st
 	if (ret < 0 && ret != -EFBIG)
 		hf_tree_fail(t, err, ret, "cannot read", w.rel ? w.rel : "");
 	hf_walk_free(&w);
+	hf_tree_unscout(t);	/* one that the walk could not take would be a later restore's */
 	return ret;
 }
