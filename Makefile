@@ -293,7 +293,7 @@ install: all  ## install below DESTDIR and PREFIX (default /usr)
 	install -m 0644 Documentation/example.c $(I)$(DOCDIR)
 	printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(LIBDIR)' 'includedir=$(PREFIX)/include' '' \
 		'Name: holdfast' 'Description: configuration that fails over with its service' \
-		'Version: $(VERSION)' 'Requires.private: $(PKGS)' 'Libs: -L$${libdir} -lholdfast' \
+		'Version: $(VERSION)' 'Requires.private: $(filter-out libcrypto,$(PKGS))' 'Libs: -L$${libdir} -lholdfast' \
 		'Cflags: -I$${includedir}' >$(I)$(LIBDIR)/pkgconfig/holdfast.pc
 	chmod 0644 $(I)$(LIBDIR)/pkgconfig/holdfast.pc
 	install -m 0755 scripts/hooks/ocf/tree $(I)$(OCFDIR)/resource.d/holdfast/tree
