@@ -221,6 +221,12 @@ static bool faster(size_t n)
 	return uses == MUCH;
 }
 
+/* libsodium leaves on its stack the last block that it hashed, which may be all of a small file, and parts of keys */
+static void wipe_stack(void)
+{
+	sodium_stackzero(4096);
+}
+
 void hf_seal(const uint8_t key[32], const void *ad, size_t adlen, void *p, size_t len,
 	     uint8_t nonce[HF_NONCE], uint8_t tag[HF_TAG])
 {
@@ -228,6 +234,7 @@ void hf_seal(const uint8_t key[32], const void *ad, size_t adlen, void *p, size_
 	if (faster(len) && hf_crypto_ops->seal(key, ad, adlen, p, len, nonce, tag))
 		return;
 	crypto_aead_xchacha20poly1305_ietf_encrypt_detached(p, tag, NULL, p, len, ad, adlen, NULL, nonce, key);
+	wipe_stack();
 }
 
 int hf_unseal(const uint8_t key[32], const void *ad, size_t adlen, void *p, size_t len,
@@ -235,8 +242,10 @@ int hf_unseal(const uint8_t key[32], const void *ad, size_t adlen, void *p, size
 {
 	bool good;
 
-	if (!faster(len) || !hf_crypto_ops->unseal(key, ad, adlen, p, len, nonce, tag, &good))
+	if (!faster(len) || !hf_crypto_ops->unseal(key, ad, adlen, p, len, nonce, tag, &good)) {
 		good = !crypto_aead_xchacha20poly1305_ietf_decrypt_detached(p, NULL, p, len, tag, ad, adlen, nonce, key);
+		wipe_stack();
+	}
 	if (!good)
 		sodium_memzero(p, len);
 	return good ? 0 : -EBADMSG;
@@ -245,7 +254,10 @@ int hf_unseal(const uint8_t key[32], const void *ad, size_t adlen, void *p, size
 bool hf_sealed(const uint8_t key[32], const void *ad, size_t adlen, const void *p, size_t len,
 	       const uint8_t nonce[HF_NONCE], const uint8_t tag[HF_TAG])
 {
-	return !crypto_aead_xchacha20poly1305_ietf_decrypt_detached(NULL, NULL, p, len, tag, ad, adlen, nonce, key);
+	bool good = !crypto_aead_xchacha20poly1305_ietf_decrypt_detached(NULL, NULL, p, len, tag, ad, adlen, nonce, key);
+
+	wipe_stack();
+	return good;
 }
 
 void hf_padding(void *p, size_t len)
@@ -310,9 +322,11 @@ void hf_hash_final(void *st, uint8_t out[HF_HASH])
 		begin(h, 0);
 	if (!out)
 		out = own;
-	if (h->fast)
+	if (h->fast) {
 		hf_crypto_ops->hash_end(h->fast, out);
-	else
+	} else {
 		crypto_generichash_final(&h->st, out, HF_HASH);
+		wipe_stack();
+	}
 	sodium_memzero(h, sizeof(*h));
 }
