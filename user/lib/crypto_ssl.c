@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
  * Hashes and seals by OpenSSL's libcrypto: the same functions, so the same bytes, as libsodium's, in half
- * the time and less (Documentation/performance.md). For who has much to hash; nothing else refers to this
- * file, so the command and the library do without libcrypto.
+ * the time and less. For who has much to hash; nothing else refers to this file, so the command and the
+ * library do without libcrypto.
  *
  * A context is made for each use: that costs a tenth of a microsecond, and leaves no key behind. That one
  * cannot be had is told before anything was touched; afterwards nothing here can fail.
