@@ -40,6 +40,9 @@ P
 export PKG_CONFIG_PATH=$inst/usr/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$inst LD_LIBRARY_PATH=$inst/usr/lib
 flags=$(pkg-config --cflags --libs holdfast 2>"$tmp/err"); ok $? "pkg-config knows it"
 is "$(pkg-config --modversion holdfast)" "$(sed -n 's/^.define HF_VERSION "\(.*\)"/\1/p' "$top/include/holdfast.h")" "with its version"
+grep -q '^Requires.private: .*libsodium' "$inst/usr/lib/pkgconfig/holdfast.pc" && ! grep -q libcrypto "$inst/usr/lib/pkgconfig/holdfast.pc"
+ok $? "and asks for nothing that only the daemon has"
+! readelf -d "$inst/usr/lib/libholdfast.so" "$inst/usr/sbin/holdfast" | grep -q libcrypto; ok $? "nor do the library and the command"
 ex=$inst/usr/share/doc/holdfast/example.c
 # the flags are words
 # shellcheck disable=SC2086
