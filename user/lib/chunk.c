@@ -144,9 +144,9 @@ static void zfree(void *opaque, void *p)
 static const ZSTD_customMem wiped = { .customAlloc = zalloc, .customFree = zfree };
 
 /*
- * Level 1 that looks at every third place only where nothing matches, with a table that a processor's
- * caches are not emptied by: a single small file between two rests takes half the time, each of many
- * three quarters, for two to six percent more bytes. (A level below 1 would leave literals as they are.)
+ * Level 1 that looks at fewer places where nothing matches, with a table that a processor's caches are
+ * not emptied by: a single small file between two rests takes half the time, each of many three quarters,
+ * for one to six percent more bytes. (A level below 1 would leave literals as they are.)
  * That literals are compressed even so must be said first, and needs a zstd that knows it: from what one
  * does not know on, it does as it would.
  */
