@@ -155,7 +155,7 @@ struct chunk {			/* bytes of the own area that some generation refers to */
 struct pack_io {		/* a full buffer that is being written */
 	struct disk *d;
 	uint8_t *buf;
-	size_t n;
+	size_t cap, n;
 	uint64_t off;
 	pthread_t thread;
 	bool busy;
@@ -187,7 +187,7 @@ struct claim {
 	size_t npack;
 	uint8_t *pbuf;			/* not written yet: plen bytes that belong at poff */
 	uint64_t poff;
-	size_t plen;
+	size_t plen, pcap;
 	struct pack_io io;
 	bool dirty_pack;		/* written, not flushed */
 	enum tier tier;			/* of what is written now */

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define PACK_BUF (256u << 10)
+#define PACK_MUCH (1u << 20)	/* where there is more: each write waits for a thread and for the disk */
 
 static int no_space(struct claim *c, struct hf_err *err)
 {
@@ -361,11 +362,17 @@ static int pack_write(struct claim *c, bool more, struct hf_err *err)
 	if (ret || !c->plen)
 		return ret;
 	hf_padding(buf + c->plen, n - c->plen);
-	if (more && !c->io.buf)
-		c->io.buf = dio_alloc(PACK_BUF + HFD_SECTOR);
+	if (more && c->io.cap < PACK_MUCH) {
+		free(c->io.buf);
+		c->io.buf = dio_alloc(PACK_MUCH + HFD_SECTOR);
+		c->io.cap = c->io.buf ? PACK_MUCH : 0;
+	}
 	if (more && c->io.buf) {
+		size_t cap = c->pcap;
+
 		c->pbuf = c->io.buf;
-		c->io = (struct pack_io){ .d = c->d, .buf = buf, .n = n, .off = c->poff };
+		c->pcap = c->io.cap;
+		c->io = (struct pack_io){ .d = c->d, .buf = buf, .cap = cap, .n = n, .off = c->poff };
 		c->io.busy = !pthread_create(&c->io.thread, NULL, write_on, &c->io);
 	}
 	ret = c->io.busy ? 0 : disk_write_pack(c->d, buf, n, c->poff);
@@ -404,9 +411,13 @@ int pack_put(struct claim *c, const void *p, size_t n, uint64_t *place, struct h
 	want = want < most ? want : most;
 	if (n > PACK_BUF)
 		return -EMSGSIZE;
-	if (!c->pbuf && !(c->pbuf = dio_alloc(PACK_BUF + HFD_SECTOR)))
+	if (!c->pbuf) {
+		c->pbuf = dio_alloc(PACK_BUF + HFD_SECTOR);
+		c->pcap = PACK_BUF;
+	}
+	if (!c->pbuf)
 		return -ENOMEM;
-	if (c->plen + n > PACK_BUF)
+	if (c->plen + n > c->pcap)
 		ret = pack_write(c, true, err);
 	if (!ret && (!s || c->poff + c->plen + n > s->place + s->len)) {
 		bool goes_on = s && !pack_extend(c, s, n, want, &fresh);
@@ -437,6 +448,11 @@ int pack_flush(struct claim *c, struct hf_err *err)
 
 	free(c->io.buf);
 	c->io.buf = NULL;
+	c->io.cap = 0;
+	if (!c->plen && c->pcap > PACK_BUF) {
+		free(c->pbuf);
+		c->pbuf = NULL;
+	}
 	if (ret || !c->dirty_pack)
 		return ret;
 	ret = disk_sync(c->d);
