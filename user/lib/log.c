@@ -409,19 +409,11 @@ int log_seal_chunk(struct hf_log *l, const void *p, uint32_t len, const uint8_t 
 	return chunk_seal(&l->ck, p, len, hash, l->tail.len || len > ALONE, r);
 }
 
-static int put_chunk(struct hf_log *l, const void *p, uint32_t len, const uint8_t hash[HF_HASH],
-		     struct hf_ref *r, struct hf_err *err)
+/* what is sealed in l->ck.buf */
+static int place_chunk(struct hf_log *l, struct hf_ref *r, struct hf_err *err)
 {
-	const struct hf_ref *same = log_has_chunk(l, len, hash);
 	int ret;
 
-	if (same) {
-		*r = *same;
-		return 0;
-	}
-	ret = ready_take(l, len, hash, r) ? 0 : log_seal_chunk(l, p, len, hash, r);
-	if (ret)
-		return ret;
 	r->slot = l->slot;
 	if (l->tail.len + chunk_stored(r) <= TAIL) {
 		r->flags |= REF_TAIL;
@@ -434,6 +426,36 @@ static int put_chunk(struct hf_log *l, const void *p, uint32_t len, const uint8_
 	}
 	if (!ret)
 		dedup_add(&l->fresh, r);
+	return ret;
+}
+
+static int put_chunk(struct hf_log *l, const void *p, uint32_t len, const uint8_t hash[HF_HASH],
+		     struct hf_ref *r, struct hf_err *err)
+{
+	const struct hf_ref *same = log_has_chunk(l, len, hash);
+	int ret;
+
+	if (same) {
+		*r = *same;
+		return 0;
+	}
+	ret = ready_take(l, len, hash, r) ? 0 : log_seal_chunk(l, p, len, hash, r);
+	return ret ? ret : place_chunk(l, r, err);
+}
+
+int log_sealed(struct hf_log *l, struct ent *e, const struct hf_ref *ref, const uint8_t *sealed, struct hf_err *err)
+{
+	const struct hf_ref *same = log_has_chunk(l, ref->len, ref->hash);
+	int ret = 0;
+
+	e->ref[0] = same ? *same : *ref;
+	if (!same) {
+		memcpy(l->ck.buf, sealed, chunk_stored(ref));
+		ret = place_chunk(l, &e->ref[0], err);
+	}
+	e->nref = !ret;
+	e->size = ref->len;
+	memcpy(e->hash, ref->hash, HF_HASH);
 	return ret;
 }
 

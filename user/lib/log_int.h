@@ -91,6 +91,8 @@ int log_item(struct hf_buf *b, const struct ent *e, bool some, int (*next)(void 
 void log_hash(struct hf_log *l, const void *p, size_t n, uint8_t out[HF_HASH]);
 const struct hf_ref *log_has_chunk(const struct hf_log *l, uint32_t len, const uint8_t hash[HF_HASH]);
 int log_seal_chunk(struct hf_log *l, const void *p, uint32_t len, const uint8_t hash[HF_HASH], struct hf_ref *r);
+/* contents of one chunk that is sealed already: @ref but for its place */
+int log_sealed(struct hf_log *l, struct ent *e, const struct hf_ref *ref, const uint8_t *sealed, struct hf_err *err);
 
 /* log_ready.c: what hf_log_ready() knows of @p already; a chunk that it has sealed, into l->ck.buf, once */
 bool ready_hash(const struct hf_log *l, const void *p, size_t n, uint8_t hash[HF_HASH]);

@@ -3,7 +3,7 @@
  * Contents of a large transaction are hashed, compressed and sealed by a thread of its own, in the
  * order in which they were put, while the next ones are read. They are handed over in blocks, so that
  * neither waking nor locking is paid for each of them. It has more to do than who reads small files: when it falls
- * behind, the hashing is done there.
+ * behind, these are hashed there, and when that is not enough also sealed.
  *
  * Between the first seal_put() and the end of seal_wait() that thread alone uses l->ck, l->dedup, l->fresh,
  * l->tail, l->packed, the packs of the claim, and in entries that have ENT_LATE what tells of their
@@ -13,12 +13,16 @@
  */
 #include "log_int.h"
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #define BLOCK (128u << 10)
-#define BLOCKS 8		/* that wait at most */
+#define BLOCKS 8		/* that wait at most; with more than */
+#define HASHES 2		/* of them who reads hashes, and with more than */
+#define SEALS 5			/* seals */
 
-struct seal_job { struct ent *e; size_t n; bool hashed; uint8_t hash[HF_HASH], p[]; };
+/* @ref: what of it is known: nothing, its hash, or (clen) all but the place; then @p is sealed */
+struct seal_job { struct ent *e; size_t n; bool hashed; struct hf_ref ref; uint8_t p[]; };
 
 struct seal_block {
 	struct seal_block *next;
@@ -30,11 +34,11 @@ struct sealer {
 	struct hf_log *l;
 	pthread_t thread;
 	struct seal_block *cur, *spare;	/* that is being filled; one to be filled again */
-	bool behind;			/* so who reads them hashes these */
+	struct chunker ck;		/* of who reads */
 	pthread_mutex_t mu;
 	pthread_cond_t more, less;
 	struct seal_block *todo, **tail, *done;
-	unsigned n;			/* in @todo, or worked on */
+	atomic_uint n;			/* in @todo, or worked on; changed under the lock */
 	bool quit;
 	int ret;			/* the first failure: what comes after it is thrown away */
 	struct hf_err err;
@@ -47,16 +51,19 @@ static size_t job_size(size_t n)
 	return (sizeof(struct seal_job) + n + a - 1) & ~(a - 1);
 }
 
+static size_t job_bytes(const struct seal_job *j) { return j->ref.clen ? chunk_stored(&j->ref) : j->n; }
 static struct seal_job *job_at(struct seal_block *b, size_t at) { return (struct seal_job *)(b->job + at); }
 
 static int seal_block(struct hf_log *l, struct seal_block *b, int ret, struct hf_err *err)
 {
-	for (size_t at = 0; at < b->len; at += job_size(job_at(b, at)->n)) {
+	for (size_t at = 0; at < b->len; at += job_size(job_bytes(job_at(b, at)))) {
 		struct seal_job *j = job_at(b, at);
 
-		if (!ret)
-			ret = log_contents(l, j->e, NULL, j->p, j->hashed ? j->hash : NULL, j->n, err);
-		explicit_bzero(j->p, j->n);
+		if (!ret && j->ref.clen)
+			ret = log_sealed(l, j->e, &j->ref, j->p, err);
+		else if (!ret)
+			ret = log_contents(l, j->e, NULL, j->p, j->hashed ? j->ref.hash : NULL, j->n, err);
+		explicit_bzero(j->p, job_bytes(j));
 	}
 	return ret;
 }
@@ -104,6 +111,11 @@ static struct sealer *sealer_new(struct hf_log *l)
 	ready_drop(l);
 	s->l = l;
 	s->tail = &s->todo;
+	if (chunker_init(&s->ck, l->ck.keys, l->ck.disk)) {
+		chunker_exit(&s->ck);
+		free(s);
+		return NULL;
+	}
 	pthread_mutex_init(&s->mu, NULL);
 	pthread_cond_init(&s->more, NULL);
 	pthread_cond_init(&s->less, NULL);
@@ -112,6 +124,7 @@ static struct sealer *sealer_new(struct hf_log *l)
 	pthread_cond_destroy(&s->less);
 	pthread_cond_destroy(&s->more);
 	pthread_mutex_destroy(&s->mu);
+	chunker_exit(&s->ck);
 	free(s);
 	return NULL;
 }
@@ -121,7 +134,7 @@ static void take_back(struct sealer *s, struct seal_block *b)
 	while (b) {
 		struct seal_block *next = b->next;
 
-		for (size_t at = 0; at < b->len; at += job_size(job_at(b, at)->n)) {
+		for (size_t at = 0; at < b->len; at += job_size(job_bytes(job_at(b, at)))) {
 			struct ent *e = job_at(b, at)->e;
 
 			e->flags &= ~ENT_LATE;
@@ -147,7 +160,6 @@ static int hand_over(struct sealer *s, unsigned left, struct hf_err *err)
 		*s->tail = b;
 		s->tail = &b->next;
 		s->n++;
-		s->behind = s->n > BLOCKS / 2;
 		pthread_cond_signal(&s->more);
 	}
 	while (s->n > left)
@@ -186,6 +198,27 @@ static int make_room(struct sealer *s, size_t n, struct hf_err *err)
 	return 0;
 }
 
+static void help(struct sealer *s, struct seal_job *j)
+{
+	unsigned behind = atomic_load(&s->n);
+	uint8_t hash[HF_HASH];
+
+	memset(&j->ref, 0, sizeof(j->ref));
+	j->hashed = behind > HASHES && j->n && j->n <= HF_CHUNK_MAX;
+	if (!j->hashed)
+		return;
+	log_hash(s->l, j->p, j->n, hash);
+	memcpy(j->ref.hash, hash, HF_HASH);
+	if (behind <= SEALS)
+		return;
+	if (chunk_seal(&s->ck, j->p, j->n, hash, true, &j->ref)) {
+		j->ref.clen = 0;	/* its own memory may do */
+		return;
+	}
+	explicit_bzero(j->p, j->n);
+	memcpy(j->p, s->ck.buf, chunk_stored(&j->ref));
+}
+
 int seal_put(struct hf_log *l, struct ent *e, const struct hf_source *src, struct hf_err *err)
 {
 	struct seal_job *j;
@@ -195,7 +228,7 @@ int seal_put(struct hf_log *l, struct ent *e, const struct hf_source *src, struc
 		l->sealer = sealer_new(l);
 	if (!l->sealer)		/* then it takes longer, but nothing waits for a thread to be had */
 		return log_contents(l, e, src, NULL, NULL, src->size, err);
-	ret = make_room(l->sealer, src->size, err);
+	ret = make_room(l->sealer, src->size + HFD_CHUNK_HDR, err);
 	if (ret)
 		return ret;
 	j = job_at(l->sealer->cur, l->sealer->cur->len);
@@ -205,12 +238,10 @@ int seal_put(struct hf_log *l, struct ent *e, const struct hf_source *src, struc
 		return ret;
 	}
 	j->e = e;
-	j->hashed = l->sealer->behind && j->n && j->n <= HF_CHUNK_MAX;
-	if (j->hashed)
-		log_hash(l, j->p, j->n, j->hash);
+	help(l->sealer, j);
 	e->users++;
 	e->flags |= ENT_LATE;
-	l->sealer->cur->len += job_size(j->n);
+	l->sealer->cur->len += job_size(job_bytes(j));
 	return 0;
 }
 
@@ -231,6 +262,7 @@ void seal_end(struct hf_log *l)
 	pthread_cond_destroy(&s->less);
 	pthread_cond_destroy(&s->more);
 	pthread_mutex_destroy(&s->mu);
+	chunker_exit(&s->ck);
 	free(s->spare);
 	free(s);
 	l->sealer = NULL;
