@@ -141,7 +141,7 @@ static void failures(void)
 	int ret;
 
 	must(hf_log_claim(a.st, &other, 0, &l, &err));
-	hf_seam_init("disk.pack:2:eio");
+	hf_seam_init("disk.pack:1:eio");	/* while more is sealed */
 	ret = put_all(l, MANY);
 	if (!ret)
 		ret = hf_log_commit(l, 0, NULL, &gen, &err);
