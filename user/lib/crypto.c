@@ -203,7 +203,7 @@ int hf_keyfile_create(const char *path, struct hf_err *err)
  */
 #define LARGE (16u << 10)
 #define REST_MS 10
-#define MUCH 32
+#define MUCH 256
 
 static bool faster(size_t n)
 {
