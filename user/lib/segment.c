@@ -442,10 +442,9 @@ int pack_put(struct claim *c, const void *p, size_t n, uint64_t *place, struct h
 	return 0;
 }
 
-int pack_flush(struct claim *c, struct hf_err *err)
+/* nothing is on its way: what was for much at once goes */
+static void pack_idle(struct claim *c)
 {
-	int ret = pack_write(c, false, err);
-
 	free(c->io.buf);
 	c->io.buf = NULL;
 	c->io.cap = 0;
@@ -453,6 +452,13 @@ int pack_flush(struct claim *c, struct hf_err *err)
 		free(c->pbuf);
 		c->pbuf = NULL;
 	}
+}
+
+int pack_flush(struct claim *c, struct hf_err *err)
+{
+	int ret = pack_write(c, false, err);
+
+	pack_idle(c);
 	if (ret || !c->dirty_pack)
 		return ret;
 	ret = disk_sync(c->d);
@@ -478,6 +484,7 @@ void pack_settle(struct claim *c)
 
 	/* a place that is given up must not be written any more */
 	pack_wait(c, NULL);
+	pack_idle(c);
 	for (size_t i = 0; i < c->npack; i++) {
 		const struct seg *s = &c->pack[i];
 
