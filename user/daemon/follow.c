@@ -16,6 +16,7 @@
 
 #define POLL_MS 1000u		/* or a beat, if that is longer */
 #define TAKE_MS 500		/* so long a takeover waits for one that reads */
+#define LOOK_MS 100u		/* between two looks whether it is registered still, while it is read */
 #define MEASURE (1u << 20)	/* bytes of records between two looks at the memory they take */
 
 struct follow {
@@ -82,7 +83,7 @@ static bool called_off(const struct follow *f)
 	return off;
 }
 
-struct pacing { struct resource *r; struct follow *f; uint64_t since; };
+struct pacing { struct resource *r; struct follow *f; uint64_t since, looked_ms; };
 
 /* It was not deleted since, nor added anew: what may be large is not read for nobody. */
 static bool registered(struct resource *r, const struct follow *f)
@@ -116,8 +117,14 @@ static int pace(void *ctx, struct hf_log *l, size_t bytes)
 	due = base_ms + (n - base) * 1000 / hfd.conf->standby_rate;
 	for (; !called_off(p->f) && now < due; now = hf_now_ms())
 		hf_sleep_ms(due - now > 20 ? 20 : due - now);
-	if (called_off(p->f) || !registered(p->r, p->f))
+	if (called_off(p->f))
 		return -ECANCELED;
+	/* among many resources that takes as long as a small record, or chunk */
+	if (now - p->looked_ms >= LOOK_MS) {
+		p->looked_ms = now;
+		if (!registered(p->r, p->f))
+			return -ECANCELED;
+	}
 	p->since += bytes;
 	if (p->since < MEASURE)
 		return 0;
