@@ -54,8 +54,10 @@ void account_flush(struct resource *r)
 		a->told.lag_max_ms = a->told.at_ms = 0;
 	}
 	pthread_mutex_unlock(&r->lock);
-	if (o)
+	if (o) {
 		record_line(o);
+		hf_seam("account.flush");
+	}
 }
 
 /* with r->lock held */
@@ -93,7 +95,6 @@ void account_commit(struct resource *r, bool consistent, uint64_t oldest, uint64
 		a->told.lag_max_ms = lag;
 	news(r);
 	pthread_mutex_unlock(&r->lock);
-	account_tick(r);
 }
 
 void account_failure(struct resource *r, uint64_t ms)
@@ -138,15 +139,11 @@ void account_takeover(struct resource *r, const struct job *j)
 	record_line(o);
 }
 
-void account_tick(struct resource *r)
+uint64_t account_due(struct resource *r)
 {
-	bool due;
-
-	pthread_mutex_lock(&r->lock);
-	due = r->account.told.at_ms && hf_now_ms() - r->account.told.at_ms >= FLUSH_MS;
-	pthread_mutex_unlock(&r->lock);
-	if (due)
-		account_flush(r);
+	if (!r->account.told.at_ms)
+		return UINT64_MAX;
+	return hf_seam("account.due") ? 0 : r->account.told.at_ms + FLUSH_MS;
 }
 
 struct json_object *account_json(struct resource *r)

@@ -18,8 +18,8 @@ uint64_t account_oldest(struct resource *r);
 void account_commit(struct resource *r, bool consistent, uint64_t oldest, uint64_t ms);
 void account_failure(struct resource *r, uint64_t ms);
 void account_takeover(struct resource *r, const struct job *j);
-void account_tick(struct resource *r);		/* now and then: the record is not too far behind */
-void account_flush(struct resource *r);		/* ... but has all; any thread */
+uint64_t account_due(struct resource *r);	/* hf_now_ms() when the record is too far behind; with r->lock */
+void account_flush(struct resource *r);		/* the record has all; any thread */
 struct json_object *account_json(struct resource *r);	/* under r->lock, any thread */
 
 /* alarm.c: whether rpo is kept */

@@ -380,7 +380,7 @@ static void run_job(struct resource *r, struct job *j)
 static void *worker(void *arg)
 {
 	struct resource *r = arg;
-	uint64_t now, due;
+	uint64_t now, due, told;
 	struct job *j;
 
 	pthread_mutex_lock(&r->lock);
@@ -421,13 +421,16 @@ static void *worker(void *arg)
 		}
 		if (r->examine && r->examine_ms < due)
 			due = r->examine_ms;
-		if (r->account.told.at_ms) {
+		told = account_due(r);
+		if (told <= now) {
+			/* without the lock: what came meanwhile has woken nobody */
 			pthread_mutex_unlock(&r->lock);
-			account_tick(r);
+			account_flush(r);
 			pthread_mutex_lock(&r->lock);
-			if (r->jobs || r->quit)
-				continue;
+			continue;
 		}
+		if (told < due)
+			due = told;
 		wait_locked(r, due == UINT64_MAX ? 60000 : due - now);
 	}
 	while ((j = r->jobs)) {
