@@ -121,11 +121,16 @@ int main(void)
 	for (uint64_t g = 13; g <= 25; g++)
 		n += readable(&id, g);
 	is(n, 13, "also after a start, and over what counts as free then");
+	hf_log_close(l);
 	for (uint64_t g = 1; g <= 12; g++)
-		if (!hf_log_read(b.st, &id, g, &l, &err))
+		if (!hf_log_read(b.st, &id, g, &l, &err)) {
+			hf_log_close(l);
 			n += !readable(&id, g);
+		}
 	is(n, 13, "what can be read of older ones is right");
 	free(noise);
+	node_close(&a);
+	node_close(&b);
 	hf_keys_free(keys);
 	return tap_done();
 }
