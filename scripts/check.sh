@@ -71,6 +71,24 @@ check_sanitize() {
 	HF_BUILD="$A/sanitize" quiet prove -e 'timeout -k 20 600' "${t[@]}"
 }
 
+#: threads: the daemon's threads, and the library's, race for nothing that ThreadSanitizer sees
+check_threads() {
+	local dir out rc t=(store/t_many store/t_log tree/t_ahead tree/t_restore tree/t_roundtrip track/t_fanotify)
+	local s=(failover/{basic,group,move,wakes,storm,steal,guard,returns,back}.t rules/{c45_group,l02_hooks,l04_status,c50_alarm}.t)
+	quiet mk B="$B/threads" CFLAGS='-O1 -g -fsanitize=thread' LDFLAGS=-fsanitize=thread all tests || return 1
+	dir=$(mktemp -d) || return 1
+	# gcc 12's does not know pthread_mutex_clocklock(), and a daemon that stops ends its threads with itself
+	export TSAN_OPTIONS="log_path=$dir/r exitcode=0 history_size=4 report_thread_leaks=0 report_mutex_bugs=0"
+	HF_BUILD="$A/threads" quiet prove -j2 -e 'timeout -k 20 600' \
+		"${t[@]/#/$B/threads/selftests/}" "${s[@]/#/selftests/}"
+	rc=$?
+	unset TSAN_OPTIONS
+	out=$(cat "$dir"/r.* 2>/dev/null)
+	rm -rf "$dir"
+	[ -z "$out" ] || { printf '%s\n' "$out"; return 1; }
+	return $rc
+}
+
 #: shellcheck: shell scripts
 check_shellcheck() {
 	local list
