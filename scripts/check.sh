@@ -74,7 +74,7 @@ check_sanitize() {
 #: threads: the daemon's threads, and the library's, race for nothing that ThreadSanitizer sees
 check_threads() {
 	local dir out rc t=(store/t_many store/t_log tree/t_ahead tree/t_restore tree/t_roundtrip track/t_fanotify)
-	local s=(failover/{basic,group,move,wakes,storm,steal,guard,returns,back}.t rules/{c45_group,l02_hooks,l04_status,c50_alarm}.t)
+	local s=(failover/{basic,grow,group,move,wakes,storm,steal,guard,returns,back}.t rules/{c45_group,l02_hooks,l04_status,c50_alarm}.t)
 	quiet mk B="$B/threads" CFLAGS='-O1 -g -fsanitize=thread' LDFLAGS=-fsanitize=thread all tests || return 1
 	dir=$(mktemp -d) || return 1
 	# gcc 12's does not know pthread_mutex_clocklock(), and a daemon that stops ends its threads with itself

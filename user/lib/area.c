@@ -28,8 +28,14 @@ int area_extend(struct disk *d, uint32_t nblk)
 	memset(b + d->nblk, 0, (nblk - d->nblk) * sizeof(*b));
 	d->blk = b;
 	d->nfree += nblk - d->nblk;
-	d->nblk = nblk;
+	__atomic_store_n(&d->nblk, nblk, __ATOMIC_RELAXED);
 	return 0;
+}
+
+/* It grows at any time. */
+uint32_t area_blocks(const struct disk *d)
+{
+	return __atomic_load_n(&d->nblk, __ATOMIC_RELAXED);
 }
 
 void area_exit(struct disk *d)
@@ -67,7 +73,7 @@ static void adjust(struct disk *d, uint32_t i, int logs, int chunks, int bytes)
  */
 uint32_t area_reserve(const struct disk *d, enum tier t)
 {
-	uint32_t share = d->nblk / 16 + 1;
+	uint32_t share = area_blocks(d) / 16 + 1;
 	uint32_t work = share > 64 ? 64 : share, claims = share > d->sb.rows ? d->sb.rows : share;
 
 	switch (t) {
@@ -494,7 +500,7 @@ int blockset_init(struct blockset *b, struct disk *d)
 {
 	b->d = d;
 	b->bad = false;
-	b->n = d->nblk;
+	b->n = area_blocks(d);
 	b->bits = hf_alloc(b->n ? b->n : 1);
 	b->from = b->to = 0;
 	return b->bits ? 0 : -ENOMEM;

@@ -273,6 +273,7 @@ bool claim_same_place(const struct claim_rec *a, const struct claim_rec *b);
 /* area.c */
 int area_init(struct disk *d);
 int area_extend(struct disk *d, uint32_t nblk);	/* under area_mu */
+uint32_t area_blocks(const struct disk *d);
 void area_exit(struct disk *d);
 /* @leave: so many blocks must be free afterwards */
 int area_take_at(struct disk *d, uint64_t place, uint32_t n, uint32_t min, uint32_t leave, uint32_t *len);

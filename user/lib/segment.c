@@ -92,7 +92,7 @@ static int seg_new(struct claim *c, uint64_t bytes, bool more, struct seg *s, st
 	uint32_t min = (bytes + HFD_SECTOR + HFD_BLOCK - 1) / HFD_BLOCK;
 	uint32_t want = 1;
 
-	if (c->pub.id.row && c->d->nblk >= 256 && c->nseg)
+	if (c->pub.id.row && area_blocks(c->d) >= 256 && c->nseg)
 		want = more ? 2 * min : c->nseg < 2 ? 2 : 4;
 	want = want < 16 ? want : 16;
 	*s = (struct seg){ .last_gen = c->gen };
@@ -402,7 +402,7 @@ static int pack_extend(struct claim *c, const struct seg *s, size_t n, uint32_t 
 int pack_put(struct claim *c, const void *p, size_t n, uint64_t *place, struct hf_err *err)
 {
 	struct seg *s = c->npack ? &c->pack[c->npack - 1] : NULL, fresh = { 0 };
-	uint32_t most = c->d->nblk >= 256 ? 16 : 4, want = s ? blocks(s->len) + 1 : blocks(n);
+	uint32_t most = area_blocks(c->d) >= 256 ? 16 : 4, want = s ? blocks(s->len) + 1 : blocks(n);
 	int ret = 0;
 
 	if (c->broken)
