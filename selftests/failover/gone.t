@@ -41,4 +41,22 @@ shown() {
 }
 gone removed 'rm -rf "$A/one"'
 gone emptied 'mv "$A/one" "$A/gone" && rm -rf "$A/gone"/*'
+
+# what comes in the place of a registered file cannot be restored as that file: no generation has it
+up a
+echo first >"$A/file"; echo other >"$A/other"
+hf a resource add f >/dev/null && hf a checkpoint add f /srv/file >/dev/null && hf a online f >/dev/null
+for by in 'ln -sf other' 'rm -f "$A/file" && mkdir'; do
+	eval "$by \"$A/file\""
+	run 5 "a file that was replaced by something else (${by%% *}): sync is refused" a sync f
+	says err "/srv/file is gone or not the tree it was" "  and says why"
+	hf a status f >"$tmp/out" 2>&1
+	says out "lost: /srv/file" "  so does status"
+	rm -rf "$tmp/look"; hf a restore f --to "$tmp/look" >/dev/null 2>&1
+	[ ! -d "$tmp/look/srv/file" ] && [ ! -L "$tmp/look/srv/file" ]; ok $? "  no generation has what came instead"
+	rm -rf "$A/file"; echo "again $by" >"$A/file"
+	run 0 "until a file is there again" a sync f
+	run 0 "  which is captured" a verify f
+done
+down a
 plan

@@ -324,6 +324,8 @@ int hf_cap_entry(struct capture *c, const struct hf_pair *pair)
 			if (ret)
 				break;
 		}
+		if (c->t->name && !S_ISREG(stx.stx_mode))
+			return hf_fail(c->err, HF_REFUSED, -ENOTDIR, "%s is no regular file any more; make it one again", c->t->path);
 		if (hf_left_alone(c->t, stx.stx_mode)) {
 			return p.known ? hf_cap_del(c, p.rel) : 0;
 		} else if (S_ISREG(stx.stx_mode)) {

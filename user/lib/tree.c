@@ -377,6 +377,9 @@ int hf_tree_alive(const struct hf_tree *t)
 		return -EXDEV;
 	if (stx.stx_ino != t->ino || makedev(stx.stx_dev_major, stx.stx_dev_minor) != t->dev)
 		return -ENOENT;
+	/* a generation with something else in place of the file could not be opened again by any node */
+	if (t->name && !hf_tree_statx(t->root, t->name, &stx) && !S_ISREG(stx.stx_mode))
+		return -ENOTDIR;
 	return 0;
 }
 

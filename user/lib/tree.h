@@ -148,7 +148,8 @@ const char *hf_tree_name(const struct hf_tree *t);	/* of the single file, else N
  *  no change time is believed there, contents are compared */
 bool hf_tree_blind(const struct hf_tree *t);
 /** hf_tree_alive() - 0 while the root is still what its path leads to;
- *  -ENOENT gone or replaced, -EXDEV it is on another mount than when opened */
+ *  -ENOENT gone or replaced, -EXDEV it is on another mount than when opened,
+ *  -ENOTDIR something else is in the place of a single file */
 int hf_tree_alive(const struct hf_tree *t);
 /** hf_owners_here() - whether this node has all owners, and all names in ACLs, that a restore of @db to @path
  *  would need; for a tree that is not there yet. @flags: HF_TREE_*. -ENOENT with @err */
