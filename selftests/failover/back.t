@@ -46,6 +46,20 @@ ok $? "patch makes the one of the other with it"
 run 3 "of a generation that is not there" a diff r 9999
 chmod 755 "$tmp/a/run"; hf a --json diff r "$G1" >"$tmp/out"; says out '"meta":\["mode 0644 -> 0640"' "against the tree as well, and as JSON"
 
+# what no line of text or mode tells
+L=$Ar/links; mkdir "$L"; echo one >"$L/x"; ln "$L/x" "$L/y"; mknod "$L/dev" c 1 3; touch -d @1 "$L/dev"
+hf a resource add l >/dev/null && hf a checkpoint add l /srv/links >/dev/null && hf a online l >/dev/null && hf a sync l >/dev/null
+L1=$(field a l generation)
+cp -p "$L/x" "$L/z" && mv "$L/z" "$L/x"
+mknod "$L/z" c 1 5; touch -d @1 "$L/z"; mv "$L/z" "$L/dev"
+hf a sync l >/dev/null
+run 0 "diff" a diff l "$L1" "$(field a l generation)"
+says out '^m /srv/links/x  hard links$' "a name that is one of the same file no more"
+says out '^m /srv/links/dev  device 1,3 -> 1,5$' "another device"
+run 0 "against the tree" a diff l "$L1"
+says out '^m /srv/links/.  hard links$' "the same"
+hf a offline l >/dev/null; hf a resource delete l --yes >/dev/null; rm -r "$L"
+
 # who changed what (X7)
 chmod 777 "$Ar/t/d"
 hf a sync r >/dev/null

@@ -95,6 +95,8 @@ static struct json_object *meta(const struct hf_attr *a, const struct hf_attr *b
 		word(list, "group %s -> %s", owner(a->group, a->gid, x), owner(b->group, b->gid, y));
 	if (a->target && b->target && strcmp(a->target, b->target))
 		word(list, "target %s -> %s", a->target, b->target);
+	if (a->rdev_major != b->rdev_major || a->rdev_minor != b->rdev_minor)
+		word(list, "device %u,%u -> %u,%u", a->rdev_major, a->rdev_minor, b->rdev_major, b->rdev_minor);
 	xattrs(list, a, b);
 	if (a->mtime_s != b->mtime_s || a->mtime_ns != b->mtime_ns) {
 		moment(a->mtime_s, a->mtime_ns, x, sizeof(x));
@@ -163,7 +165,7 @@ static char *unified(struct diff *d, const char *rel, bool was, bool is)
 	return NULL;
 }
 
-static void details(struct diff *d, struct json_object *o, const char *rel)
+static void details(struct diff *d, struct json_object *o, const char *rel, const char *kind)
 {
 	struct hf_attr a, b;
 	struct json_object *list;
@@ -172,6 +174,9 @@ static void details(struct diff *d, struct json_object *o, const char *rel)
 
 	if (was && is && (a.mode & S_IFMT) == (b.mode & S_IFMT)) {
 		list = meta(&a, &b);
+		/* what no attribute tells: which names are names of one file */
+		if (!strcmp(kind, "meta") && !json_object_array_length(list))
+			word(list, "hard links");
 		for (size_t i = 0; i < json_object_array_length(list); i++)
 			d->names += json_object_get_string_len(json_object_array_get_idx(list, i));
 		json_object_object_add(o, "meta", list);
@@ -207,7 +212,7 @@ static int change(struct diff *d, const char *rel, size_t len, const char *kind)
 	/* of what is in a crypto checkpoint nothing is told */
 	s = d->crypto ? NULL : strndup(rel, len);
 	if (s)
-		details(d, o, s);
+		details(d, o, s, kind);
 	free(s);
 	json_object_array_add(d->arr, o);
 	return 0;
