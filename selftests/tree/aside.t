@@ -65,8 +65,9 @@ printf '[displaced]\nsize = 100KiB\n' >>"$tmp/b/conf"
 up b; ok $? "a bound"
 head -c 150000 /dev/urandom >"$Bd/d/1"; echo small >"$Bd/d/2"
 run 0 "P7: nor does one copy that is larger than all may be" b online r
+says err "1 of what was overwritten could not be kept aside, and is gone" "the command tells of it"
 is "$(sets | cut -d' ' -f2-)" "offline-change d/2" "the small one is kept"
-says b/log "1 entries of /srv/r could not be kept aside.*size" "the other is told"
+says b/log "1 entries of /srv/r could not be kept aside.*the first is d/1: .*size" "the other is told, and named"
 
 # secrets stay in their path
 mkdir -m 700 "$tmp/b/root/srv/k" && (umask 077; echo KEY >"$tmp/b/root/srv/k/key")

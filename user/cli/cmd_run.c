@@ -32,6 +32,9 @@ void print_restored(const char *name, struct json_object *r)
 	for (size_t i = 0; i < jlen(r, "stayed"); i++)
 		say("  %s is not in it, and stays: something in it is excluded, a mount point or a socket\n",
 		    json_object_get_string(jat(r, "stayed", i)));
+	if (jint(done, "not_kept"))
+		fprintf(stderr, "holdfast: %s: %lld of what was overwritten could not be kept aside, and %s gone; the daemon's log says why\n",
+			name, (long long)jint(done, "not_kept"), jint(done, "not_kept") == 1 ? "is" : "are");
 	if (!done || !(jint(done, "written") || jint(done, "meta") || jint(done, "removed") || jint(done, "displaced")))
 		return;
 	plural("  ", jint(done, "written"), "entry written", "entries written");

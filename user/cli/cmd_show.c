@@ -288,6 +288,8 @@ int cmd_displaced_restore(struct cli *c)
 		say("%lld %s brought back", (long long)jint(r, "count"), jint(r, "count") == 1 ? "entry" : "entries");
 		if (*jstr(r, "displaced"))
 			say("; what was there is kept aside as %s", jstr(r, "displaced"));
+		if (jint(r, "not_kept"))
+			say("; of what was there %lld could not be kept aside: the daemon's log says why", (long long)jint(r, "not_kept"));
 		say("\n");
 	}
 	json_object_put(r);

@@ -289,7 +289,7 @@ int job_reset(struct resource *r, struct job *j);
 /* takeover-from: the log to restore from; *@from NULL: @log itself */
 int choose_generation(struct resource *r, const struct hf_resource *def, struct job *j,
 		      struct hf_log *log, struct hf_log **from, struct hf_err *err);
-void displaced_warn(struct resource *r, struct ckpt *c, const struct hf_displaced *keep);
+uint64_t displaced_warn(const char *resource, struct ckpt *c, const struct hf_displaced *keep);
 int restore_all(struct resource *r, struct hf_log *from, struct job *j, struct hf_err *err);
 int restore_would(struct resource *r, struct hf_log *from, struct job *j, struct hf_err *err);	/* into j->changes */
 int online_dry_run(struct resource *r, struct job *j, struct hf_err *err);

@@ -68,15 +68,19 @@ out:
 }
 
 /* Copies that could not be kept are no reason to refuse a takeover (P7), but are told. */
-void displaced_warn(struct resource *r, struct ckpt *c, const struct hf_displaced *keep)
+uint64_t displaced_warn(const char *resource, struct ckpt *c, const struct hf_displaced *keep)
 {
 	int why;
 	uint64_t n = hf_displaced_left_out(keep, &why);
+	const char *rel = c->crypto || c->file ? NULL : hf_displaced_left_first(keep);
+	char *first = rel && *rel ? hf_printable(rel, strlen(rel)) : NULL;
 
 	if (n || why)
-		hf_logf(HF_LOG_WARN, "%s: %llu entries of %s could not be kept aside in %s: %s; what was there is gone",
-			r->name, (unsigned long long)n, c->path, hfd.displaced_dir,
-			why ? strerror(-why) : "more than [displaced] size, or than the disk has room for");
+		hf_logf(HF_LOG_WARN, "%s: %llu entries of %s could not be kept aside in %s%s%s: %s; what was there is gone",
+			resource, (unsigned long long)n, c->path, hfd.displaced_dir, first ? ", the first is " : "",
+			first ? first : "", why ? strerror(-why) : "more than [displaced] size, or than the disk has room for");
+	free(first);
+	return n;
 }
 
 static int restore_one(struct resource *r, struct ckpt *c, struct hf_log *from, struct job *j,
@@ -129,7 +133,7 @@ static int restore_one(struct resource *r, struct ckpt *c, struct hf_log *from, 
 	/* also after a failure: what was overwritten until then is kept */
 	memset(&e, 0, sizeof(e));
 	if (keep)
-		displaced_warn(r, c, keep);
+		j->restored.not_kept += displaced_warn(r->name, c, keep);
 	r2 = keep ? hf_displaced_end(keep, !ret, id, &count, &e) : 0;
 	if (r2)
 		hf_logf(HF_LOG_WARN, "%s: %s: %s", r->name, c->path, e.msg);

@@ -130,7 +130,7 @@ static int examine_one(struct resource *r, struct ckpt *c, struct hf_log *log, u
 		ret = hf_compare(c->tree, &db.db, hold, &h, err);
 	patterns_heed_no_more(c);
 	treedb_exit(&db);
-	displaced_warn(r, c, h.keep);
+	displaced_warn(r->name, c, h.keep);
 	r2 = hf_displaced_end(h.keep, !ret, this_id, &kept, ret ? NULL : err);
 	*count += h.count;
 	if (this_id[0])

@@ -13,6 +13,7 @@ static void put_restored(struct json_object *o, const struct hf_restore_stat *s)
 	ju64(t, "meta", s->meta);
 	ju64(t, "removed", s->removed);
 	ju64(t, "displaced", s->displaced);
+	ju64(t, "not_kept", s->not_kept);
 	ju64(t, "bytes", s->bytes);
 	json_object_object_add(o, "restored", t);
 }

@@ -346,7 +346,7 @@ static int bring_back(struct req *q, const struct hf_resource *def, const struct
 	struct hf_tree *tree = NULL;
 	struct ckpt *c = NULL;
 	char kept[64] = "";
-	uint64_t count = 0, n;
+	uint64_t count = 0, not_kept, n;
 	struct hf_tree_stat had;
 	struct hf_err e = { 0 };
 	int ret;
@@ -380,6 +380,7 @@ static int bring_back(struct req *q, const struct hf_resource *def, const struct
 					   &count, err);
 	if (ret && count)
 		hf_fail(err, err->exit, 0, "%.900s; %llu entries before it were brought back", err->msg, (unsigned long long)count);
+	not_kept = keep ? displaced_warn(def->id.name, c, keep) : 0;
 	if (keep && hf_displaced_end(keep, true, kept, &n, &e))
 		hf_logf(HF_LOG_WARN, "%s: %s: %s", def->id.name, cp->path, e.msg);
 	if (!ret) {
@@ -387,6 +388,7 @@ static int bring_back(struct req *q, const struct hf_resource *def, const struct
 			(unsigned long long)count, id, to ? to : cp->path);
 		q->result = jobj();
 		ju64(q->result, "count", count);
+		ju64(q->result, "not_kept", not_kept);
 		if (kept[0])
 			jstr(q->result, "displaced", kept);
 	}

@@ -18,6 +18,7 @@ struct hf_displaced {
 	uint64_t gen;		/* that is restored; 0 none */
 	uint64_t count, bytes, max;	/* max: of the file; 0 none */
 	uint64_t left_out;	/* entries that could not be kept */
+	char *left_first;	/* one of them */
 	int why;		/* the first failure; 0: they were beyond max */
 	struct kept { uint8_t rel[16], what[32]; } *kept;	/* what an interrupted restore kept; sorted */
 	size_t nkept, kept_cap;
@@ -40,6 +41,7 @@ static void displaced_free(struct hf_displaced *d)
 	free(d->checkpoint);
 	free(d->reason);
 	free(d->kept);
+	free(d->left_first);
 	sodium_memzero(d, sizeof(*d));
 	free(d);
 }
@@ -418,6 +420,12 @@ static int is_kept(struct hf_displaced *d, const uint8_t rel[16], const struct h
 	return 0;
 }
 
+static void leave_out(struct hf_displaced *d, const char *rel)
+{
+	if (!d->left_out++)
+		d->left_first = strdup(rel);
+}
+
 /* @shared: the generation has it too; *begun: the entry was there and could be looked at */
 static int add_entry(struct hf_displaced *d, struct hf_tree *t, const char *rel, bool shared, bool *begun)
 {
@@ -469,7 +477,7 @@ static int add_entry(struct hf_displaced *d, struct hf_tree *t, const char *rel,
 	}
 	if (d->max && d->bytes + e.len + (S_ISREG(stx.stx_mode) ? data_bytes(fd, stx.stx_size) : 0) +
 	    stx.stx_size / 1024 + 4096 > d->max) {
-		d->left_out++;
+		leave_out(d, rel);
 		goto out;
 	}
 	hf_buf_u8(&b, 'E');
@@ -508,7 +516,7 @@ static int add(struct hf_displaced *d, struct hf_tree *t, const char *rel, bool 
 	if (ret && (ret != -ENOENT || begun)) {
 		if (!d->why)
 			d->why = ret;
-		d->left_out++;
+		leave_out(d, rel);
 	}
 	return 0;
 }
@@ -549,6 +557,8 @@ void hf_displaced_spare(struct hf_displaced *d, int fd, uint64_t need)
 	if (!d->max || left - need < d->max)
 		d->max = left - need;
 }
+
+const char *hf_displaced_left_first(const struct hf_displaced *d) { return d->left_first; }
 
 uint64_t hf_displaced_left_out(const struct hf_displaced *d, int *why)
 {

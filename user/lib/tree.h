@@ -239,6 +239,7 @@ int hf_compare(struct hf_tree *t, const struct hf_tree_db *db,
 struct hf_displaced;
 struct hf_restore_stat {
 	uint64_t looked, written, meta, removed, displaced, bytes;
+	uint64_t not_kept;	/* overwritten without a copy; filled by who asks the set */
 	uint64_t ns_compare, ns_keep, ns_write, ns_sync;	/* where the time went */
 };
 struct hf_restore_opts {
@@ -294,6 +295,8 @@ void hf_displaced_limit(struct hf_displaced *d, uint64_t max);
 /** hf_displaced_left_out() - how many entries were not kept; @why: the failure, 0: for want of room, be it
  *  that the limit says so or that what is restored needs what the disk has left */
 uint64_t hf_displaced_left_out(const struct hf_displaced *d, int *why);
+/** hf_displaced_left_first() - the first of them, below the tree's root; NULL: none, or it is not known */
+const char *hf_displaced_left_first(const struct hf_displaced *d);
 /** hf_displaced_end() - make it durable; @id (64 bytes) receives its name, "" when nothing was kept
  *  @whole: the restore came to its end. Else the next set of this checkpoint, reason and generation goes on
  *  with this one, and keeps what is in it not once more. */
