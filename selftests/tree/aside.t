@@ -7,7 +7,7 @@ A=$tmp/a/root/srv/r Bd=$tmp/b/root/srv/r
 cluster a b
 mkdir -p "$A/d" "$Bd/d/mine"
 for i in 1 2 3 4 5; do echo "good $i" >"$A/d/$i"; echo "local $i" >"$Bd/d/$i"; done
-echo SECRET-extra >"$Bd/d/mine/extra"; chmod 750 "$Bd/d/mine"; touch -d 2001-01-01 "$Bd/d/3"
+echo odd >"$Bd/d/"$'odd\nname\xff\\'; echo SECRET-extra >"$Bd/d/mine/extra"; chmod 750 "$Bd/d/mine"; touch -d 2001-01-01 "$Bd/d/3"
 up a && up b HOLDFAST_SEAM=restore.rename:3:eio; ok $? "two nodes"
 hf a resource add r >/dev/null; hf a checkpoint add r /srv/r >/dev/null; hf a online r >/dev/null; hf a offline r >/dev/null
 sets() { hf b --json displaced list r | $PY -c "
@@ -25,7 +25,7 @@ up b; until_true 10 eval '[ "$(field b r state)" != online-pending ]'
 field_is b r state online || { hf b resource reset r; hf b online r; } >/dev/null 2>&1
 is "$(field b r state)" online "P5: and the one after that finishes it"
 why=$(rsync -aHAXc --delete --dry-run -i "$A/" "$Bd/"); [ -z "$why" ]; ok $? "P6: exactly"
-is "$(sets | cut -d' ' -f2-)" "offline-change d/1 d/2 d/3 d/4 d/5 d/mine d/mine/extra" "P7: what was there is kept aside, once"
+is "$(sets | cut -d' ' -f2-)" "offline-change d/1 d/2 d/3 d/4 d/5 d/mine d/mine/extra d/odd\\x0aname\\xff\\x5c" "P7: what was there is kept aside, once"
 is "$(sets | cut -d' ' -f1)" "${first%% *}" "in the set of the first"
 ! grep -rqa -e SECRET -e mine/extra "$tmp/b/state/displaced"; ok $? "P11: encrypted"
 id=${first%% *}
@@ -48,6 +48,11 @@ run 5 "nor into a tree that is online here" b displaced restore r "$id" --to "$B
 (cd "$tmp" && run 0 "a relative one is where the command runs" b displaced restore r "$id" d/5 --to near); n=$((n + 1))
 is "$(cat "$tmp/near/d/5")" "local 5" "there it is"
 run 3 "a name that is not in it" b displaced restore r "$id" d/none
+says err "set $id has no d/none; .holdfast displaced show r $id. lists" "  it is named"
+run 0 "one by its whole path, as lists show it" b displaced restore r "$id" /srv/r/d/2 --to "$tmp/whole"
+is "$(cd "$tmp/whole" && find . -type f)" ./d/2 "  that one alone"
+run 0 "one that holds what lists escape" b displaced restore r "$id" 'd/odd\x0aname\xff\x5c' --to "$tmp/odd"
+is "$(cat "$tmp"/odd/d/odd*)" odd "  is named as they show it"
 run 3 "a set that is not there" b displaced restore r 20260102T030405.678Z-0123abcd
 run 3 "a resource that is not there" b displaced restore none "$id"
 hf b offline r >/dev/null

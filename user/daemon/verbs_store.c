@@ -337,11 +337,20 @@ static int find_set(void *ctx, const char *id, uint64_t when_ns, const char *rea
 	return 0;
 }
 
+/* What lists show is the whole path, and names below the checkpoint never begin with a slash. NULL: all */
+static const char *below(const char *rel, const char *path)
+{
+	size_t n = strlen(path);
+
+	if (!rel || strncmp(rel, path, n) || (rel[n] && rel[n] != '/'))
+		return rel;
+	return rel[n] && rel[n + 1] ? rel + n + 1 : NULL;
+}
+
 /* Back into the checkpoint that it was of, or into directory @to of this machine. What that overwrites is kept aside too. */
 static int bring_back(struct req *q, const struct hf_resource *def, const struct hf_checkpoint *cp,
-		      const char *id, const char *to, struct hf_err *err)
+		      const char *id, const char *rel, const char *to, struct hf_err *err)
 {
-	const char *rel = jget_str(q->args, "rel");
 	struct hf_displaced *keep = NULL;
 	struct hf_tree *tree = NULL;
 	struct ckpt *c = NULL;
@@ -378,6 +387,9 @@ static int bring_back(struct req *q, const struct hf_resource *def, const struct
 	if (!ret)
 		ret = hf_displaced_restore(hfd.displaced_dir, hfd.keys->local, def->id.name, id, rel, tree, keep,
 					   &count, err);
+	if (ret == -ENOENT && err->exit == HF_NOTFOUND && rel)
+		hf_fail(err, HF_NOTFOUND, ret, "kept-aside set %s has no %s; `holdfast displaced show %s %s` lists what is in it",
+			id, jget_str(q->args, "rel"), def->id.name, id);
 	if (ret && count)
 		hf_fail(err, err->exit, 0, "%.900s; %llu entries before it were brought back", err->msg, (unsigned long long)count);
 	not_kept = keep ? displaced_warn(def->id.name, c, keep) : 0;
@@ -400,7 +412,8 @@ static int bring_back(struct req *q, const struct hf_resource *def, const struct
 
 static int displaced_restore(struct req *q, struct hf_err *err)
 {
-	const char *name = jget_str(q->args, "resource"), *to = jget_str(q->args, "to");
+	const char *name = jget_str(q->args, "resource"), *to = jget_str(q->args, "to"), *shown = jget_str(q->args, "rel");
+	char *rel = shown ? hf_unprintable(shown) : NULL;
 	struct found_set f = { .id = jget_str(q->args, "id") };
 	struct regs *regs = regs_get();
 	const struct hf_resource *def = regs_find(regs, name);
@@ -420,9 +433,12 @@ static int displaced_restore(struct req *q, struct hf_err *err)
 	else if (!ret && !cp)
 		ret = hf_fail(err, HF_NOTFOUND, -ENOENT, "%s is no checkpoint of %s any more; register it to bring back what was in it",
 			      f.checkpoint, name);
+	if (!ret && shown && !rel)
+		ret = hf_fail(err, HF_FAILED, -ENOMEM, "out of memory");
 	if (!ret)
-		ret = bring_back(q, def, cp, f.id, to, err);
+		ret = bring_back(q, def, cp, f.id, below(rel, cp->path), to, err);
 	free(f.checkpoint);
+	free(rel);
 	regs_put(regs);
 	return ret;
 }

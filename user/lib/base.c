@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Errors, buffers, small files, time, and the test seam. */
 #include "base.h"
+#include <ctype.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
@@ -428,6 +429,25 @@ static unsigned utf8_len(const uint8_t *p, size_t n)
 	if (len == 4 && ((p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f)))
 		return 0;
 	return len;
+}
+
+char *hf_unprintable(const char *s)
+{
+	char *out = strdup(s), *q = out;
+	unsigned byte;
+
+	for (; out && *s; s++) {
+		if (s[0] == '\\' && s[1] == 'x' && isxdigit((unsigned char)s[2]) && isxdigit((unsigned char)s[3]) &&
+		    sscanf(s + 2, "%2x", &byte) == 1 && byte) {
+			*q++ = byte;
+			s += 3;
+		} else {
+			*q++ = *s;
+		}
+	}
+	if (out)
+		*q = 0;
+	return out;
 }
 
 char *hf_printable(const void *ptr, size_t n)

@@ -91,6 +91,8 @@ int hf_uuid_parse(const char *s, uint8_t u[16]);
 /** hf_printable() - @p as text that is safe on a terminal and in JSON: valid UTF-8
  *  stays, control bytes, backslashes and invalid bytes become \xHH. malloc'ed. */
 char *hf_printable(const void *p, size_t n);
+/** hf_unprintable() - the bytes of what hf_printable() made; what is no \xHH stays */
+char *hf_unprintable(const char *s);
 
 /**
  * hf_seam() - a named step of the commit, confirm, claim and restore protocols
