@@ -47,7 +47,7 @@ run 0 "a deletion" a sync r --allow-delete
 run 2 "one that is refused leaves no trace" a sync r --nonsense
 run 3 "one that fails" a rollback nope --to 1 --yes
 part a r "[(f['what'], f['who'].split('[')[0].split(': ')[-1], f['exit']) for f in r['forced']]" >"$tmp/out"
-grep -q "('sync r --allow-delete', 'holdfast', 0), ('rollback nope', 'holdfast', 3)" "$tmp/out"; ok $? "C50: who forced what: the verb, the flag, the program"
+grep -q "('sync r --allow-delete', 'holdfast', 0), ('rollback nope --to 1', 'holdfast', 3)" "$tmp/out"; ok $? "C50: who forced what: the verb, the flag, the program"
 part a r "[f['who'] for f in r['forced'] if f['what'].startswith('sync')][0]" | grep -qE '^root(: | \(login .*\): )holdfast\[[0-9]+\]$'; ok $? "with user and process"
 kill -STOP "${pid[a]}"
 sleep 2.5

@@ -157,6 +157,9 @@ void record_forced_begin(struct req *q)
 		return;
 	for (unsigned i = 0; i < HF_ARRAY(verbs); i++)
 		is |= !strcmp(v, verbs[i]);
+	/* that one leaves all as it is: it is to look at */
+	if (!strcmp(v, "displaced.restore") && jget_str(q->args, "to"))
+		is = false;
 	for (const char *p = v; *p; p++)
 		hf_buf_u8(&b, *p == '.' ? ' ' : *p);
 	for (unsigned i = 0; i < HF_ARRAY(what); i++)
@@ -167,6 +170,11 @@ void record_forced_begin(struct req *q)
 			hf_buf_put(&b, text ? text : "", text ? strlen(text) : 0);
 			free(text);
 		}
+	if (!strcmp(v, "rollback") && jget_u64(q->args, "to")) {
+		char to[40];
+
+		hf_buf_put(&b, to, snprintf(to, sizeof(to), " --to %llu", (unsigned long long)jget_u64(q->args, "to")));
+	}
 	if (q->args && json_object_object_get_ex(q->args, "resources", &list))
 		for (size_t i = 0; i < json_object_array_length(list) && i < 8; i++) {
 			const char *s = json_object_get_string(json_object_array_get_idx(list, i));
