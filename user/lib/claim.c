@@ -568,7 +568,7 @@ int claim_trim(struct hf_claim *pc, uint64_t keep, struct hf_err *err)
 	newest = &c->base[c->nbase - 1];
 	tight = area_tight(c->d);
 	/* what is kept begins with a base, also where that of the first state is told of later */
-	if (tight && keep < newest->gen) {
+	if (tight && keep < newest->gen && newest->gen > 1) {	/* before the first there is none */
 		if (!c->short_said)
 			hf_logf(HF_LOG_NOTE,
 				"%s: space is short in the area of %s: history before generation %llu goes",
