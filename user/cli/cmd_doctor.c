@@ -135,6 +135,7 @@ static void contents(struct cli *c, struct json_object *arr, const char *name)
 	struct json_object *o, *f;
 	char *text = NULL, what[200], todo[300], b[32];
 	struct progress p;
+	long long gens = 0;
 	bool old, own;
 	int ret;
 
@@ -153,8 +154,13 @@ static void contents(struct cli *c, struct json_object *arr, const char *name)
 		     own ? todo : "holdfast disk check tells more; DAMAGE in holdfast(8)");
 	}
 	if (!ret) {
-		snprintf(what, sizeof(what), "%lld generations, with %s of contents, were read in the store and are authentic",
-			 (long long)jint(o, "generations"), text_bytes(jint(o, "content_bytes"), b));
+		/* the registrations were read as well, and are not its own */
+		for (size_t i = 0; i < jlen(o, "logs"); i++)
+			if (!strcmp(jstr(jat(o, "logs", i), "resource"), name))
+				gens = jint(jat(o, "logs", i), "generations");
+		snprintf(what, sizeof(what), "%lld generation%s, with %s of contents, %s read in the store and %s authentic", gens,
+			 gens == 1 ? "" : "s", text_bytes(jint(o, "content_bytes"), b), gens == 1 ? "was" : "were",
+			 gens == 1 ? "is" : "are");
 		find(arr, "ok", "contents", name, what, NULL);
 	} else if (!jlen(o, "findings") && c->err.exit != HF_NOTFOUND && c->err.exit != HF_PERM) {
 		find(arr, "bad", "contents", name, c->err.msg, "holdfast disk check tells more");
