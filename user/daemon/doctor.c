@@ -191,8 +191,10 @@ static void space(struct found *f)
 		find(f, BAD, "state", hfd.conf->state_dir, "mount it writable", "is mounted read-only");
 }
 
-static const char *todo_of(const char *state, bool failed_here)
+static const char *todo_of(const char *state, bool failed_here, bool here)
 {
+	if (failed_here && !here)
+		return "mend that, then holdfast online R again, here or on another node, or holdfast offline R to leave the state";
 	if (failed_here)
 		return "mend that, then holdfast resource reset R to leave the state, or holdfast offline R";
 	if (!strcmp(state, "owner-lost"))
@@ -265,7 +267,7 @@ static void one(struct resource *r, void *arg)
 	failed = r->state == RS_FAILED;
 	pthread_mutex_unlock(&r->lock);
 	if (failed || !strcmp(state, "owner-lost"))
-		find(f, BAD, "state", r->name, todo_of(state, failed), "%s%s%s%s%s", state, failed ? ": " : owner ? ", last online on " : "",
+		find(f, BAD, "state", r->name, todo_of(state, failed, here), "%s%s%s%s%s", state, failed ? ": " : owner ? ", last online on " : "",
 		     failed ? jget_str(res, "error") ? jget_str(res, "error") : "not known why" : owner ? owner : "",
 		     failed || !owner_state ? "" : ", which is ", failed || !owner_state ? "" : owner_state);
 	else if (strstr(state, "pending"))
