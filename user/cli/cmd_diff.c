@@ -185,7 +185,8 @@ int cmd_rollback(struct cli *c)
 			say("%s: generation %lld is what generation %s was\n", arg_pos(c, 0), (long long)jint(r, "generation"),
 			    arg_value(c, "to"));
 		else
-			say("%s: generation %lld is that already\n", arg_pos(c, 0), (long long)jint(r, "generation"));
+			say("%s: generation %lld stays: of what is registered now, generation %s has nothing that differs\n",
+			    arg_pos(c, 0), (long long)jint(r, "generation"), arg_value(c, "to"));
 		print_restored(arg_pos(c, 0), r);
 	}
 	print_note(c, r);

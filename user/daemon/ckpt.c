@@ -330,7 +330,7 @@ int ckpt_mount_check(struct ckpt *c, const char *resource, struct hf_err *err)
 		      mount_there(c))
 		return 0;
 	return hf_fail(err, HF_REFUSED, -EBUSY,
-		       "%s: %s lay on a filesystem mounted at %s, and that is not mounted; mount it, then try again",
+		       "%s: %s lay on a filesystem mounted at %s, and that is not mounted; mount it, then try again (if there is none on this node: online in holdfast(8))",
 		       resource, c->path, c->mount);
 }
 

@@ -165,6 +165,7 @@ static int restore(struct req *q, struct hf_err *err)
 	struct json_object *t;
 	struct resource *r;
 	struct regs *pin;
+	bool any = false;
 	char *note;
 	int ret = verb_registered_now(jget_str(q->args, "resource"), &r, &pin, &i.def, err);
 
@@ -176,8 +177,13 @@ static int restore(struct req *q, struct hf_err *err)
 		ret = verb_outside(i.dir, err);
 	if (!ret)
 		ret = read_generation(&i, gen, err);
-	for (unsigned k = 0; !ret && k < i.def->ncp; k++)
+	for (unsigned k = 0; !ret && k < i.def->ncp; k++) {
+		any |= treedb_has_any(i.log, i.def->cp[k].id);
 		ret = one(&i, &i.def->cp[k], err);
+	}
+	if (!ret && !any)
+		ret = hf_fail(err, HF_NOTFOUND, -ENOENT, "generation %llu has nothing of what is registered for %s now: what was kept of a checkpoint goes with it, also when its path is added again",
+			      (unsigned long long)hf_log_gen(i.log), r->name);
 	if (ret)
 		goto out;
 	q->result = jobj();
