@@ -283,12 +283,13 @@ static void stop(int code)
 
 int main(int argc, char **argv)
 {
+	static const struct option longer[] = { { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' }, { 0 } };
 	const char *conf = NULL, *halted = NULL;
 	struct hf_err err = { 0 };
 	bool debug = false;
 	int opt, ret;
 
-	while ((opt = getopt(argc, argv, "c:ds:Vh")) != -1) {
+	while ((opt = getopt_long(argc, argv, "c:ds:Vh", longer, NULL)) != -1) {
 		switch (opt) {
 		case 'c':
 			conf = optarg;
