@@ -149,7 +149,8 @@ static void resume_one(const char *name)
 	struct job *j;
 
 	/* of what was deleted meanwhile nobody asks whose trees were whole */
-	if (!r && !journal_read(name, &was) && was.state == JR_NONE && !was.has_unconfirmed && !was.has_left) {
+	if (!r && !journal_read(name, &was) && was.state == JR_NONE && !was.has_unconfirmed && !was.has_left &&
+	    !was.half_generation) {
 		journal_remove(name);
 		return;
 	}

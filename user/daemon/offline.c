@@ -186,10 +186,17 @@ void spool_retry(struct resource *r)
 
 int job_reset(struct resource *r, struct job *j)
 {
+	bool vouched;	/* for what a restore that did not end has left */
+
 	/* commits that fail again shall be told again */
 	pthread_mutex_lock(&r->lock);
 	r->degraded = false;
+	vouched = !r->live && r->j.half_generation;
+	if (vouched)
+		r->j.half_generation = 0;
 	pthread_mutex_unlock(&r->lock);
+	if (vouched)
+		journal_write(r->name, &r->j);
 	resource_event(r, r->live ? EV_REGAIN : EV_RESET, "reset");
 	r->failures = 0;
 	r->retry_ms = 0;

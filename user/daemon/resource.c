@@ -321,6 +321,8 @@ int resource_journal(struct resource *r, enum journal_state s, uint64_t epoch, u
 		r->j.whole = 0;
 	if (s == JR_ONLINE || (s == JR_UNRELEASED && !r->j.torn))
 		r->j.whole = epoch;
+	if (s == JR_ONLINE || (def && memcmp(r->j.uuid, def->id.uuid, sizeof(r->j.uuid))))
+		r->j.half_generation = 0;
 	r->j.anew &= s == JR_CLAIMING;
 	if (def) {
 		memcpy(r->j.uuid, def->id.uuid, sizeof(r->j.uuid));

@@ -488,18 +488,47 @@ void give_up(struct resource *r, bool release)
 	r->log = NULL;
 }
 
+static void half(struct resource *r, uint64_t gen)
+{
+	pthread_mutex_lock(&r->lock);
+	r->j.half_generation = gen;
+	pthread_mutex_unlock(&r->lock);
+}
+
+/* Of a restore that did not end nobody vouches for what is here by saying that it is this node's. */
+static int whole_here(struct resource *r, struct hf_err *err)
+{
+	struct regs *pin;
+	const struct hf_resource *def = resource_def(r, &pin);
+	int ret = 0;
+
+	if (def && r->j.half_generation && !memcmp(r->j.uuid, def->id.uuid, sizeof(r->j.uuid)))
+		ret = hf_fail(err, HF_REFUSED, -EBUSY,
+			      "%s: what is here may be half of generation %llu, whose restore began and did not end; `holdfast online %s` ends it, and `holdfast displaced list %s` has what it overwrote; if what is here is to stand all the same, `holdfast resource reset %s` first",
+			      r->name, (unsigned long long)r->j.half_generation, r->name, r->name, r->name);
+	regs_put(pin);
+	return ret;
+}
+
 static void undo(struct resource *r, struct job *j, enum mode mode, int ret, bool restoring,
 		 const char *why)
 {
+	uint64_t gen = 1;
+
 	if (ret == -ESTALE && mode == RESUME) {
 		step_down(r, why);
 		return;
 	}
+	if (r->log)
+		gen = hf_log_gen(r->log);
 	for (unsigned i = r->ncp; i-- > 0;)
 		ckpt_unmake(r->cp[i]);
 	give_up(r, mode == TAKE_OVER && ret != -ESTALE);
-	if (mode == TAKE_OVER)
+	if (mode == TAKE_OVER) {
+		if (restoring)
+			half(r, gen);
 		resource_journal(r, JR_NONE, 0, 0);
+	}
 	resource_refresh(r);
 	/* what timed out is failed already, and says so */
 	if (!j->expired)
@@ -712,12 +741,16 @@ int job_online(struct resource *r, struct job *j)
 			return hf_fail(&j->err, HF_REFUSED, -EBUSY,
 				       "%s: the store can be reached; go online without --without-store", r->name);
 		memset(&j->err, 0, sizeof(j->err));
-		return online_without_store(r, j, false);
+		ret = whole_here(r, &j->err);
+		return ret ? ret : online_without_store(r, j, false);
 	}
 	if (ret)
 		return ret;
 	if (j->dry_run)
 		return online_dry_run(r, j, &j->err);
+	ret = j->keep_local ? whole_here(r, &j->err) : 0;
+	if (ret)
+		return ret;
 	/* what was held back by a stop without the store comes first */
 	if (r->unreleased)
 		return online_after_stop(r, j);
@@ -729,10 +762,13 @@ int job_online(struct resource *r, struct job *j)
 static int let_go(struct resource *r, const struct hf_resource *def, struct job *j)
 {
 	struct hf_log *log = NULL;
+	uint64_t gen = 1;
 	int ret;
 
 	atomic_store(&r->busy, hf_now_ms());
 	ret = hf_log_claim(hfd.store, &def->id, 0, &log, &j->err);
+	if (!ret)
+		gen = hf_log_gen(log);
 	if (!ret)
 		ret = hf_log_release(log, &j->err);
 	atomic_store(&r->busy, 0);
@@ -740,6 +776,7 @@ static int let_go(struct resource *r, const struct hf_resource *def, struct job 
 	if (ret)
 		return ret;
 	hf_logf(HF_LOG_NOTE, "%s: released; it was stopped before its last generation was restored here", r->name);
+	half(r, gen);
 	resource_journal(r, JR_NONE, 0, 0);
 	resource_refresh(r);
 	return 0;
