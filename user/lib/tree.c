@@ -510,7 +510,7 @@ char *hf_tree_text(const struct hf_tree *t, const char *rel)
 int hf_tree_fail(const struct hf_tree *t, struct hf_err *e, int ret, const char *what, const char *rel)
 {
 	char *text = hf_tree_text(t, rel);
-	const char *why = ret == -EXDEV ? "a mount or a link is in the way" :
+	const char *why = ret == -EXDEV ? "something is mounted there, or a link leads out of the tree; unmount or remove it, then try again" :
 			  ret == -ELOOP ? "a symbolic link is in the way" :
 			  ret == -EBADMSG ? "damaged or malformed" : strerror(-ret);
 
