@@ -423,6 +423,9 @@ int rejoin(struct resource *r, struct hf_err *err)
 	r->epoch = hf_log_epoch(r->log);
 	r->gen = r->confirmed = hf_log_gen(r->log);
 	r->consistent = !hf_log_fuzzy(r->log);
+	/* that nothing has changed since it was online does not mean that the log has it */
+	r->soiled = r->urgent = true;
+	r->soiled_ms = hf_now_ms();
 	pthread_mutex_unlock(&r->lock);
 	r->need_scan = r->forget = true;
 	r->log_broken = false;
