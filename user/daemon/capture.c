@@ -435,6 +435,7 @@ int capture_cut(struct resource *r, struct rep *a, struct cut *c, struct hf_err 
 		goto out;
 	}
 	pthread_mutex_lock(&r->lock);
+	a->urgent |= r->urgent;
 	r->soiled = r->urgent = false;
 	pthread_mutex_unlock(&r->lock);
 	for (unsigned i = 0; i < r->ncp; i++) {

@@ -227,7 +227,7 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 	char note[128] = "";
 	int ret;
 
-	a->committed = a->unsettled = false;
+	a->committed = a->unsettled = a->urgent = false;
 	if (r->without_store)
 		return hf_fail(err, HF_UNAVAIL, -ENODEV,
 			       "%s was brought online without the store; nothing is committed", r->name);
@@ -368,6 +368,8 @@ fail:
 	if (ret || a->unsettled) {
 		pthread_mutex_lock(&r->lock);
 		r->soiled = true;
+		/* retry_ms says when, and not how long the one before took */
+		r->urgent |= ret && a->urgent;
 		r->soiled_ms = hf_now_ms();
 		pthread_mutex_unlock(&r->lock);
 	}

@@ -21,6 +21,7 @@ struct rep {
 	uint64_t gen;
 	bool consistent, committed;
 	bool unsettled;		/* something stayed dirty: try again */
+	bool urgent;		/* some of it was complete when it was captured */
 };
 
 /**
