@@ -11,6 +11,9 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+/* for what no event tells of: a mount that went, marks that are to be tried again */
+#define LOOK_MS 1000
+
 static pthread_t thread;
 static int stop_fd = -1;
 static atomic_int calm;
@@ -28,13 +31,15 @@ static void *run(void *arg)
 		{ .fd = hf_track_fd(hfd.track), .events = POLLIN },
 		{ .fd = stop_fd, .events = POLLIN },
 	};
+	int n;
 
 	while (!(p[1].revents & POLLIN)) {
 		if (atomic_load(&calm))
 			hf_sleep_ms(10);
-		if (poll(p, 2, -1) < 0)
+		n = poll(p, 2, LOOK_MS);
+		if (n < 0)
 			continue;
-		if (p[0].revents && hf_track_drain(hfd.track) < 0)
+		if ((!n || p[0].revents) && hf_track_drain(hfd.track) < 0)
 			hf_sleep_ms(100);	/* said by the tracker; not as fast as poll() */
 	}
 	return NULL;

@@ -94,7 +94,7 @@ static int mark(struct fan *f, int fd, uint64_t extra)
 {
 	unsigned int how = FAN_MARK_ADD | FAN_MARK_ONLYDIR;
 
-	if ((f->flags & HF_TRACK_FEW_MARKS) && f->dirs.count > FEW_MARKS)
+	if (((f->flags & HF_TRACK_FEW_MARKS) && f->dirs.count > FEW_MARKS) || hf_seam("track.mark"))
 		return -ENOSPC;
 	if (!fanotify_mark(f->fd, how, f->mask | extra, fd, NULL))
 		return 0;
