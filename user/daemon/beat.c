@@ -254,10 +254,13 @@ uint64_t beat_silent_ms(void)
 
 unsigned beat_nodes(struct hf_node_info *arr, unsigned max)
 {
-	uint64_t now = hf_now_ms();
+	uint64_t now;
 	unsigned n;
 
+	hf_seam("beat.nodes");
 	pthread_mutex_lock(&beat_lock);
+	/* not before what it is compared with */
+	now = hf_now_ms();
 	n = nnodes < max ? nnodes : max;
 	memcpy(arr, nodes, n * sizeof(*arr));
 	for (unsigned i = 0; i < n; i++)

@@ -256,6 +256,7 @@ static void step(struct resource *r, void *arg)
 	size_t room;
 	int ret;
 
+	hf_seam("follow.step");
 	pthread_mutex_lock(&follow_lock);
 	f = r->follow;
 	if (f && (!is || memcmp(f->id.uuid, id.uuid, 16)))
@@ -418,9 +419,11 @@ struct json_object *follow_json(struct resource *r)
 {
 	struct json_object *o = NULL;
 	struct follow *f;
-	uint64_t now = hf_now_ms();
+	uint64_t now;
 
+	hf_seam("follow.json");
 	pthread_mutex_lock(&follow_lock);
+	now = hf_now_ms();
 	f = r->follow;
 	if (f) {
 		o = jobj();
