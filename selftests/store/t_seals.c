@@ -2,6 +2,7 @@
 /* Claims that fail at a write, time and again, do not use up the space that others need. */
 #include "store_test.h"
 #include "disk_int.h"
+#include <pthread.h>
 
 #define LEASE_MS 500
 
@@ -145,8 +146,39 @@ static void again(const char *what)
 	cleanup();
 }
 
+static void *collect(void *arg)
+{
+	area_collect(disk_of(a.st));
+	return NULL;
+}
+
+/* What failed while another claim looks for space is as new as any: its write may still land. */
+static void meanwhile(void)
+{
+	struct hf_logid own = LOGID(1, 1);
+	uint64_t before, failed;
+	pthread_t t;
+
+	setup(1, 16u << 20, 4 * LEASE_MS);
+	node_make(&a, "alpha");
+	must(value(&a, &own, "own", true));
+	before = free_blocks(&a);
+	hf_seam_init("collect.vain:1:sleep=500");
+	must(-pthread_create(&t, NULL, collect, NULL));
+	usleep(100000);
+	is(claim(&a, &own, "disk.write:2:eio"), -EIO, "a claim that fails while space is looked for");
+	failed = free_blocks(&a);
+	ok(failed < before, "holds its block (%llu are free, of %llu)", (unsigned long long)failed, (unsigned long long)before);
+	pthread_join(t, NULL);
+	is(free_blocks(&a), failed, "until nothing can land there any more");
+	node_close(&a);
+	hf_keys_free(keys);
+	cleanup();
+}
+
 int main(void)
 {
+	meanwhile();
 	again("disk.write:2:eio");
 	again("disk.write:3:eio");
 	again("disk.write:4:eio");

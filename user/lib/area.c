@@ -381,12 +381,14 @@ static struct pin *collect_log(struct disk *d, const struct row *r, struct pin *
  * stands on an epoch that was never owned, but who comes upon it in its row reads its seal. */
 static void collect_vain(struct disk *d)
 {
-	uint64_t now = hf_now_ms();
 	struct pin *p, *list, *keep = NULL, **end;
+	uint64_t now;
 
+	hf_seam("collect.vain");
 	pthread_mutex_lock(&d->row_mu);
 	list = d->vain;
 	d->vain = NULL;
+	now = hf_now_ms();	/* none of them failed later */
 	pthread_mutex_unlock(&d->row_mu);
 	while ((p = list)) {
 		list = p->next;
