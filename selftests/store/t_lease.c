@@ -168,6 +168,17 @@ static void watcher_stalls(void)
 	is(seen(3, 2), HF_NODE_DOWN, "as who never stopped could all the time");
 }
 
+/* two threads read the heartbeats: a claim, and the heartbeat between what that reads and what it makes of it */
+static void two_read(void)
+{
+	second();
+	is(seen(1, 2), HF_NODE_DOWN, "a node that is down");
+	hf_seam_init("nodes.read:1:sleep=1000");
+	must(nodes_read(disk_of(w[1].n.st)));
+	hf_seam_init("");
+	is(seen(1, 2), HF_NODE_DOWN, "is so when two threads look at once");
+}
+
 static struct node clone1, clone2;
 static uint64_t clone_took;
 static int clone_ret;
@@ -300,6 +311,7 @@ int main(void)
 	fenced();
 	begins_to_watch();
 	watcher_stalls();
+	two_read();
 	starts();
 	holder_hangs();
 	others_busy();

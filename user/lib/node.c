@@ -82,9 +82,12 @@ int nodes_read(struct disk *d)
 	ret = disk_read(d, p, n, d->sb.node_off);
 	if (!ret) {
 		/* who was not looking (stopped, or a disk that hung) cannot tell who is dead */
-		uint64_t now = hf_now_ms();
+		uint64_t now;
 
+		hf_seam("nodes.read");
 		pthread_mutex_lock(&d->node_mu);
+		/* not before the look of another thread */
+		now = hf_now_ms();
 		anew = !d->looked_ms || now - d->looked_ms > d->sb.lease_ms / 2;
 		for (uint32_t i = 0; i < d->sb.slots && anew; i++)
 			d->seen[i].watched_ms = now;
