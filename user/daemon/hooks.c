@@ -267,12 +267,13 @@ static void *worker(void *arg)
 	return NULL;
 }
 
-/* One more, where all are busy; with hook_lock held. */
+/* One more, where those that wait are too few: who was woken for an event before waits still until it has the lock.
+ * With hook_lock held. */
 static void more_workers(void)
 {
 	pthread_t t;
 
-	if (idle || workers == WORKERS || pthread_create(&t, NULL, worker, &running[workers]))
+	if (idle >= queued || workers == WORKERS || pthread_create(&t, NULL, worker, &running[workers]))
 		return;
 	pthread_detach(t);
 	workers++;
@@ -323,6 +324,7 @@ void hook_run(struct resource *r, enum hook_event event, uint64_t gen, const cha
 	queued++;
 	more_workers();
 	pthread_cond_signal(&hook_cond);
+	hf_seam("hooks.queued");
 out:
 	pthread_mutex_unlock(&hook_lock);
 	if (dropped)
