@@ -154,6 +154,7 @@ int job_run(struct resource *r, struct job *j, struct hf_err *err)
 
 	resource_policy(r, &pol);
 	__atomic_add_fetch(&j->refs, 1, __ATOMIC_RELAXED);
+	hf_seam("job.run");
 	ret = job_post(r, j, err);
 	if (ret)
 		return ret;

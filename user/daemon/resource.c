@@ -461,10 +461,12 @@ int resource_start(struct resource *r, struct hf_err *err)
 {
 	int ret;
 
+	/* also while it runs: it may have looked at its jobs for the last time */
+	if (r->quit)
+		return r->gone ? hf_fail(err, HF_NOTFOUND, -ENOENT, "%s: no such resource", r->name) :
+		       hf_fail(err, HF_FAILED, -ECANCELED, "%s: the daemon is stopping", r->name);
 	if (r->running)
 		return 0;
-	if (r->quit)
-		return hf_fail(err, HF_NOTFOUND, -ENOENT, "%s: no such resource", r->name);
 	resource_ref(r);
 	ret = pthread_create(&r->thread, NULL, worker, r);
 	if (ret) {
