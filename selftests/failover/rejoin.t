@@ -51,4 +51,14 @@ crash a
 up b; ok $? "the other node"
 run 0 "takes over" b online r --fenced
 is "$(cat "$tmp/b/root/srv/t/f")" two "with it"
+hf b offline r >/dev/null
+
+# its log must be claimed anew, which fails once
+mkdir -p "$Ar/u"; echo three >"$Ar/u/f"
+up a HOLDFAST_SEAM=note.row:1:eio,claim.read:2:eio && hf a online r >/dev/null; ok $? "online again"
+first=$(field a r generation)
+sleep 2		# its row is to tell of that
+hf b checkpoint add r /srv/u >"$tmp/add" 2>&1 & add=$!
+until_true 15 eval '[ "$(field a r generation)" -gt "$first" ]'; ok $? "P1: a checkpoint that came is captured when the log is claimed again"
+wait $add; is $? 0 "it is told"
 plan

@@ -196,11 +196,8 @@ int checkpoints_reload(struct resource *r, struct hf_err *err)
 	}
 	ret = 0;
 	if ((added || dropped || changed) && !r->without_store) {
-		if (r->log_broken || !r->log)
-			ret = reclaim(r, err);
 		r->forget = true;
-		if (!ret)
-			ret = replicate(r, &a, err);
+		ret = replicate(r, &a, err);
 	}
 	if (!ret && added)
 		note_mounts(r);

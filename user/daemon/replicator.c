@@ -233,8 +233,14 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 			       "%s was brought online without the store; nothing is committed", r->name);
 	if (r->log_broken || !r->log) {
 		ret = reclaim(r, err);
-		if (ret)
+		if (ret) {
+			/* what it was for is not done, and need not be dirty */
+			pthread_mutex_lock(&r->lock);
+			r->soiled = r->urgent = true;
+			r->soiled_ms = hf_now_ms();
+			pthread_mutex_unlock(&r->lock);
 			return ret;
+		}
 	}
 	r->oldest_ns = account_oldest(r);
 	ret = a->group ? group_enter(a->group, a->member, r, err) : 0;
@@ -537,7 +543,9 @@ static void do_note(struct resource *r)
 		if (r->cp[i]->crypto)
 			hf_log_cool(r->log);
 	atomic_store(&r->busy, hf_now_ms());
-	ret = hf_log_note(r->log, &e);
+	ret = hf_seam("note.row");
+	if (!ret)
+		ret = hf_log_note(r->log, &e);
 	atomic_store(&r->busy, 0);
 	if (ret == -ESTALE) {
 		step_down(r, e.msg);
