@@ -61,4 +61,12 @@ sleep 2		# its row is to tell of that
 hf b checkpoint add r /srv/u >"$tmp/add" 2>&1 & add=$!
 until_true 15 eval '[ "$(field a r generation)" -gt "$first" ]'; ok $? "P1: a checkpoint that came is captured when the log is claimed again"
 wait $add; is $? 0 "it is told"
+hf a offline r >/dev/null; crash a
+
+# a base that fails, with nothing to commit after it
+up a HOLDFAST_SEAM=base.append:1:eio; ok $? "a again"
+mkdir -p "$Ar/q"; echo one >"$Ar/q/f"
+hf b resource add q >/dev/null && hf b checkpoint add q /srv/q --allow-empty >/dev/null && hf a online q >/dev/null; ok $? "another resource"
+until_true 10 grep -q "q: base:" "$tmp/a/log"; ok $? "its first base fails"
+until_true 15 eval 'hf a --json history q | grep -q "\"base\":true"'; ok $? "it is tried again, though nothing has changed since"
 plan

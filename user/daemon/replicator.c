@@ -472,13 +472,22 @@ static void failed(struct resource *r, int ret, const struct hf_err *e)
 		resource_event(r, EV_BROKEN, e->msg);
 }
 
+static bool broken(const struct resource *r)
+{
+	return !r->log || r->log_broken;
+}
+
 /* In parts, between which commits get their turn; @whole: all of it, because there is no room
  * for a commit. */
 static int do_base(struct resource *r, bool whole, struct hf_err *err)
 {
 	struct hf_policy pol;
-	int ret;
+	int ret = broken(r) ? reclaim(r, err) : 0;
 
+	if (ret) {
+		r->base_retry_ms = hf_now_ms() + 5000;
+		return ret;
+	}
 	resource_policy(r, &pol);
 	hf_log_retain_age(r->log, pol.retain_age_s);
 	atomic_store(&r->busy, hf_now_ms());
@@ -516,7 +525,7 @@ int make_room(struct resource *r, struct hf_err *err)
 {
 	int ret;
 
-	if (!r->log || r->log_broken)
+	if (broken(r))
 		return 0;
 	ret = do_base(r, true, err);
 	resources_each(press, r);
@@ -527,7 +536,7 @@ int make_room(struct resource *r, struct hf_err *err)
  * It costs a write, so only when nothing else is to be done. */
 static uint64_t note_due(const struct resource *r)
 {
-	if (!r->log || r->log_broken || r->soiled || r->noted >= r->confirmed)
+	if (r->without_store || r->soiled || r->noted >= r->confirmed)
 		return UINT64_MAX;
 	return r->last_commit_ms + hfd.beat_ms > r->note_retry_ms ? r->last_commit_ms + hfd.beat_ms : r->note_retry_ms;
 }
@@ -536,14 +545,15 @@ static void do_note(struct resource *r)
 {
 	struct hf_err e = { 0 };
 	uint64_t upto = r->confirmed;
-	int ret;
+	int ret = broken(r) ? reclaim(r, &e) : 0;
 
 	/* what was compressed last is in memory for as long as more of it may come */
 	for (unsigned i = 0; i < r->ncp; i++)
-		if (r->cp[i]->crypto)
+		if (r->cp[i]->crypto && !ret)
 			hf_log_cool(r->log);
 	atomic_store(&r->busy, hf_now_ms());
-	ret = hf_seam("note.row");
+	if (!ret)
+		ret = hf_seam("note.row");
 	if (!ret)
 		ret = hf_log_note(r->log, &e);
 	atomic_store(&r->busy, 0);
@@ -561,11 +571,9 @@ static uint64_t base_due(struct resource *r, uint64_t now)
 {
 	uint64_t t;
 
-	if (!r->log || r->log_broken)
-		return UINT64_MAX;
-	if (!r->base_ms && hf_log_wants_base(r->log))
+	if (!r->base_ms && !broken(r) && hf_log_wants_base(r->log))
 		r->base_ms = now;
-	if (!r->base_ms)
+	if (!r->base_ms || r->without_store)
 		return UINT64_MAX;
 	/* when there is nothing else to do; at the latest after two seconds */
 	t = r->soiled ? r->base_ms + 2000 : r->base_ms;
