@@ -77,12 +77,18 @@ static struct conn *conn_find(uint64_t id)
 	return NULL;
 }
 
+/* It does not read what it was sent: it is asked for nothing more until it does. */
+static bool full(const struct conn *c)
+{
+	return c->out.len - c->sent > MAX_PENDING;
+}
+
 static void conn_arm(struct conn *c)
 {
 	uint32_t ev = 0;
 
 	/* while a request runs nothing is read: the client can wait, we need no room */
-	if (!c->busy && !c->eof)
+	if (!c->busy && !c->eof && !full(c))
 		ev |= EPOLLIN;
 	if (!c->eof)
 		ev |= EPOLLRDHUP;
@@ -145,7 +151,7 @@ static void conn_next(struct conn *c)
 	char *line;
 	size_t n;
 
-	if (c->busy || c->dead)
+	if (c->busy || c->dead || full(c))
 		return;
 	nl = c->in.len ? memchr(c->in.p, '\n', c->in.len) : NULL;
 	if (!nl) {
@@ -395,7 +401,7 @@ static void deliver(void *arg)
 		next = c->next;
 		if (e->conn ? c->id != e->conn : !watches(c, e->resource))
 			continue;
-		if (c->out.len - c->sent > MAX_PENDING) {
+		if (full(c)) {
 			/* one that does not read may not grow without bound; a watch that
 			 * silently lacks events would be worse than one that ends */
 			if (c->watching)
@@ -453,8 +459,8 @@ static void flush_all(void *arg)
 		next = c->next;
 		if (c->out.bad)
 			conn_free(c);
-		else if (c->out.len > c->sent)
-			conn_flush(c);
+		else if (c->out.len > c->sent && conn_flush(c))
+			conn_next(c);
 	}
 	pthread_mutex_unlock(&conns_lock);
 }
