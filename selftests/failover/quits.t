@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# A request that comes to a resource which has just been deleted is answered.
+# What ends does not keep others waiting: a request that comes to a resource which has just been deleted is answered,
+# and a daemon ends though a tree hangs.
 LEASE=30s
 . "$(dirname "$0")/lib.sh"
 cluster a
@@ -13,4 +14,10 @@ timeout 25 "$B/holdfast" -c "$tmp/a/conf" sync r </dev/null >"$tmp/sync" 2>&1 & 
 sleep 1
 run 0 "it is deleted" a resource delete r
 wait $sync; is $? 3 "who asked for something meanwhile is told that there is none"
+crash a
+
+up a HOLDFAST_SEAM=tracker.drain:0:sleep=40000
+until_true 60 hf a node list >/dev/null; ok $? "a daemon again"
+kill -TERM "${pid[a]}"
+until_true 15 eval '! alive a'; ok $? "it ends, though who looks for changes does not come back"
 plan

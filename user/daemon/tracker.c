@@ -39,6 +39,7 @@ static void *run(void *arg)
 		n = poll(p, 2, LOOK_MS);
 		if (n < 0)
 			continue;
+		hf_seam("tracker.drain");
 		if ((!n || p[0].revents) && hf_track_drain(hfd.track) < 0)
 			hf_sleep_ms(100);	/* said by the tracker; not as fast as poll() */
 	}
@@ -61,14 +62,19 @@ int tracker_start(struct hf_err *err)
 	return 0;
 }
 
+/* Bounded: a thread that hangs in a tree is left behind. */
 void tracker_stop(void)
 {
+	struct timespec ts;
 	uint64_t one = 1;
 
 	if (stop_fd < 0)
 		return;
-	if (write(stop_fd, &one, sizeof(one)) == sizeof(one))
-		pthread_join(thread, NULL);
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	ts.tv_sec += 2;
+	if (write(stop_fd, &one, sizeof(one)) != sizeof(one) ||
+	    pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &ts))
+		return;
 	close(stop_fd);
 	stop_fd = -1;
 }
