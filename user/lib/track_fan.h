@@ -2,7 +2,7 @@
 /*
  * Inside the fanotify source: track_fanotify.c reads events and soils,
  * track_marks.c keeps marks and the table of directories like the real trees.
- * Everything here is under t->lock.
+ * Everything here is under t->lock, but for `scan`.
  */
 #ifndef HF_TRACK_FAN_H
 #define HF_TRACK_FAN_H
@@ -20,6 +20,7 @@ struct fan_watch {
 	bool links_tell;		/* which directories have others in them */
 	bool path_only;			/* directories can not be opened by handle */
 	bool incomplete;		/* not all directories are marked */
+	_Atomic bool scan;		/* its quality, as it was when somebody asked last */
 	bool skipped;			/* there are mount points below the root */
 	bool visible;			/* its mount was in our mount table when it was added */
 	bool moved, unmounted;

@@ -10,7 +10,8 @@
  * excluded, what others make in a directory that the restore has just made
  * before its event is read.
  *
- * Everything here runs with t->lock held.
+ * Everything here runs with t->lock held, which may be held for as long as a tree does not answer. A status
+ * is told what was learnt last meanwhile.
  */
 #include "track_fan.h"
 #include <fcntl.h>
@@ -447,6 +448,11 @@ static int fan_fd(const struct hf_track *t)
 	return fan_of(t)->fd;
 }
 
+static void look_at_quality(struct fan_watch *w)
+{
+	w->scan = !w->node || w->incomplete || w->overlay;
+}
+
 static int fan_add(struct hf_track *t, int rootfd, const char *name, const struct hf_track_label *label,
 		   struct hf_watch **out, struct hf_err *err)
 {
@@ -468,6 +474,7 @@ static int fan_add(struct hf_track *t, int rootfd, const char *name, const struc
 	ret = hf_fan_watch_root(fan_of(t), w, err);
 	if (ret)
 		goto out;
+	look_at_quality(w);
 	*out = &w->base;
 	return 0;
 out:
@@ -511,12 +518,12 @@ static bool fan_lost(struct hf_watch *b)
 static const char *fan_quality(struct hf_watch *b)
 {
 	struct fan_watch *w = fan_watch_of(b);
-	bool scan;
 
-	pthread_mutex_lock(&b->t->lock);
-	scan = !w->node || w->incomplete || w->overlay;
-	pthread_mutex_unlock(&b->t->lock);
-	return scan ? "scan" : "events";
+	if (!pthread_mutex_trylock(&b->t->lock)) {
+		look_at_quality(w);
+		pthread_mutex_unlock(&b->t->lock);
+	}
+	return w->scan ? "scan" : "events";
 }
 
 static uint64_t fan_dirs(struct hf_watch *b)

@@ -376,6 +376,7 @@ void hf_fan_walk(struct fan *f, struct hf_dnode *n)
 
 	if (!first)
 		return;
+	hf_seam("track.walk");
 	walk_in(f, first, n);
 	/* another tree may see the same directories through another mount, in
 	 * which other parts of them are covered */
