@@ -637,15 +637,17 @@ void replicator_run(struct resource *r)
 	uint64_t now = hf_now_ms(), took;
 	struct rep a = { .waits = true };
 	struct hf_err e = { 0 };
-	bool soiled, reload, base, note;
+	bool soiled, reload, base, note, commit;
 	int ret;
 
+	hf_seam("replicator.run");
 	pthread_mutex_lock(&r->lock);
 	soiled = r->soiled;
 	reload = r->reload;
 	r->reload = false;
 	base = base_due(r, now) <= now && !(r->base_part && commit_due(r) <= now);
 	note = note_due(r) <= now;
+	commit = r->without_store || commit_due(r) <= now;
 	pthread_mutex_unlock(&r->lock);
 	if (reload) {
 		ret = checkpoints_reload(r, &e);
@@ -664,6 +666,9 @@ void replicator_run(struct resource *r)
 		do_note(r);
 		return;
 	}
+	/* a change has come since, and what was due has to wait for it */
+	if (!commit)
+		return;
 	if (r->without_store) {
 		ret = rejoin(r, &e);
 		if (ret == -ESTALE)
