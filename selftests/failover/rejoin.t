@@ -63,6 +63,18 @@ until_true 15 eval '[ "$(field a r generation)" -gt "$first" ]'; ok $? "P1: a ch
 wait $add; is $? 0 "it is told"
 hf a offline r >/dev/null; crash a
 
+# a checkpoint that cannot be taken up just then: for want of descriptors, or of memory
+up a HOLDFAST_SEAM=reload.add:1:eio && hf a online r >/dev/null; ok $? "online once more"
+mkdir -p "$Ar/v"; echo five >"$Ar/v/f"
+first=$(field a r generation)
+hf b checkpoint add r /srv/v >"$tmp/add" 2>&1 & add=$!
+until_true 10 grep -q "srv/v cannot be captured" "$tmp/a/log"; ok $? "a checkpoint that cannot be captured yet"
+until_true 15 eval '[ "$(field a r generation)" -gt "$first" ]'; ok $? "P1: it is tried again"
+wait $add; is $? 0 "and who registered it is told"
+run 0 "its warning" a status r
+! grep -q "checkpoint:" "$tmp/out"; ok $? "is over"
+hf a offline r >/dev/null; crash a
+
 # a base that fails, with nothing to commit after it
 up a HOLDFAST_SEAM=base.append:1:eio; ok $? "a again"
 mkdir -p "$Ar/q"; echo one >"$Ar/q/f"

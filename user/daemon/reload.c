@@ -4,6 +4,9 @@
 #include "treedb.h"
 #include <stdlib.h>
 
+#define RETRY_MIN_MS 5000
+#define RETRY_MAX_MS 300000
+
 static bool registered(const struct hf_resource *def, uint32_t id)
 {
 	for (unsigned i = 0; i < def->ncp; i++)
@@ -83,7 +86,9 @@ static int add_one(struct resource *r, const struct hf_resource *def, const stru
 	if (ret)
 		return ret;
 	c->file = ckpt_is_file(c, cp->file, r->log);
-	ret = ckpt_open(c, def, false, err);
+	ret = hf_seam("reload.add");
+	if (!ret)
+		ret = ckpt_open(c, def, false, err);
 	if (!ret)
 		ret = ckpt_mount_check(c, r->name, err);
 	if (!ret)
@@ -136,6 +141,15 @@ static bool lasting(const struct resource *r, const struct hf_checkpoint *cp, co
 {
 	return !r->without_store && (e->exit == HF_REFUSED || e->exit == HF_USAGE) &&
 	       !(r->log && treedb_seeded(r->log, cp->id));
+}
+
+static void try_later(struct resource *r)
+{
+	uint64_t wait = 2 * r->reload_wait_ms;
+
+	wait = !wait ? RETRY_MIN_MS : wait < RETRY_MAX_MS ? wait : RETRY_MAX_MS;
+	r->reload_wait_ms = wait;
+	r->reload_ms = hf_now_ms() + wait;
 }
 
 int checkpoints_reload(struct resource *r, struct hf_err *err)
@@ -203,7 +217,13 @@ int checkpoints_reload(struct resource *r, struct hf_err *err)
 		note_mounts(r);
 out:
 	regs_put(pin);
-	return ret ? ret : first;
+	ret = ret ? ret : first;
+	/* nobody else would: it is registered, and what it leads to may not change */
+	if (!ret)
+		r->reload_wait_ms = r->reload_ms = 0;
+	else
+		try_later(r);
+	return ret;
 }
 
 int job_reload(struct resource *r, struct job *j)

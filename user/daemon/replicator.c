@@ -26,6 +26,7 @@ void replicator_reset(struct resource *r)
 	r->retry_ms = r->base_ms = r->base_retry_ms = 0;
 	r->last_commit_ms = r->last_dur_ms = 0;
 	r->noted = r->note_retry_ms = r->mapped_ms = 0;
+	r->reload_ms = r->reload_wait_ms = 0;
 	r->scrub_ms = hf_now_ms();
 	r->log_broken = r->need_scan = r->forget = r->base_part = r->rebase = false;
 }
@@ -626,6 +627,8 @@ uint64_t replicator_due(struct resource *r, uint64_t now)
 	if (r->without_store)
 		return r->retry_ms;
 	t = commit_due(r);
+	if (r->reload_ms && r->reload_ms < t)
+		t = r->reload_ms;
 	b = base_due(r, now);
 	t = b < t ? b : t;
 	b = note_due(r);
@@ -643,7 +646,7 @@ void replicator_run(struct resource *r)
 	hf_seam("replicator.run");
 	pthread_mutex_lock(&r->lock);
 	soiled = r->soiled;
-	reload = r->reload;
+	reload = r->reload || (r->reload_ms && r->reload_ms <= now && !r->without_store);
 	r->reload = false;
 	base = base_due(r, now) <= now && !(r->base_part && commit_due(r) <= now);
 	note = note_due(r) <= now;

@@ -149,6 +149,7 @@ struct resource {
 	uint64_t work_done, work_total, told_ms;
 	uint64_t mapped_ms;	/* when to look again at what changes without a sign; 0 nothing does */
 	uint64_t noted, note_retry_ms;	/* generation that the row tells of */
+	uint64_t reload_ms, reload_wait_ms;	/* when a reload that failed is tried again; 0 none did */
 	uint64_t base_ms;	/* wanted since; 0 not */
 	uint64_t base_retry_ms;
 	bool rebase;		/* also where the log itself does not want one */
