@@ -252,16 +252,22 @@ static void step(struct resource *r, void *arg)
 	struct hf_logid id;
 	struct follow *f;
 	uint64_t read = read_so_far();
-	bool is = stands_by(r, &id, &st);
 	size_t room;
+	bool is;
 	int ret;
 
+	pthread_mutex_lock(&follow_lock);
+	if (r->follow)
+		r->follow->called_off = false;
+	pthread_mutex_unlock(&follow_lock);
+	is = stands_by(r, &id, &st);
 	hf_seam("follow.step");
 	pthread_mutex_lock(&follow_lock);
 	f = r->follow;
 	if (f && (!is || memcmp(f->id.uuid, id.uuid, 16)))
 		old = forget(f);
-	if (stopping || !is) {
+	/* taken since it was looked at: what it is now is seen the next time */
+	if (stopping || !is || (f && f->called_off)) {
 		pthread_mutex_unlock(&follow_lock);
 		hf_log_close(old);
 		if (f)
@@ -276,7 +282,6 @@ static void step(struct resource *r, void *arg)
 	}
 	f->id = id;
 	f->busy = true;
-	f->called_off = false;
 	log = f->log;
 	pthread_mutex_unlock(&follow_lock);
 	hf_log_close(old);
