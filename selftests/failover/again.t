@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A commit that failed is tried again soon, however long the one before it took.
+# shellcheck disable=SC2034	# what lib.sh reads
 LEASE=30s	# a heartbeat each 6 s: what would wake it otherwise
 . "$(dirname "$0")/lib.sh"
 cluster a

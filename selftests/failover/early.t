@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A file that is still written to is left to settle, also where its worker was just about to do something else.
+# shellcheck disable=SC2034	# what lib.sh reads
 . "$(dirname "$0")/lib.sh"
 cluster a
 T=$tmp/a/root/srv/t

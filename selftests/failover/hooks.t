@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A hook that takes long holds up the hooks of no other resource.
+# shellcheck disable=SC2034	# what lib.sh reads
 LEASE=30s
 . "$(dirname "$0")/lib.sh"
 cluster a

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What ends does not keep others waiting: a request that comes to a resource which has just been deleted is answered,
 # and a daemon ends though a tree hangs.
+# shellcheck disable=SC2034	# what lib.sh reads
 LEASE=30s
 . "$(dirname "$0")/lib.sh"
 cluster a

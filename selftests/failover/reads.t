@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Who asks and does not read the answers takes no more than a bounded amount of memory, and gets all of them when he reads.
+# shellcheck disable=SC2034	# what lib.sh reads
 . "$(dirname "$0")/lib.sh"
 cluster a
 up a; ok $? "a daemon"

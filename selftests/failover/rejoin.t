@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What waits for the store is not forgotten when it is back: what was here when a resource went online without it,
 # and a checkpoint that came while it was away, though nothing has changed since.
+# shellcheck disable=SC2034	# what lib.sh reads
 . "$(dirname "$0")/lib.sh"
 SIZE=20MiB cluster a b
 Ar=$tmp/a/root/srv

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Who stands by does not read a log once more that is taken from him just then.
+# shellcheck disable=SC2034	# what lib.sh reads
 . "$(dirname "$0")/lib.sh"
 cluster a b
 mkdir -p "$tmp/a/root/srv/t" "$tmp/b/root/srv"

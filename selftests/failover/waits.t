@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # P1: what could not be marked is marked later, and what a mount covered is captured when it comes to light, though
 # nothing else changes meanwhile.
+# shellcheck disable=SC2034	# what lib.sh reads
 LEASE=30s
 . "$(dirname "$0")/lib.sh"
 cluster a
