@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Who asks and does not read the answers takes no more than a bounded amount of memory, and gets all of them when he reads.
+# Who asks and does not read the answers takes no more than a bounded amount of memory, and gets all of them when he
+# reads; nor does one that cannot be accepted take a processor.
 # shellcheck disable=SC2034	# what lib.sh reads
 . "$(dirname "$0")/lib.sh"
 cluster a
@@ -52,4 +53,15 @@ sys.exit(0 if most < 32 << 10 and answers == N else 1)
 EOP
 timeout 100 $PY "$tmp/ask.py" "$tmp/a/run/holdfastd.sock" "${pid[a]}" >"$tmp/out" 2>&1; ok $? "of many requests at once"
 run 0 "others are answered" a node list
+
+# no descriptor is left for one more
+free=0
+while [ -e "/proc/${pid[a]}/fd/$free" ]; do free=$((free + 1)); done
+prlimit --pid "${pid[a]}" --nofile="$free:"
+ticks() { awk '{ print $14 + $15 }' "/proc/${pid[a]}/stat"; }
+timeout 10 "$B/holdfast" -c "$tmp/a/conf" node list </dev/null >"$tmp/out" 2>"$tmp/err" & who=$!
+sleep 0.5; before=$(ticks); sleep 2
+why="$(($(ticks) - before)) ticks in 2 s"; [ $(($(ticks) - before)) -lt 60 ]; ok $? "who cannot be accepted keeps no processor busy"
+prlimit --pid "${pid[a]}" --nofile=1024:
+wait $who; is $? 0 "and is answered when there is a descriptor"
 plan

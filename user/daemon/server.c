@@ -24,6 +24,7 @@
 #define MAX_CONN 128		/* of root, and half as many of all others together */
 #define MAX_PEER 32		/* of one process; beyond it the one that is idle for longest goes */
 #define IDLE_MS 1000		/* nobody's first request is hung up on, however many others come */
+#define PAUSE_US 100000		/* until one is accepted for which there is no descriptor */
 #define MAX_LINE (1u << 20)
 #define MAX_PENDING (4u << 20)	/* of events; a reply may be larger */
 
@@ -49,7 +50,7 @@ static uint64_t next_id = 1;
 static atomic_uint nwatch;
 static atomic_uint underway;	/* events that were handed over, and are not delivered */
 static int lfd = -1;
-static sd_event_source *lsrc;
+static sd_event_source *lsrc, *pause_src;
 static gid_t read_gid = (gid_t)-1;
 
 static void conn_free(struct conn *c)
@@ -284,6 +285,29 @@ static bool make_place(const struct conn *c)
 	return nconns[c->root] < (c->root ? MAX_CONN : MAX_CONN / 2);
 }
 
+static int accept_again(sd_event_source *s, uint64_t usec, void *arg)
+{
+	if (lsrc)
+		sd_event_source_set_enabled(lsrc, SD_EVENT_ON);
+	return 0;
+}
+
+/* There is no descriptor for it: it would be told of again at once, for as long as there is none. */
+static void accept_later(void)
+{
+	int ret;
+
+	if (pause_src) {
+		ret = sd_event_source_set_time_relative(pause_src, PAUSE_US);
+		if (ret >= 0)
+			ret = sd_event_source_set_enabled(pause_src, SD_EVENT_ONESHOT);
+	} else {
+		ret = sd_event_add_time_relative(hfd.event, &pause_src, CLOCK_MONOTONIC, PAUSE_US, 0, accept_again, NULL);
+	}
+	if (ret >= 0)
+		sd_event_source_set_enabled(lsrc, SD_EVENT_OFF);
+}
+
 static bool accept_one(int fd)
 {
 	int cfd = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -291,8 +315,11 @@ static bool accept_one(int fd)
 	socklen_t len = sizeof(u);
 	struct conn *c;
 
-	if (cfd < 0)
+	if (cfd < 0) {
+		if (errno == EMFILE || errno == ENFILE)
+			accept_later();
 		return false;
+	}
 	c = hf_alloc(sizeof(*c));
 	if (!c || getsockopt(cfd, SOL_SOCKET, SO_PEERCRED, &u, &len)) {
 		free(c);
