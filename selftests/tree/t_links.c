@@ -80,6 +80,11 @@ static void by_events(void)
 	names("a", &st);
 	is(differences(src, &m), 0, "a write through one name is captured for all");
 	brought("written through one name");
+	sh("echo alone >src/alone");
+	names("alone", &st);
+	sh("echo more >>src/alone");
+	names("alone", &st);
+	ok(st.looked <= 2, "who captures another file later does not look at them again (%llu)", (unsigned long long)st.looked);
 	sh("ln src/single src/d/second");
 	names("d/second", &st);
 	is(differences(src, &m), 0, "a file that gets a second name");

@@ -203,6 +203,8 @@ static int capture_left(struct capture *c, struct hf_dircur *cur)
 /* all names of @f have its number; @whole: they were captured a moment ago */
 static int settle(struct capture *c, struct hf_dircur *cur, struct hf_links_file *f, bool whole)
 {
+	uint64_t nlink = f->nlink, unstable = c->st->unstable;
+	unsigned n = f->n;
 	bool gone;
 	int ret = 0;
 
@@ -221,6 +223,11 @@ static int settle(struct capture *c, struct hf_dircur *cur, struct hf_links_file
 		/* what is not known yet did not hold still, and is captured later */
 		if (c->db->get(c->db->arg, f->name[i], &k) && hf_attr_link(k.attr, k.attrlen) != f->id)
 			ret = capture_again(c, cur, f, f->name[i], true, &gone);
+	}
+	/* that was us: it is only to be settled once more if it is not what it was, or was not got hold of */
+	if (!ret && f->touched && f->nlink == nlink && f->n == n && c->st->unstable == unstable) {
+		f->touched = false;
+		c->t->links.touched--;
 	}
 	return ret;
 }
