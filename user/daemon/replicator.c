@@ -12,6 +12,8 @@
 #include <stdlib.h>
 
 #define MAPPED_MS 1000
+#define FUZZY_MS 5		/* until what moved is looked at again, doubled up to */
+#define FUZZY_MAX_MS 100
 #define ROOT_TRIES 4		/* for roots that go away while they are captured */
 #define BASE_PART (2u << 20)	/* bytes that are copied before a commit gets its turn */
 
@@ -23,7 +25,7 @@ void replicator_reset(struct resource *r)
 	r->short_from = 0;
 	pthread_mutex_unlock(&r->lock);
 	r->failures = 0;
-	r->retry_ms = r->base_ms = r->base_retry_ms = 0;
+	r->retry_ms = r->fuzzy_ms = r->base_ms = r->base_retry_ms = 0;
 	r->last_commit_ms = r->last_dur_ms = 0;
 	r->noted = r->note_retry_ms = r->mapped_ms = 0;
 	r->reload_ms = r->reload_wait_ms = 0;
@@ -700,7 +702,10 @@ void replicator_run(struct resource *r)
 	} else if (ret) {
 		failed(r, ret, &e);
 	} else if (a.unsettled) {
-		/* what never holds still must not keep a processor busy */
-		r->retry_ms = hf_now_ms() + 100;
+		/* most of it is a burst that ends; what never holds still must not keep a processor busy */
+		r->fuzzy_ms = !r->fuzzy_ms ? FUZZY_MS : r->fuzzy_ms < FUZZY_MAX_MS / 2 ? 2 * r->fuzzy_ms : FUZZY_MAX_MS;
+		r->retry_ms = hf_now_ms() + (hf_seam("fuzzy.wait") ? 1000 : 1) * r->fuzzy_ms;
+	} else {
+		r->fuzzy_ms = 0;
 	}
 }
