@@ -126,7 +126,6 @@ void published(struct resource *r, uint64_t gen, bool consistent, bool committed
 	if (!committed)
 		return;
 	r->last_commit_ms = hf_now_ms();
-	r->last_dur_ms = ms;
 	/* somebody waits for that */
 	if (server_watched()) {
 		ev = jobj();
@@ -339,6 +338,9 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 	a->committed = pending;
 	a->unsettled = !c.settled || c.tree_ret;
 	r->need_scan = r->need_scan && a->unsettled;
+	/* how long it takes again: not what somebody asked for, or a comparison of all */
+	if (pending && a->waits && !a->scan)
+		r->last_dur_ms = hf_now_ms() - t0;
 	published(r, gen, a->consistent, pending, puts, dels, hf_now_ms() - t0, note);
 	if (!a->unsettled)
 		note_whole(r);
