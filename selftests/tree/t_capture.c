@@ -336,7 +336,7 @@ static void written_in_each_try(struct hf_tree *t, struct memdb *m)
 	m->db.put = mem_put;
 	close(written_fd);
 	is(st.unstable, 1, "a file that is written to whenever it is read is found unstable");
-	ok(m->unputs > 1, "and what was put of it is taken back, each time (%u)", m->unputs);
+	is(m->unputs, 1, "and what was put of it is taken back: once for each look, because it takes room all the same");
 	is(memcmp(hash, mem_ent(m, "f", false)->now.hash, 32), 0, "the generation keeps the state before");
 	mem_commit(m);
 }

@@ -149,7 +149,35 @@ static void make_ready(struct capture *c, int fd, uint64_t size)
 		c->db->ready(c->db->arg, c->buf, n);
 }
 
-/* one try; 1: it moved */
+/*
+ * What is stored of a file that then turns out to have moved takes room in the store until the transaction ends, and
+ * one that is always written to would take all there is. So it is stored once for each look, and the next time only if
+ * it held still while it was read.
+ */
+static uint64_t *restless(struct hf_tree *t, uint64_t ino)
+{
+	for (unsigned i = 0; i < HF_ARRAY(t->restless); i++)
+		if (t->restless[i] == ino)
+			return &t->restless[i];
+	return NULL;
+}
+
+static void moved(struct hf_tree *t, uint64_t ino)
+{
+	if (!restless(t, ino))
+		t->restless[t->nrestless++ % HF_ARRAY(t->restless)] = ino;
+}
+
+static void still(struct hf_tree *t, uint64_t ino)
+{
+	uint64_t *p = restless(t, ino);
+
+	if (p)
+		*p = 0;
+}
+
+/* one try; 1: it moved, MOVED_STORED: and was stored in vain */
+#define MOVED_STORED 2
 static int try_regular(struct capture *c, const struct hf_pair *p, int fd)
 {
 	struct hf_attr have = { 0 };
@@ -204,6 +232,17 @@ static int try_regular(struct capture *c, const struct hf_pair *p, int fd)
 				goto out;
 			same = ret;
 		}
+		if (!same && restless(c->t, s1.stx_ino)) {
+			struct hf_known any = { .size = s1.stx_size };
+
+			ret = hf_content_is(c->db, fd, c->buf, s1.stx_size, &any);
+			if (ret >= 0)
+				ret = hf_fd_statx(fd, &s2);
+			if (!ret)
+				ret = !hf_stx_same(&s1, &s2);
+			if (ret)
+				goto out;
+		}
 		if (!same) {
 			ret = put(c, p->rel, &have, &src, &mark, written.hash);
 			if (ret)
@@ -221,10 +260,14 @@ static int try_regular(struct capture *c, const struct hf_pair *p, int fd)
 		goto out;
 	if (big.moved || !hf_stx_same(&s1, &s2)) {
 		ret = c->db_err = stored ? c->db->unput(c->db->arg, p->rel) : 0;
+		if (stored)
+			moved(c->t, s1.stx_ino);
 		if (!ret)
-			ret = 1;
+			ret = stored ? MOVED_STORED : 1;
 		goto out;
 	}
+	if (stored)
+		still(c->t, s1.stx_ino);
 	if (same) {
 		if (memcmp(&mark, &p->known->mark, sizeof(mark)))
 			c->db->mark(c->db->arg, p->rel, &mark);
@@ -348,7 +391,7 @@ int hf_cap_entry(struct capture *c, const struct hf_pair *pair)
 	}
 	if (ret == -ENOENT)
 		return p.known ? hf_cap_del(c, p.rel) : 0;
-	if (ret == 1 || ret == -ESTALE || ret == -EAGAIN) {
+	if (ret == 1 || ret == MOVED_STORED || ret == -ESTALE || ret == -EAGAIN) {
 		c->st->unstable++;
 		return 0;
 	}

@@ -51,6 +51,9 @@ struct hf_tree {
 	uint64_t ids_ns;	/* when the caches were emptied */
 	struct hf_scout *scout;
 	struct hf_links links;
+	/* inodes of files too big to hold that moved while they were stored; see capture.c */
+	uint64_t restless[8];
+	unsigned nrestless;
 };
 
 /** hf_left_alone() - a socket, unless sockets are kept */
