@@ -361,34 +361,6 @@ static void retry_stuck(struct cut *c)
 			c->v[i].todo = true;
 }
 
-/* A round with so many names in it is one of a burst, which has an end; it is waited for so long. */
-#define BURST 32
-#define BURST_MS 1000
-
-void rounds_begin(struct rounds *t, uint64_t patience_ms)
-{
-	uint64_t now = hf_now_ms();
-
-	*t = (struct rounds){ .until = now + patience_ms };
-	t->burst = patience_ms && patience_ms < BURST_MS ? t->until : now + BURST_MS;
-}
-
-/* the first round always collects; afterwards only what moved */
-enum verdict rounds_look(struct rounds *t, bool still)
-{
-	if (t->n++ && still)
-		return ROUND_SETTLED;
-	if (t->tries >= 5 && hf_now_ms() >= t->until)
-		return ROUND_ENOUGH;
-	t->pause_ms = t->tries < 5 ? 0 : t->tries < 20 ? 1 : 10;
-	return ROUND_AGAIN;
-}
-
-void rounds_worked(struct rounds *t, size_t work)
-{
-	t->tries += work < BURST || hf_now_ms() >= t->burst;
-}
-
 /* Drain, and read the numbers, which nobody of a group does before all have captured what they wanted to. */
 static int look(struct resource *r, struct rep *a, struct cut *c, struct rounds *t, const uint64_t *s0, uint64_t *s1,
 		size_t work, enum verdict *v, struct hf_err *err)

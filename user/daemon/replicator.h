@@ -96,7 +96,7 @@ int capture_cut(struct resource *r, struct rep *a, struct cut *c, struct hf_err 
 
 /* For how long a cut is tried for; all zero before rounds_begin() */
 enum verdict { ROUND_AGAIN, ROUND_SETTLED, ROUND_ENOUGH };
-struct rounds { unsigned n, tries, pause_ms; uint64_t until, burst; };
+struct rounds { unsigned n, tries, pause_ms; uint64_t until, burst, from, took; };
 void rounds_begin(struct rounds *t, uint64_t patience_ms);
 enum verdict rounds_look(struct rounds *t, bool still);	/* @still: nothing moved since the last one; before another one pause_ms */
 void rounds_worked(struct rounds *t, size_t work);
