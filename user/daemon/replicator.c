@@ -26,7 +26,7 @@ void replicator_reset(struct resource *r)
 	pthread_mutex_unlock(&r->lock);
 	r->failures = 0;
 	r->retry_ms = r->fuzzy_ms = r->base_ms = r->base_retry_ms = 0;
-	r->last_commit_ms = r->last_dur_ms = 0;
+	r->last_commit_ms = r->last_dur_ms = r->prev_dur_ms = 0;
 	r->noted = r->note_retry_ms = r->mapped_ms = 0;
 	r->reload_ms = r->reload_wait_ms = 0;
 	r->scrub_ms = hf_now_ms();
@@ -339,8 +339,10 @@ int replicate(struct resource *r, struct rep *a, struct hf_err *err)
 	a->unsettled = !c.settled || c.tree_ret;
 	r->need_scan = r->need_scan && a->unsettled;
 	/* how long it takes again: not what somebody asked for, or a comparison of all */
-	if (pending && a->waits && !a->scan)
+	if (pending && a->waits && !a->scan) {
+		r->prev_dur_ms = r->last_dur_ms;
 		r->last_dur_ms = hf_now_ms() - t0;
+	}
 	published(r, gen, a->consistent, pending, puts, dels, hf_now_ms() - t0, note);
 	if (!a->unsettled)
 		note_whole(r);
@@ -599,7 +601,7 @@ static uint64_t commit_due(struct resource *r)
 		t = r->soiled_ms;
 		if (!r->urgent) {
 			/* still open: more will follow; at most a tenth of the time is spent on it */
-			wait = 10 * r->last_dur_ms;
+			wait = 10 * (r->last_dur_ms < r->prev_dur_ms ? r->last_dur_ms : r->prev_dur_ms);
 			t += wait > pol.settle_ms ? wait : pol.settle_ms;
 		} else if (t < r->last_commit_ms + pol.settle_ms) {
 			t += pol.settle_ms;

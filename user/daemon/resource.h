@@ -144,7 +144,7 @@ struct resource {
 	bool need_scan;
 	bool forget;		/* what is no checkpoint any more leaves the log with the next commit */
 	unsigned failures;
-	uint64_t retry_ms, last_commit_ms, last_dur_ms, scrub_ms;
+	uint64_t retry_ms, last_commit_ms, last_dur_ms, prev_dur_ms, scrub_ms;
 	uint64_t fuzzy_ms;	/* how long the last wait for a cut was */
 	const char *work;	/* what it goes through, for progress_scan() */
 	uint64_t work_done, work_total, told_ms;
