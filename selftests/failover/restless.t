@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # P1: a large file that never holds still does not fill the store with what is stored of it in vain: what changes
 # beside it is committed, in this resource and in another one, and it is itself when it holds still.
+# shellcheck disable=SC2034	# what lib.sh reads
 SIZE=128MiB
 . "$(dirname "$0")/lib.sh"
 cluster a
