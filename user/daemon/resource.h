@@ -159,7 +159,7 @@ struct resource {
 	uint64_t spool_ms;	/* when to try to end what was stopped without the store */
 	bool examine;		/* fenced out: compare what is here */
 	uint64_t examine_ms;
-	unsigned examine_tries;
+	uint64_t examine_wait_ms;	/* between two tries; 0 the first is still to come */
 
 	uint64_t oldest_ns;	/* account_oldest() when the capture began */
 	uint64_t overdue_ms;	/* alarm.c, under lock: longer than rpo a change waits at least for that; 0 none does */

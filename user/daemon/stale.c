@@ -10,6 +10,9 @@
 #include "treedb.h"
 #include <stdlib.h>
 
+#define EXAMINE_MIN_MS 2000
+#define EXAMINE_MAX_MS 300000
+
 void step_down(struct resource *r, const char *why)
 {
 	uint64_t dirty = 0, epoch, gen;
@@ -50,7 +53,7 @@ void step_down(struct resource *r, const char *why)
 	r->examine = true;
 	r->examine_ms = hf_now_ms();
 	pthread_mutex_unlock(&r->lock);
-	r->examine_tries = 0;
+	r->examine_wait_ms = 0;
 }
 
 struct ours {
@@ -143,8 +146,10 @@ static int examine(struct resource *r, const struct hf_resource *def, uint64_t *
 {
 	struct ours o = { .epoch = r->j.epoch };
 	struct hf_log *log = NULL;
-	int ret;
+	int ret = hf_seam("stale.examine");
 
+	if (ret)
+		return hf_fail(err, HF_FAILED, ret, "injected failure before the comparison");
 	atomic_store(&r->busy, hf_now_ms());
 	ret = hf_log_history(hfd.store, &def->id, find_ours, &o, err);
 	*gen = o.own ? o.own : o.upto;
@@ -188,6 +193,26 @@ static int examine(struct resource *r, const struct hf_resource *def, uint64_t *
 	return ret;
 }
 
+/* Nobody else will say what was lost, so there is no end to it; but the trees can be unmounted again. */
+static void compare_later(struct resource *r, const struct hf_err *e)
+{
+	uint64_t wait = r->examine_wait_ms ? 2 * r->examine_wait_ms : EXAMINE_MIN_MS;
+
+	if (!r->examine_wait_ms)
+		hf_logf(HF_LOG_WARN, "%s: what was held here cannot be compared yet: %s", r->name, e->msg);
+	if (wait > EXAMINE_MAX_MS) {
+		wait = EXAMINE_MAX_MS;
+		if (r->examine_wait_ms != wait)
+			hf_logf(HF_LOG_WARN, "%s: what was held here can still not be compared, and that is tried every five minutes: %s",
+				r->name, e->msg);
+		ckpts_drop_all(r);
+	}
+	pthread_mutex_lock(&r->lock);
+	r->examine_wait_ms = wait;
+	r->examine_ms = hf_now_ms() + (hf_seam("stale.wait") ? 10 : wait);
+	pthread_mutex_unlock(&r->lock);
+}
+
 void stale_examine(struct resource *r)
 {
 	struct regs *pin;
@@ -198,12 +223,8 @@ void stale_examine(struct resource *r)
 	int ret = def ? examine(r, def, &gen, &count, ids, &e) : -ENOENT;
 
 	regs_put(pin);
-	if (ret && def && ++r->examine_tries < 60) {
-		pthread_mutex_lock(&r->lock);
-		r->examine_ms = hf_now_ms() + 2000;
-		pthread_mutex_unlock(&r->lock);
-		if (r->examine_tries == 1)
-			hf_logf(HF_LOG_WARN, "%s: what was held here cannot be compared yet: %s", r->name, e.msg);
+	if (ret && def) {
+		compare_later(r, &e);
 		return;
 	}
 	pthread_mutex_lock(&r->lock);
