@@ -29,7 +29,7 @@ static void *run(void *arg)
 {
 	struct pollfd p[2] = {
 		{ .fd = hf_track_fd(hfd.track), .events = POLLIN },
-		{ .fd = stop_fd, .events = POLLIN },
+		{ .fd = (int)(intptr_t)arg, .events = POLLIN },
 	};
 	int n;
 
@@ -53,7 +53,7 @@ int tracker_start(struct hf_err *err)
 	stop_fd = eventfd(0, EFD_CLOEXEC);
 	if (stop_fd < 0)
 		return hf_fail(err, HF_FAILED, -errno, "eventfd: %s", strerror(errno));
-	ret = pthread_create(&thread, NULL, run, NULL);
+	ret = pthread_create(&thread, NULL, run, (void *)(intptr_t)stop_fd);
 	if (ret) {
 		close(stop_fd);
 		stop_fd = -1;
