@@ -14,7 +14,7 @@ down b; up b HOLDFAST_SEAM="restore.rename:4:eio"
 run 1 "a restore that fails in the middle" b online r
 is "$(cat "$B_"/f* | sort -u | wc -l)" 2 "leaves half of it"
 run 5 "that is not kept" b online r --keep-local
-says err 'may be half of generation' "  because it is half"
+says err 'may be half of a generation' "  because it is half"
 says err 'holdfast resource reset r' "  with a way out"
 down b; up b
 run 5 "nor is it by the next daemon" b online r --keep-local
@@ -34,4 +34,24 @@ run 0 "a stop by the cluster manager" b offline r
 run 5 "  vouches for nothing" b online r --keep-local
 run 0 "resource reset does" b resource reset r
 run 0 "then it is kept" b online r --keep-local
+
+# who was killed in the middle, and comes back when another node has had it
+hf b offline r >/dev/null; hf a online r >/dev/null; for i in 1 2 3 4 5 6; do echo newest >"$A/f$i"; done; hf a offline r >/dev/null
+down b; up b HOLDFAST_SEAM="restore.rename:4:kill"
+hf b online r >/dev/null 2>&1; wait "${pid[b]}" 2>/dev/null
+run 0 "a has it when b was killed in a restore" a online r --fenced
+run 0 "  and stops it" a offline r
+up b
+until_true 20 eval '[ "$(field b r state)" = offline ]'; ok $? "b finds that its takeover is void"
+run 5 "what it has is no generation" b online r --keep-local
+run 0 "online restores it" b online r
+
+# a rollback that fails, and whose return fails as well
+first=$(field b r generation)
+for i in 1 2 3 4 5 6; do echo "of $i" >"$B_/f$i"; done; run 0 "sync" b sync r
+down b; up b HOLDFAST_SEAM="restore.rename:3+:eio"
+until_true 20 eval '[ "$(field b r state)" = online ]'; ok $? "b goes on"
+run 1 "a rollback that goes wrong, and its return too" b rollback r --to "$first"
+hf b offline r >/dev/null
+run 5 "what is there is neither" b online r --keep-local
 plan

@@ -36,7 +36,7 @@ int journal_write(const char *resource, const struct journal *j)
 	const char *text;
 	int ret = -ENOMEM;
 
-	if (j->state == JR_NONE && !j->has_unconfirmed && !j->has_left && !j->whole && !j->half_generation)
+	if (j->state == JR_NONE && !j->has_unconfirmed && !j->has_left && !j->whole && !j->half)
 		return journal_remove(resource);
 	o = jobj();
 	path = path_of(resource);
@@ -58,7 +58,7 @@ int journal_write(const char *resource, const struct journal *j)
 	jbool(o, "strict_stop", j->strict_stop);
 	ju64(o, "whole", j->whole);
 	jbool(o, "anew", j->anew);
-	ju64(o, "half", j->half_generation);
+	jbool(o, "half", j->half);
 	if (j->has_unconfirmed) {
 		u = jobj();
 		ju64(u, "generation", j->unc_generation);
@@ -126,7 +126,7 @@ int journal_read(const char *resource, struct journal *j)
 	/* what was not written back when the machine went down is not in the trees */
 	j->whole = j->rebooted ? 0 : jget_u64(o, "whole");
 	j->anew = !j->rebooted && jget_bool(o, "anew");
-	j->half_generation = jget_u64(o, "half");
+	j->half = jget_bool(o, "half");
 	if (json_object_object_get_ex(o, "unconfirmed", &u)) {
 		j->has_unconfirmed = true;
 		j->unc_generation = jget_u64(u, "generation");

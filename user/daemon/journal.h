@@ -33,8 +33,7 @@ struct journal {
 	uint64_t unc_generation, unc_count;
 #define UNC_IDS 1024
 	char unc_displaced[UNC_IDS];	/* names of sets, one for each checkpoint */
-	/* a restore of @half_generation into the trees began here, and did not end; 0 none */
-	uint64_t half_generation;
+	bool half;		/* a restore into the trees began here, or may have, and did not end */
 	/* stopped and released, with changes that could not be committed */
 	bool has_left;
 	uint64_t left_generation;

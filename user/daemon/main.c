@@ -150,7 +150,7 @@ static void resume_one(const char *name)
 
 	/* of what was deleted meanwhile nobody asks whose trees were whole */
 	if (!r && !journal_read(name, &was) && was.state == JR_NONE && !was.has_unconfirmed && !was.has_left &&
-	    !was.half_generation) {
+	    !was.half) {
 		journal_remove(name);
 		return;
 	}

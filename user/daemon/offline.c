@@ -191,9 +191,9 @@ int job_reset(struct resource *r, struct job *j)
 	/* commits that fail again shall be told again */
 	pthread_mutex_lock(&r->lock);
 	r->degraded = false;
-	vouched = !r->live && r->j.half_generation;
+	vouched = !r->live && r->j.half;
 	if (vouched)
-		r->j.half_generation = 0;
+		r->j.half = false;
 	pthread_mutex_unlock(&r->lock);
 	if (vouched)
 		journal_write(r->name, &r->j);

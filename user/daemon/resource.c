@@ -309,6 +309,8 @@ int resource_journal(struct resource *r, enum journal_state s, uint64_t epoch, u
 	struct journal j;
 
 	pthread_mutex_lock(&r->lock);
+	/* a rollback that neither ended nor was taken back */
+	r->j.half |= r->j.state == JR_RESTORING;
 	r->j.state = s;
 	r->j.torn &= s == JR_UNRELEASED;
 	r->j.synced &= s == JR_UNRELEASED;
@@ -322,7 +324,7 @@ int resource_journal(struct resource *r, enum journal_state s, uint64_t epoch, u
 	if (s == JR_ONLINE || (s == JR_UNRELEASED && !r->j.torn))
 		r->j.whole = epoch;
 	if (s == JR_ONLINE || (def && memcmp(r->j.uuid, def->id.uuid, sizeof(r->j.uuid))))
-		r->j.half_generation = 0;
+		r->j.half = false;
 	r->j.anew &= s == JR_CLAIMING;
 	if (def) {
 		memcpy(r->j.uuid, def->id.uuid, sizeof(r->j.uuid));

@@ -488,11 +488,13 @@ void give_up(struct resource *r, bool release)
 	r->log = NULL;
 }
 
-static void half(struct resource *r, uint64_t gen)
+/* The trees are between two states, and nobody goes on with them. */
+static void leave_half(struct resource *r)
 {
 	pthread_mutex_lock(&r->lock);
-	r->j.half_generation = gen;
+	r->j.half = true;
 	pthread_mutex_unlock(&r->lock);
+	resource_journal(r, JR_NONE, 0, 0);
 }
 
 /* Of a restore that did not end nobody vouches for what is here by saying that it is this node's. */
@@ -502,10 +504,10 @@ static int whole_here(struct resource *r, struct hf_err *err)
 	const struct hf_resource *def = resource_def(r, &pin);
 	int ret = 0;
 
-	if (def && r->j.half_generation && !memcmp(r->j.uuid, def->id.uuid, sizeof(r->j.uuid)))
+	if (def && r->j.half && !memcmp(r->j.uuid, def->id.uuid, sizeof(r->j.uuid)))
 		ret = hf_fail(err, HF_REFUSED, -EBUSY,
-			      "%s: what is here may be half of generation %llu, whose restore began and did not end; `holdfast online %s` ends it, and `holdfast displaced list %s` has what it overwrote; if what is here is to stand all the same, `holdfast resource reset %s` first",
-			      r->name, (unsigned long long)r->j.half_generation, r->name, r->name, r->name);
+			      "%s: what is here may be half of a generation, whose restore began and did not end; `holdfast online %s` ends it, and `holdfast displaced list %s` has what it overwrote; if what is here is to stand all the same, `holdfast resource reset %s` first",
+			      r->name, r->name, r->name, r->name);
 	regs_put(pin);
 	return ret;
 }
@@ -513,22 +515,17 @@ static int whole_here(struct resource *r, struct hf_err *err)
 static void undo(struct resource *r, struct job *j, enum mode mode, int ret, bool restoring,
 		 const char *why)
 {
-	uint64_t gen = 1;
-
 	if (ret == -ESTALE && mode == RESUME) {
 		step_down(r, why);
 		return;
 	}
-	if (r->log)
-		gen = hf_log_gen(r->log);
 	for (unsigned i = r->ncp; i-- > 0;)
 		ckpt_unmake(r->cp[i]);
 	give_up(r, mode == TAKE_OVER && ret != -ESTALE);
-	if (mode == TAKE_OVER) {
-		if (restoring)
-			half(r, gen);
+	if (mode == TAKE_OVER && restoring)
+		leave_half(r);
+	else if (mode == TAKE_OVER)
 		resource_journal(r, JR_NONE, 0, 0);
-	}
 	resource_refresh(r);
 	/* what timed out is failed already, and says so */
 	if (!j->expired)
@@ -762,13 +759,10 @@ int job_online(struct resource *r, struct job *j)
 static int let_go(struct resource *r, const struct hf_resource *def, struct job *j)
 {
 	struct hf_log *log = NULL;
-	uint64_t gen = 1;
 	int ret;
 
 	atomic_store(&r->busy, hf_now_ms());
 	ret = hf_log_claim(hfd.store, &def->id, 0, &log, &j->err);
-	if (!ret)
-		gen = hf_log_gen(log);
 	if (!ret)
 		ret = hf_log_release(log, &j->err);
 	atomic_store(&r->busy, 0);
@@ -776,8 +770,7 @@ static int let_go(struct resource *r, const struct hf_resource *def, struct job 
 	if (ret)
 		return ret;
 	hf_logf(HF_LOG_NOTE, "%s: released; it was stopped before its last generation was restored here", r->name);
-	half(r, gen);
-	resource_journal(r, JR_NONE, 0, 0);
+	leave_half(r);
 	resource_refresh(r);
 	return 0;
 }
@@ -856,7 +849,7 @@ int job_resume(struct resource *r, struct job *j)
 	case JR_RESTORING:
 		if (!st.epoch || st.released || st.slot != hfd.id.slot) {
 			hf_logf(HF_LOG_NOTE, "%s: an interrupted takeover is void", r->name);
-			resource_journal(r, JR_NONE, 0, 0);
+			leave_half(r);
 			break;
 		}
 		hf_logf(HF_LOG_NOTE, "%s: an interrupted takeover is finished first", r->name);

@@ -141,9 +141,8 @@ static void put_warnings(struct json_object *w, struct resource *r)
 		warn(w, "unreleased: stopped, but its last changes are not committed yet, and it still belongs to this node; that is tried again every few seconds");
 	if (r->j.has_left && !r->live)
 		put_left(w, r);
-	if (r->j.half_generation && !r->live)
-		warn(w, "halfway: a restore of generation %llu began here and did not end; `holdfast online %s` ends it",
-		     (unsigned long long)r->j.half_generation, r->name);
+	if (r->j.half && !r->live)
+		warn(w, "halfway: a takeover or rollback did not end here, so its trees may be half of a generation; `holdfast online %s` ends it", r->name);
 	if (r->degraded)
 		warn(w, "degraded: commits fail; changes are kept and tried again");
 	if (r->warn_guard[0])
