@@ -77,13 +77,24 @@ static void is_empty(const char *when)
 
 static pid_t start_writer(void)
 {
-	pid_t pid = fork();
+	int ready[2];
+	char c;
+	pid_t pid;
 
-	if (pid)
+	must(pipe(ready));
+	pid = fork();
+	if (pid) {
+		must(pid);
+		close(ready[1]);
+		must(read(ready[0], &c, 1));
+		close(ready[0]);
 		return pid;
+	}
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	/* or the consumer would stay when its own process closes it */
+	/* or the consumer would stay when its own process closes it, which it does once we have */
 	hf_nl_close(&nl);
+	close(ready[0]);
+	close(ready[1]);
 	for (unsigned int i = 0;; i++) {
 		char path[64], other[64];
 
