@@ -127,6 +127,10 @@ for k in '$3'.split('.'):
 print(d if not isinstance(d,bool) else str(d).lower())"
 }
 field_is() { [ "$(field "$1" "$2" "$3")" = "$4" ]; }
+# faulty NODE: up, with a disk that goes away while $tmp/NODE.gone exists (preload_gone.c); silent: it is away; back: it is not
+faulty() { up "$1" LD_PRELOAD="$B/selftests/failover/preload_gone.so" FAULT_DISK="$tmp/disk" FAULT_FLAG="$tmp/$1.gone" ASAN_OPTIONS=verify_asan_link_order=0; }
+silent() { touch "$tmp/$1.gone"; until_true 30 eval "! hf $1 --json status | grep -q '\"store\":\"ok\"'"; }
+back() { rm "$tmp/$1.gone"; until_true 30 eval "hf $1 --json status | grep -q '\"store\":\"ok\"'"; }
 # same NODE1 NODE2 DIR: equal by rsync's word, contents and metadata
 same() {
 	local d

@@ -6,35 +6,6 @@
 . "$(dirname "$0")/lib.sh"
 SIZE=20MiB cluster a b
 Ar=$tmp/a/root/srv
-cat >"$tmp/fault.c" <<'C'
-#include <dlfcn.h>
-#include <errno.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
-static int gone(int fd)
-{
-	struct stat a, b;
-	return !access(getenv("FAULT_FLAG"), F_OK) && !fstat(fd, &a) &&
-	       !stat(getenv("FAULT_DISK"), &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
-}
-ssize_t pread64(int fd, void *p, size_t n, off64_t o)
-{
-	ssize_t (*f)(int, void *, size_t, off64_t) = dlsym(RTLD_NEXT, "pread64");
-	if (gone(fd)) { errno = EIO; return -1; }
-	return f(fd, p, n, o);
-}
-ssize_t pwrite64(int fd, const void *p, size_t n, off64_t o)
-{
-	ssize_t (*f)(int, const void *, size_t, off64_t) = dlsym(RTLD_NEXT, "pwrite64");
-	if (gone(fd)) { errno = EIO; return -1; }
-	return f(fd, p, n, o);
-}
-C
-${CC:-cc} -D_GNU_SOURCE -D_LARGEFILE64_SOURCE -shared -fPIC -o "$tmp/fault.so" "$tmp/fault.c" -ldl; ok $? "a disk that can go away"
-faulty() { up "$1" LD_PRELOAD="$tmp/fault.so" FAULT_DISK="$tmp/disk" FAULT_FLAG="$tmp/$1.gone" ASAN_OPTIONS=verify_asan_link_order=0; }
-silent() { touch "$tmp/$1.gone"; until_true 30 eval "! hf $1 --json status | grep -q '\"store\":\"ok\"'"; }
-back() { rm "$tmp/$1.gone"; until_true 30 eval "hf $1 --json status | grep -q '\"store\":\"ok\"'"; }
 
 mkdir -p "$Ar/t"; echo one >"$Ar/t/f"
 faulty a; ok $? "a daemon"

@@ -79,33 +79,7 @@ taken "confirmed again"
 # Online without the store, with what was confirmed a moment before and is not written back: that is what is
 # there after a power cut, and it must not become a generation when the store is back.
 gone=$tmp/gone
-cat >"$tmp/fault.c" <<'C'
-#include <dlfcn.h>
-#include <errno.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
-static int gone(int fd)
-{
-	struct stat a, b;
-	return !access(getenv("FAULT_FLAG"), F_OK) && !fstat(fd, &a) &&
-	       !stat(getenv("FAULT_DISK"), &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
-}
-ssize_t pread64(int fd, void *p, size_t n, off64_t o)
-{
-	ssize_t (*f)(int, void *, size_t, off64_t) = dlsym(RTLD_NEXT, "pread64");
-	if (gone(fd)) { errno = EIO; return -1; }
-	return f(fd, p, n, o);
-}
-ssize_t pwrite64(int fd, const void *p, size_t n, off64_t o)
-{
-	ssize_t (*f)(int, const void *, size_t, off64_t) = dlsym(RTLD_NEXT, "pwrite64");
-	if (gone(fd)) { errno = EIO; return -1; }
-	return f(fd, p, n, o);
-}
-C
-${CC:-cc} -D_GNU_SOURCE -D_LARGEFILE64_SOURCE -shared -fPIC -o "$tmp/fault.so" "$tmp/fault.c" -ldl; ok $? "a disk that can go away"
-faulty() { up a LD_PRELOAD="$tmp/fault.so" FAULT_DISK="$tmp/disk" FAULT_FLAG="$gone" ASAN_OPTIONS=verify_asan_link_order=0; }
+faulty() { up a LD_PRELOAD="$B/selftests/failover/preload_gone.so" FAULT_DISK="$tmp/disk" FAULT_FLAG="$gone" ASAN_OPTIONS=verify_asan_link_order=0; }
 without() {
 	echo "$1" >"$file"
 	run 0 "P1: sync" a sync r
