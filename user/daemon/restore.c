@@ -36,7 +36,7 @@ static bool is_settled(void *ctx, const char *rel, const struct hf_mark *now)
 		return settled_is(x->settled, x->id, rel, now);
 	/* as it was when the newest generation was captured, which has it */
 	treedb_init(&db, x->r->log, hfd.keys, x->id, NULL);
-	same = db.db.get(&db, rel, &k) && k.mark.ino && !memcmp(&k.mark, now, sizeof(*now));
+	same = db.db.get(&db, rel, &k) && hf_mark_tells(&k.mark) && !memcmp(&k.mark, now, sizeof(*now));
 	treedb_exit(&db);
 	return same;
 }

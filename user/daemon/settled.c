@@ -77,7 +77,7 @@ static int save_one(void *ctx, const struct hf_item *it)
 	struct saving *s = ctx;
 	struct entry e;
 
-	if (!it->mark || !it->mark->ino)
+	if (!it->mark || !hf_mark_tells(it->mark))
 		return 0;
 	name_of(it->key, it->keylen, e.key);
 	what_of(it, e.what);
@@ -157,7 +157,7 @@ bool settled_has(const struct settled *s, const struct hf_item *it)
 static int mark_one(void *ctx, const struct hf_item *it)
 {
 	const struct settled *s = ctx;
-	const struct entry *e = it->mark && !it->mark->ino ? same_in(s, it) : NULL;
+	const struct entry *e = it->mark && !hf_mark_tells(it->mark) ? same_in(s, it) : NULL;
 
 	if (e)
 		*it->mark = e->mark;

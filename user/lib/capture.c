@@ -206,7 +206,7 @@ static int try_regular(struct capture *c, const struct hf_pair *p, int fd)
 	if (!S_ISREG(s1.stx_mode))
 		return -ESTALE;
 	hf_mark_set(&mark, &s1, now);
-	young = !mark.ino;
+	young = !hf_mark_tells(&mark);
 	ret = hf_attr_read(c->t, fd, p->dirfd, p->name, &s1, &have);
 	if (!ret)
 		ret = hf_cap_link(c, p, &s1, &have.link);

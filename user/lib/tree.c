@@ -547,17 +547,17 @@ void hf_mark_set(struct hf_mark *m, const struct statx *stx, uint64_t now)
 	uint64_t c = hf_ctime_ns(stx);
 
 	memset(m, 0, sizeof(*m));
-	if (!hf_settled(c, now))
-		return;
 	m->dev = makedev(stx->stx_dev_major, stx->stx_dev_minor);
 	m->ino = stx->stx_ino;
+	if (!hf_settled(c, now))
+		return;
 	m->size = S_ISREG(stx->stx_mode) ? stx->stx_size : 0;
 	m->ctime_ns = c;
 }
 
 bool hf_mark_same(const struct hf_mark *m, const struct statx *stx)
 {
-	return m->ino && m->ino == stx->stx_ino && m->ctime_ns == hf_ctime_ns(stx) &&
+	return hf_mark_tells(m) && m->ino == stx->stx_ino && m->ctime_ns == hf_ctime_ns(stx) &&
 	       m->dev == makedev(stx->stx_dev_major, stx->stx_dev_minor) &&
 	       m->size == (S_ISREG(stx->stx_mode) ? stx->stx_size : 0);
 }

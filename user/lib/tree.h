@@ -52,12 +52,14 @@ struct hf_source {
 	void *arg;
 };
 
-/* What identifies a local file's state; all zero: not known, compare contents. */
+/* What identifies a local file's state. Without a time only which file it was is known (or nothing, all zero):
+ * contents are to be compared. */
 struct hf_mark {
 	uint64_t dev, ino;
 	uint64_t size;
-	uint64_t ctime_ns;		/* CLOCK_REALTIME of the filesystem */
+	uint64_t ctime_ns;		/* CLOCK_REALTIME of the filesystem; 0: too young to tell a later write by it */
 };
+static inline bool hf_mark_tells(const struct hf_mark *m) { return m->ctime_ns; }
 
 /* An entry of the newest generation as the tree code sees it. Valid until the
  * next put or del. */
@@ -76,6 +78,7 @@ struct hf_known {
  * @each: all entries at or below @prefix ("" for all), in bytewise order of
  *        rel with '/' lowest (a directory comes before what is in it); the
  *        callback may call put, del, mark and read for any rel; nonzero stops
+ * @all: all entries, in no order, for less; the callback changes nothing; nonzero stops
  * @put: the next generation holds @rel so; @src NULL without contents. Reads
  *        @src to its end before it returns; the later put of a rel wins.
  *        @hash (32 bytes, keyed) is filled with the hash of the contents that were read; NULL:
@@ -94,6 +97,7 @@ struct hf_tree_db {
 	bool (*get)(void *arg, const char *rel, struct hf_known *out);
 	int (*each)(void *arg, const char *prefix,
 		    int (*fn)(void *ctx, const char *rel, const struct hf_known *k), void *ctx);
+	int (*all)(void *arg, int (*fn)(void *ctx, const char *rel, const struct hf_known *k), void *ctx);
 	int (*put)(void *arg, const char *rel, const void *attr, size_t attrlen,
 		   const struct hf_source *src, const struct hf_mark *mark, uint8_t hash[32]);
 	int (*unput)(void *arg, const char *rel);
