@@ -22,7 +22,7 @@ struct mem_ent {
 struct memdb {
 	struct mem_ent **e;
 	size_t n, cap;
-	unsigned puts, dels, unputs, marks, zero_marks, reads;
+	unsigned puts, dels, unputs, marks, reads;
 	bool damage;			/* read() gives other bytes and says so */
 	struct hf_tree_db db;
 };
@@ -150,6 +150,11 @@ static int mem_each(void *arg, const char *prefix,
 	return ret;
 }
 
+static int mem_all(void *arg, int (*fn)(void *ctx, const char *rel, const struct hf_known *k), void *ctx)
+{
+	return mem_each(arg, "", fn, ctx);
+}
+
 static void mem_hash_init(void *arg, void *st)
 {
 	_Static_assert(sizeof(crypto_generichash_state) <= HF_HASH_STATE, "state");
@@ -232,7 +237,6 @@ static void mem_mark(void *arg, const char *rel, const struct hf_mark *mark)
 	struct mem_ent *e = mem_ent(m, rel, false);
 
 	m->marks++;
-	m->zero_marks += !mark->ino;
 	if (e)
 		e->now.mark = *mark;
 }
@@ -261,7 +265,7 @@ static void mem_init(struct memdb *m)
 {
 	memset(m, 0, sizeof(*m));
 	m->db = (struct hf_tree_db){
-		.arg = m, .get = mem_get, .each = mem_each, .put = mem_put, .unput = mem_unput,
+		.arg = m, .get = mem_get, .each = mem_each, .all = mem_all, .put = mem_put, .unput = mem_unput,
 		.del = mem_del, .mark = mem_mark, .read = mem_read, .hash_init = mem_hash_init,
 		.hash_update = mem_hash_update, .hash_final = mem_hash_final,
 	};

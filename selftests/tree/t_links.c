@@ -9,9 +9,11 @@
 
 /* a disk on which this name cannot be looked at */
 static const char *sick;
+static unsigned looks;
 
 int statx(int dirfd, const char *path, int flags, unsigned mask, struct statx *buf)
 {
+	looks++;
 	if (sick && !strcmp(path, sick)) {
 		errno = EIO;
 		return -1;
@@ -119,6 +121,60 @@ static void by_events(void)
 	names("dcopy/second", &st);
 	is(differences(src, &m), 0, "a tree that was opened again knows the other names too");
 	brought("opened again");
+}
+
+/* Who captures one name finds the others without looking at all there is. */
+static void among_many(void)
+{
+	struct hf_capture_stat st;
+
+	sh("mkdir -p src/many; cd src/many; for i in $(seq 500); do echo $i >$i; done; ln 400 400b");
+	usleep(30000);
+	scan(src, &m, false);
+	sh("ln src/many/250 src/d/other");
+	looks = 0;
+	names("d/other", &st);
+	ok(looks < 50, "a file among many gets a second name: %u looks", looks);
+	ok(link_of("many/250") && link_of("many/250") == link_of("d/other"), "both have its number");
+	is(differences(src, &m), 0, "and nothing differs");
+	usleep(30000);
+	sh("ln src/d/other src/d/third");
+	looks = 0;
+	names("d/third", &st);
+	ok(looks < 50, "and a third one: %u looks", looks);
+	is(differences(src, &m), 0, "of the same file");
+	sh("rm src/many/250");
+	looks = 0;
+	names("many/250", &st);
+	ok(looks < 50, "the first one goes: %u looks", looks);
+	is(differences(src, &m), 0, "the others stay");
+	sh("echo new >src/many/new");
+	names("many/new", &st);
+	sh("ln src/many/new src/d/new");
+	looks = 0;
+	names("d/new", &st);
+	ok(looks < 50, "a file that was captured right after it was written: %u looks", looks);
+	is(differences(src, &m), 0, "has two names");
+	hf_tree_close(src);
+	src = opent("src", 0, false);
+	sh("echo more >>src/many/400b");
+	looks = 0;
+	names("many/400b", &st);
+	ok(looks < 50, "a tree that was opened again: %u looks", looks);
+	is(differences(src, &m), 0, "knows the other name too");
+	brought("names among many");
+	/* the name that is remembered is another file by now, and nobody has told of that yet */
+	usleep(30000);
+	scan(src, &m, false);
+	sh("cd src/many; ln 400 untold; mv 7 400b; echo more >>400");
+	names("many/400", &st);
+	ok(link_of("many/400") && link_of("many/400") == link_of("many/untold"), "a name that nobody told of yet is found in the tree");
+	names("many/7 many/400b many/untold", &st);
+	is(differences(src, &m), 0, "what was told later");
+	ok(!link_of("many/400b"), "has no number");
+	brought("told late");
+	sh("rm -r src/many src/d/other src/d/third src/d/new");
+	names("many d/other d/third d/new", &st);
 }
 
 /* P2: what was changed through a name that is gone waits until the others can be read */
@@ -268,6 +324,7 @@ int main(void)
 	scan(dst, &m, true);
 	is(m.puts, 0, "a scan of what was restored puts nothing");
 	by_events();
+	among_many();
 	left_behind(false);
 	left_behind(true);
 	locally_wrong();

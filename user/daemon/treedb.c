@@ -209,6 +209,16 @@ static int db_each(void *arg, const char *prefix,
 	return ret;
 }
 
+static int db_all(void *arg, int (*fn)(void *ctx, const char *rel, const struct hf_known *k), void *ctx)
+{
+	struct treedb *t = arg;
+	struct each e = { .fn = fn, .ctx = ctx, .t = t };
+	int ret = hf_log_all(t->log, t->prefix, TREEDB_PREFIX, each_item, &e);
+
+	free(e.rel);
+	return ret;
+}
+
 static int failed(struct treedb *t, int ret, const struct hf_err *e)
 {
 	if (ret && !t->ret) {
@@ -345,7 +355,7 @@ void treedb_init(struct treedb *t, struct hf_log *log, const struct hf_keys *key
 {
 	memset(t, 0, sizeof(*t));
 	t->db = (struct hf_tree_db){
-		.arg = t, .get = db_get, .each = db_each, .put = db_put, .unput = db_unput,
+		.arg = t, .get = db_get, .each = db_each, .all = db_all, .put = db_put, .unput = db_unput,
 		.del = db_del, .mark = db_mark, .read = db_read, .hash_init = db_hash_init,
 		.hash_update = db_hash_update, .hash_final = db_hash_final,
 	};

@@ -5,7 +5,8 @@
  *
  * Nobody reports that the other names of a file have changed with it, nor that a file which
  * had one name has two: so whoever captures one name captures them all. Where more names are
- * missing than are known to lie outside of the tree, the tree is looked through for them. A file
+ * missing than are known to lie outside of the tree, they are looked for: among the entries, which
+ * remember the inode, and if that is not all of them in the whole tree. A file
  * that lost a name may have been changed through it before, so the others are captured as well.
  */
 #include "capture_int.h"
@@ -72,6 +73,11 @@ static int count_outside(void *ctx, struct hf_links_file *f)
 	return 0;
 }
 
+static bool has_names(const struct capture *c, const struct statx *stx)
+{
+	return linked(c, stx) && !hf_left_alone(c->t, stx->stx_mode);
+}
+
 /* every name of every file that has several */
 static int look_through(struct capture *c)
 {
@@ -80,21 +86,16 @@ static int look_through(struct capture *c)
 	int ret;
 
 	hf_links_each(l, forget_names, NULL);
-	l->built = false;
 	ret = hf_walk_init(&w, c->t, "", 0);
 	while (!ret && (ret = hf_walk_next(&w)) == 1) {
 		ret = 0;
-		if (w.at.kind == HF_WALK_ENTRY && linked(c, &w.at.stx) && !hf_left_alone(c->t, w.at.stx.stx_mode) &&
-		    !hf_links_note(l, &w.at.stx, w.rel))
+		if (w.at.kind == HF_WALK_ENTRY && has_names(c, &w.at.stx) && !hf_links_note(l, &w.at.stx, w.rel))
 			ret = -ENOMEM;
 	}
 	if (ret)
 		hf_tree_fail(c->t, c->err, ret, "cannot read", w.rel ? w.rel : "");
 	hf_walk_free(&w);
-	if (ret)
-		return ret;
-	l->built = true;
-	return hf_links_each(l, count_outside, NULL);
+	return ret ? ret : hf_links_each(l, count_outside, NULL);
 }
 
 static bool is_of(const struct hf_links_file *f, const struct statx *stx)
@@ -102,25 +103,34 @@ static bool is_of(const struct hf_links_file *f, const struct statx *stx)
 	return stx->stx_ino == f->ino && makedev(stx->stx_dev_major, stx->stx_dev_minor) == f->dev;
 }
 
+/* 1: @rel is there, @p and @stx say what it is; 0: it is not, of which another event tells */
+static int look_at(struct capture *c, struct hf_dircur *cur, const char *rel, struct hf_pair *p, struct statx *stx)
+{
+	int ret;
+
+	*p = (struct hf_pair){ .rel = rel, .kind = HF_WALK_ENTRY, .stx = stx };
+	p->dirfd = hf_dircur_parent(cur, rel, &p->name);
+	ret = p->dirfd < 0 ? p->dirfd : hf_tree_statx(p->dirfd, p->name, stx);
+	if (ret == -ENOENT || ret == -ENOTDIR || ret == -ELOOP || ret == -EXDEV)
+		return 0;
+	if (ret)
+		return hf_tree_fail(c->t, c->err, ret, "cannot capture", rel);
+	return stx->stx_mnt_id == c->t->mnt;
+}
+
 /* Brings a name of @f (NULL: of whichever file) up to date; with @link it gets that number. *gone: it is none of its names. */
 static int capture_again(struct capture *c, struct hf_dircur *cur, const struct hf_links_file *f,
 			 const char *rel, bool link, bool *gone)
 {
-	struct hf_pair p = { .rel = rel, .kind = HF_WALK_ENTRY };
 	struct hf_buf attr = HF_BUF_INIT;
 	struct hf_known k;
+	struct hf_pair p;
 	struct statx stx;
-	int ret;
+	int ret = look_at(c, cur, rel, &p, &stx);
 
 	*gone = true;
-	p.dirfd = hf_dircur_parent(cur, rel, &p.name);
-	ret = p.dirfd < 0 ? p.dirfd : hf_tree_statx(p.dirfd, p.name, &stx);
-	if (ret == -ENOENT || ret == -ENOTDIR || ret == -ELOOP || ret == -EXDEV)
-		return 0;	/* another event tells of that */
-	if (ret)
-		return hf_tree_fail(c->t, c->err, ret, "cannot capture", rel);
-	if ((f ? !is_of(f, &stx) : S_ISDIR(stx.stx_mode)) || stx.stx_mnt_id != c->t->mnt)
-		return 0;
+	if (ret != 1 || (f ? !is_of(f, &stx) : S_ISDIR(stx.stx_mode)))
+		return ret < 0 ? ret : 0;
 	*gone = false;
 	if (c->db->get(c->db->arg, rel, &k)) {
 		hf_buf_put(&attr, k.attr, k.attrlen);
@@ -129,7 +139,6 @@ static int capture_again(struct capture *c, struct hf_dircur *cur, const struct 
 		k.attr = attr.p;
 		p.known = &k;
 	}
-	p.stx = &stx;
 	c->relink = link;
 	c->link = link ? f->id : 0;
 	ret = hf_cap_entry(c, &p);
@@ -184,7 +193,7 @@ static int capture_left(struct capture *c, struct hf_dircur *cur)
 	struct left left = { .l = l };
 	uint64_t unstable;
 	bool gone;
-	int ret = c->db->each(c->db->arg, "", find_left, &left);
+	int ret = c->db->all(c->db->arg, find_left, &left);
 
 	if (!ret)
 		l->nlost = 0;
@@ -233,16 +242,53 @@ static int settle(struct capture *c, struct hf_dircur *cur, struct hf_links_file
 }
 
 /* more of a touched file's names are missing than lie outside, as far as is known */
+static bool lacks(const struct hf_links_file *f)
+{
+	return f->touched && f->nlink > f->n && f->nlink - f->n > f->outside;
+}
+
 static int incomplete(void *ctx, struct hf_links_file *f)
 {
-	uint64_t missing = f->nlink > f->n ? f->nlink - f->n : 0;
-
-	if (!f->touched)
-		return 0;
-	if (missing > f->outside)
+	if (lacks(f))
 		return 1;
-	f->outside = missing;
+	if (f->touched)
+		f->outside = f->nlink > f->n ? f->nlink - f->n : 0;
 	return 0;
+}
+
+struct found { const struct hf_links *l; char **rel; size_t n; };
+
+static int find_name(void *ctx, const char *rel, const struct hf_known *k)
+{
+	struct found *v = ctx;
+	struct hf_links_file *f = k->mark.ino ? hf_links_find(v->l, k->mark.dev, k->mark.ino) : NULL;
+	char **p;
+
+	if (!f || !lacks(f))
+		return 0;
+	p = realloc(v->rel, (v->n + 1) * sizeof(*p));
+	if (!p)
+		return -ENOMEM;
+	v->rel = p;
+	p[v->n] = strdup(rel);
+	return p[v->n] ? (v->n++, 0) : -ENOMEM;
+}
+
+/* The entries remember which inode they were: most names of a file are found by it, without the tree. */
+static int look_among_known(struct capture *c, struct hf_dircur *cur)
+{
+	struct found v = { .l = &c->t->links };
+	int ret = c->db->all(c->db->arg, find_name, &v);
+	struct hf_pair p;
+	struct statx stx;
+
+	for (size_t i = 0; i < v.n; i++) {
+		if (!ret && (ret = look_at(c, cur, v.rel[i], &p, &stx)) == 1)
+			ret = !has_names(c, &stx) || hf_links_note(&c->t->links, &stx, v.rel[i]) ? 0 : -ENOMEM;
+		free(v.rel[i]);
+	}
+	free(v.rel);
+	return ret;
 }
 
 struct todo { struct hf_links_file **f; size_t n; };
@@ -263,10 +309,8 @@ int hf_cap_links(struct capture *c, bool whole)
 	struct hf_dircur cur;
 	int ret;
 
-	if (whole) {
-		l->built = true;
+	if (whole)
 		hf_links_each(l, count_outside, NULL);
-	}
 	if (!l->touched && !l->nlost)
 		return 0;
 	ret = hf_dircur_init(&cur, c->t);
@@ -276,12 +320,14 @@ int hf_cap_links(struct capture *c, bool whole)
 	for (int i = 0; !ret && l->touched && i < HF_TRIES; i++) {
 		struct todo todo = { 0 };
 
-		if (!l->built || hf_links_each(l, incomplete, NULL)) {
+		if (!l->failed && hf_links_each(l, incomplete, NULL))
+			ret = look_among_known(c, &cur);
+		if (!ret && (l->failed || hf_links_each(l, incomplete, NULL))) {
 			ret = look_through(c);
-			whole = false;
-			if (ret)
-				break;
+			whole = l->failed = false;
 		}
+		if (ret)
+			break;
 		todo.f = malloc((l->count + 1) * sizeof(*todo.f));
 		if (!todo.f) {
 			ret = -ENOMEM;
@@ -294,8 +340,7 @@ int hf_cap_links(struct capture *c, bool whole)
 		free(todo.f);
 	}
 	hf_dircur_free(&cur);
-	if (ret)
-		l->built = false;
+	l->failed |= ret != 0;
 	return ret;
 }
 

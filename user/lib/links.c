@@ -37,6 +37,11 @@ static struct hf_links_file **find(const struct hf_links *l, uint64_t dev, uint6
 	return p;
 }
 
+struct hf_links_file *hf_links_find(const struct hf_links *l, uint64_t dev, uint64_t ino)
+{
+	return l->cap ? *find(l, dev, ino) : NULL;
+}
+
 static struct hf_links_file **find_id(const struct hf_links *l, uint64_t id)
 {
 	struct hf_links_file **p = &l->by_id[id & (l->cap - 1)];

@@ -23,7 +23,7 @@ struct hf_links {
 	struct hf_links_file **slot, **by_id;
 	unsigned count, cap;
 	unsigned touched;
-	bool built;			/* every name of the tree was seen once */
+	bool failed;			/* a capture did: what it was to settle is not known any more */
 	uint64_t *lost;			/* numbers of files that lost a name, whose others are still to be looked at */
 	unsigned nlost;
 };
@@ -34,6 +34,8 @@ void hf_links_clear(struct hf_links *l);
 void hf_links_free(struct hf_links *l);
 /** hf_links_note() - @rel was seen to be a name of that file; NULL: no memory */
 struct hf_links_file *hf_links_note(struct hf_links *l, const struct statx *stx, const char *rel);
+/** hf_links_find() - the file with this inode, if it was seen to have several names; NULL */
+struct hf_links_file *hf_links_find(const struct hf_links *l, uint64_t dev, uint64_t ino);
 void hf_links_drop(struct hf_links_file *f, unsigned i);	/* name @i is none any more */
 void hf_links_set_id(struct hf_links *l, struct hf_links_file *f, uint64_t id);
 /** hf_links_owner() - the file that has @id; NULL: none */

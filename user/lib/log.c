@@ -281,6 +281,23 @@ int hf_log_each(struct hf_log *l, const void *prefix, uint32_t plen,
 	return ret;
 }
 
+int hf_log_all(struct hf_log *l, const void *prefix, uint32_t plen,
+	       int (*fn)(void *ctx, const struct hf_item *it), void *ctx)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < l->items.cap && !ret; i++)
+		for (struct ent *e = l->items.slot[i]; e && !ret; e = e->next) {
+			struct hf_item it;
+
+			if ((e->flags & ENT_DEAD) || !ent_begins(e, prefix, plen))
+				continue;
+			log_item_of(l, e, &it);
+			ret = fn(ctx, &it);
+		}
+	return ret;
+}
+
 int log_fetch(struct hf_log *l, const struct hf_ref *r, struct hf_err *err)
 {
 	struct hf_ref plain = *r;

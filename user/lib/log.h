@@ -110,6 +110,9 @@ bool hf_log_get(struct hf_log *l, const void *key, uint32_t keylen, struct hf_it
  *  is lowest; the callback may call any function of the log */
 int hf_log_each(struct hf_log *l, const void *prefix, uint32_t plen,
 		int (*fn)(void *ctx, const struct hf_item *it), void *ctx);
+/** hf_log_all() - the same in no order, and at no cost but going through them; the callback changes nothing */
+int hf_log_all(struct hf_log *l, const void *prefix, uint32_t plen,
+	       int (*fn)(void *ctx, const struct hf_item *it), void *ctx);
 /** hf_log_content() - contents of an item of the newest committed generation, in order */
 int hf_log_content(struct hf_log *l, const void *key, uint32_t keylen,
 		   int (*sink)(void *ctx, const void *p, size_t n), void *ctx, struct hf_err *err);

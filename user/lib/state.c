@@ -110,7 +110,7 @@ static int grow(struct table *t)
 	return 0;
 }
 
-static bool begins(const struct ent *e, const void *prefix, uint32_t plen)
+bool ent_begins(const struct ent *e, const void *prefix, uint32_t plen)
 {
 	return e->keylen >= plen && !memcmp(ent_key(e), prefix, plen);
 }
@@ -121,7 +121,7 @@ static void changed(struct table *t, const struct ent *e, int by)
 	free(t->order);
 	t->order = NULL;
 	for (unsigned i = 0; i < t->ncount; i++)
-		if (begins(e, t->count[i].prefix, t->count[i].plen))
+		if (ent_begins(e, t->count[i].prefix, t->count[i].plen))
 			t->count[i].n += by;
 }
 
@@ -137,7 +137,7 @@ size_t table_count(struct table *t, const void *prefix, uint32_t plen)
 			return t->count[i].n;
 	for (size_t i = 0; i < t->cap; i++)
 		for (const struct ent *e = t->slot[i]; e; e = e->next)
-			n += begins(e, prefix, plen);
+			n += ent_begins(e, prefix, plen);
 	if (plen > sizeof(c->prefix) || t->ncount == COUNTS)
 		return n;
 	c = realloc(t->count, (t->ncount + 1) * sizeof(*c));
@@ -234,7 +234,7 @@ static size_t first_with(const struct table *t, const struct ent *prefix, bool a
 	while (lo < hi) {
 		size_t mid = lo + (hi - lo) / 2;
 		const struct ent *e = t->order[mid];
-		bool has = begins(e, ent_key(prefix), prefix->keylen);
+		bool has = ent_begins(e, ent_key(prefix), prefix->keylen);
 
 		if (has ? after : key_cmp(&e, &prefix) < 0)
 			lo = mid + 1;
@@ -275,7 +275,7 @@ int table_sorted(struct table *t, const void *prefix, uint32_t plen, struct ent 
 		return -ENOMEM;
 	for (size_t i = 0; i < t->cap; i++)
 		for (struct ent *e = t->slot[i]; e; e = e->next)
-			if (begins(e, prefix, plen))
+			if (ent_begins(e, prefix, plen))
 				v[k++] = e;
 	/* most of them, which is asked for again before long: in order all of them cost the same */
 	if (k > t->n / 2 && k > 1 && !table_order(t)) {

@@ -61,6 +61,7 @@ struct ent *table_get(const struct table *t, const void *key, uint32_t keylen);
 int table_add(struct table *t, struct ent *e);	/* takes over the caller's use */
 void table_del(struct table *t, struct ent *e);	/* drops it */
 void table_clear(struct table *t);
+bool ent_begins(const struct ent *e, const void *prefix, uint32_t plen);
 int table_sorted(struct table *t, const void *prefix, uint32_t plen, struct ent ***out, size_t *n);
 /* how many begin with @prefix; counted once, and kept from then on */
 size_t table_count(struct table *t, const void *prefix, uint32_t plen);
