@@ -4,8 +4,10 @@
  * between; those of two never become one. rsync -H is the judge.
  */
 #include "tree_test.h"
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 /* a disk on which this name cannot be looked at */
 static const char *sick;
@@ -177,6 +179,80 @@ static void among_many(void)
 	names("many d/other d/third d/new", &st);
 }
 
+/*
+ * Whatever is done to files with several names, and whatever is told of it in whichever order: only what was made,
+ * written through and removed again before anybody looked is not found (Documentation/consistency.rst).
+ */
+#define NAMES 12
+static int show(void *ctx, enum hf_change ch, const char *rel)
+{
+	printf("# %d %s\n", ch, rel);
+	return 0;
+}
+
+static void at_random(unsigned seed, unsigned rounds)
+{
+	struct hf_capture_stat st;
+	unsigned wrong = 0, linked = 0;
+
+	srand(seed);
+	for (unsigned i = 0; i < rounds && !wrong; i++) {
+		bool told[NAMES] = { false }, moved[NAMES] = { false };
+		char name[NAMES][PATH_MAX + 32], log[1024] = "";
+		unsigned ops = 1 + rand() % 4;
+
+		for (unsigned k = 0; k < NAMES; k++)
+			snprintf(name[k], sizeof(name[k]), "%s/src/r%u/%u", top, k % 3, k);
+		while (ops--) {
+			unsigned a = rand() % NAMES, b = rand() % NAMES, what = rand() % 8;
+			int fd, ret = -1;
+
+			if (a == b)
+				continue;
+			if (what < 2 && !moved[a]) {
+				fd = open(name[a], O_WRONLY | O_CREAT | O_CLOEXEC | (what ? O_APPEND : O_TRUNC), 0600);
+				ret = fd < 0 || dprintf(fd, "%u\n", i) < 0 || close(fd);
+				b = a;
+			} else if (what == 2 && !moved[a]) {
+				ret = chmod(name[a], 0600 | rand() % 0100);
+				b = a;
+			} else if (what == 3) {
+				ret = unlink(name[b]);
+				moved[b] = !ret;
+			} else if (what == 4) {
+				/* of two names of one file nothing becomes */
+				ret = rename(name[a], name[b]);
+				moved[a] = moved[b] = true;
+				told[a] |= !ret;
+			} else if (what > 4) {
+				ret = link(name[a], name[b]);
+				moved[b] |= !ret;
+				linked += !ret;
+			}
+			told[b] |= !ret;
+			snprintf(log + strlen(log), sizeof(log) - strlen(log), " %u:%u,%u=%d", what, a, b, ret);
+		}
+		if (rand() % 20 == 0) {
+			hf_tree_close(src);
+			src = opent("src", 0, false);
+		}
+		if (rand() % 8 == 0)
+			usleep(10000);
+		for (unsigned k = 0, at = rand(); k < NAMES; k++)
+			if (told[(at + k) % NAMES])
+				wrong += capture(src, &m, name[(at + k) % NAMES] + strlen(top) + 5, &st) != 0;
+		wrong += differences(src, &m) != 0;
+		mem_commit(&m);
+		if (wrong) {
+			printf("# seed %u, round %u:%s; differs:\n", seed, i, log);
+			hf_compare(src, &m.db, show, NULL, NULL);
+			printf("%s", shout("cd src; stat -c '# %%n %%i %%h' r?/*"));
+		}
+	}
+	ok(wrong || linked > rounds / 20, "%u links are made at random", linked);
+	is(wrong, 0, "P2: names of files that come and go at random");
+}
+
 /* P2: what was changed through a name that is gone waits until the others can be read */
 static void left_behind(bool scans)
 {
@@ -301,6 +377,8 @@ static void replaced_meanwhile(void)
 
 int main(void)
 {
+	struct hf_capture_stat st;
+
 	scratch_begin();
 	mem_init(&m);
 	sh("mkdir -p src/d src/e; echo one >src/a; ln src/a src/d/b; ln src/a src/e/c; echo two >src/single; echo same >src/x; cp -p src/x src/y;"
@@ -325,6 +403,12 @@ int main(void)
 	is(m.puts, 0, "a scan of what was restored puts nothing");
 	by_events();
 	among_many();
+	sh("mkdir src/r0 src/r1 src/r2");
+	names("r0 r1 r2", &st);
+	at_random(time(NULL), 2000);
+	sh("rm -r src/r0 src/r1 src/r2");
+	names("r0 r1 r2", &st);
+	brought("at random");
 	left_behind(false);
 	left_behind(true);
 	locally_wrong();

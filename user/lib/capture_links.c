@@ -19,7 +19,12 @@ static bool linked(const struct capture *c, const struct statx *stx)
 	return stx->stx_nlink > 1 && !S_ISDIR(stx->stx_mode) && !c->t->name;
 }
 
-/* a number that one of the names has already, if no other file has it */
+static bool was(const struct hf_known *k, uint64_t dev, uint64_t ino)
+{
+	return k->mark.ino == ino && k->mark.dev == dev;
+}
+
+/* a number that one of the names has already, if no other file has it, nor had when that name was captured */
 static void choose(struct capture *c, struct hf_links_file *f)
 {
 	struct hf_links *l = &c->t->links;
@@ -28,7 +33,7 @@ static void choose(struct capture *c, struct hf_links_file *f)
 	uint64_t id = 0;
 
 	for (unsigned i = 0; i < f->n && !id; i++)
-		if (c->db->get(c->db->arg, f->name[i], &k)) {
+		if (c->db->get(c->db->arg, f->name[i], &k) && (!k.mark.ino || was(&k, f->dev, f->ino))) {
 			id = hf_attr_link(k.attr, k.attrlen);
 			owner = hf_links_owner(l, id);
 			if (owner && owner != f)
@@ -44,8 +49,10 @@ int hf_cap_link(struct capture *c, const struct hf_pair *p, const struct statx *
 	struct hf_links_file *f;
 
 	*id = 0;
-	if (!linked(c, stx))
+	if (!linked(c, stx)) {
+		hf_links_single(&c->t->links, stx);
 		return 0;
+	}
 	f = hf_links_note(&c->t->links, stx, p->rel);
 	if (!f)
 		return -ENOMEM;
@@ -64,6 +71,7 @@ static int forget_names(void *ctx, struct hf_links_file *f)
 {
 	while (f->n)
 		hf_links_drop(f, f->n - 1);
+	f->nlink = 0;	/* it may have but one by now */
 	return 0;
 }
 
@@ -151,8 +159,10 @@ int hf_cap_lost(struct capture *c, const struct hf_known *k, const struct statx 
 {
 	uint64_t id = hf_attr_link(k->attr, k->attrlen);
 	struct hf_links_file *f = hf_links_owner(&c->t->links, id);
+	bool same = stx && (k->mark.ino ? was(k, makedev(stx->stx_dev_major, stx->stx_dev_minor), stx->stx_ino) :
+			    f && is_of(f, stx));
 
-	if (!id || (stx && (f ? is_of(f, stx) : k->mark.ino == stx->stx_ino)))
+	if (!id || same)
 		return 0;
 	return hf_links_lose(&c->t->links, id);
 }

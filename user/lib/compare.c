@@ -146,10 +146,11 @@ void hf_look(struct hf_look *l, const struct statx *s)
 
 void hf_look_mark(const struct hf_look *l, uint64_t now, struct hf_mark *m)
 {
-	memset(m, 0, sizeof(*m));
+	*m = (struct hf_mark){ .dev = l->dev, .ino = l->ino };
 	if (!hf_settled(l->ctime, now))
 		return;
-	*m = (struct hf_mark){ .dev = l->dev, .ino = l->ino, .size = S_ISREG(l->mode) ? l->size : 0, .ctime_ns = l->ctime };
+	m->size = S_ISREG(l->mode) ? l->size : 0;
+	m->ctime_ns = l->ctime;
 }
 
 bool hf_looks_same(const struct hf_look *l, const struct statx *s)

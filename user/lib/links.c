@@ -120,6 +120,17 @@ struct hf_links_file *hf_links_note(struct hf_links *l, const struct statx *stx,
 	return f->name[f->n++] ? f : (f->n--, NULL);
 }
 
+void hf_links_single(struct hf_links *l, const struct statx *stx)
+{
+	struct hf_links_file *f = hf_links_find(l, makedev(stx->stx_dev_major, stx->stx_dev_minor), stx->stx_ino);
+
+	/* its names stay, since somebody may go through them; no further one lies outside of the tree */
+	if (f) {
+		f->nlink = stx->stx_nlink;
+		f->outside = 0;
+	}
+}
+
 void hf_links_drop(struct hf_links_file *f, unsigned i)
 {
 	free(f->name[i]);

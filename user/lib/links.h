@@ -34,6 +34,8 @@ void hf_links_clear(struct hf_links *l);
 void hf_links_free(struct hf_links *l);
 /** hf_links_note() - @rel was seen to be a name of that file; NULL: no memory */
 struct hf_links_file *hf_links_note(struct hf_links *l, const struct statx *stx, const char *rel);
+/** hf_links_single() - a file that may have had several names has no more than one */
+void hf_links_single(struct hf_links *l, const struct statx *stx);
 /** hf_links_find() - the file with this inode, if it was seen to have several names; NULL */
 struct hf_links_file *hf_links_find(const struct hf_links *l, uint64_t dev, uint64_t ino);
 void hf_links_drop(struct hf_links_file *f, unsigned i);	/* name @i is none any more */

@@ -482,8 +482,8 @@ static void look_again(struct restore *r, struct item *it)
 }
 
 /*
- * How an entry looked when it was written says what is in it for as long as it looks so. It is
- * noted only where the clock has moved on since: a change in the same tick may look the same.
+ * How an entry looked when it was written says what is in it for as long as it looks so, where the
+ * clock has moved on since: a change in the same tick may look the same.
  */
 static void note_marks(struct restore *r, const struct list *l)
 {
@@ -498,8 +498,7 @@ static void note_marks(struct restore *r, const struct list *l)
 		if (!it->done)
 			continue;
 		hf_look_mark(&it->seen, now, &m);
-		if (m.ino)
-			r->db->mark(r->db->arg, it->rel, &m);
+		r->db->mark(r->db->arg, it->rel, &m);
 	}
 }
 
