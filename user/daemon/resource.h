@@ -270,10 +270,19 @@ void move_look(struct resource *r);	/* the heartbeat's */
 
 /* takeover.c */
 int job_online(struct resource *r, struct job *j);
-int job_resume(struct resource *r, struct job *j);
 /* of a log that is damaged, by the node it was last owned by: begun anew from what is here */
 int online_anew(struct resource *r, struct job *j);
 int claim_anew(struct resource *r, const struct hf_resource *def, struct job *j, struct hf_err *err);	/* online already */
+/* what resume.c goes on with */
+enum mode {
+	TAKE_OVER,	/* the log is the truth */
+	RESUME,		/* this node was online until its daemon ended: the trees are */
+};
+int go_online(struct resource *r, struct job *j, enum mode mode);
+int online_without_store(struct resource *r, struct job *j, bool resumed);	/* @resumed: it was vouched for before */
+void leave_half(struct resource *r);
+/* resume.c: at the daemon's start */
+int job_resume(struct resource *r, struct job *j);
 /* follow.c: standing by */
 int follow_start(struct hf_err *err);
 void follow_stop(void);
