@@ -202,17 +202,13 @@ int beat_start(struct hf_err *err)
 /* Bounded: a thread that hangs in the store is left behind. */
 void beat_stop(void)
 {
-	struct timespec ts;
-
 	if (!started)
 		return;
 	pthread_mutex_lock(&beat_lock);
 	stop = true;
 	pthread_cond_signal(&beat_cond);
 	pthread_mutex_unlock(&beat_lock);
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	ts.tv_sec += 2;
-	if (!pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &ts))
+	if (thread_ends(thread, 2000))
 		started = false;
 }
 

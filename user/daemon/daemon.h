@@ -3,6 +3,7 @@
 #ifndef HFD_DAEMON_H
 #define HFD_DAEMON_H
 
+#include <pthread.h>
 #include <stdio.h>
 #include <json-c/json.h>
 #include <systemd/sd-event.h>
@@ -31,6 +32,15 @@ struct hfd {
 	char incarnation[37];
 };
 extern struct hfd hfd;
+
+/* Joined if it ends within @ms; one that hangs is left behind. */
+static inline bool thread_ends(pthread_t t, unsigned ms)
+{
+	struct timespec ts;
+
+	hf_deadline(&ts, ms);
+	return !pthread_clockjoin_np(t, NULL, CLOCK_MONOTONIC, &ts);
+}
 
 /* caps.c */
 int caps_keep(struct hf_err *err);

@@ -351,17 +351,13 @@ int follow_start(struct hf_err *err)
 /* Bounded: a thread that hangs in the store is left behind. */
 void follow_stop(void)
 {
-	struct timespec ts;
-
 	if (!started)
 		return;
 	pthread_mutex_lock(&follow_lock);
 	stopping = true;
 	pthread_cond_broadcast(&follow_cond);
 	pthread_mutex_unlock(&follow_lock);
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	ts.tv_sec += 1;
-	if (!pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &ts))
+	if (thread_ends(thread, 1000))
 		started = false;
 }
 

@@ -253,14 +253,11 @@ static void *leave(void *arg)
 /* Bounded, as everything at the end: a store that hangs is left to itself. */
 static void leave_bounded(void)
 {
-	struct timespec ts;
 	pthread_t t;
 
 	if (pthread_create(&t, NULL, leave, NULL))
 		return;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	ts.tv_sec += 2;
-	pthread_clockjoin_np(t, NULL, CLOCK_MONOTONIC, &ts);
+	thread_ends(t, 2000);
 }
 
 /* Stop accepting, give the changes their last chance, leave if nothing depends on us. */

@@ -135,15 +135,11 @@ int memory_start(struct hf_err *err)
 
 void memory_stop(void)
 {
-	struct timespec ts;
-
 	if (!started)
 		return;
 	pthread_mutex_lock(&lock);
 	wanted = ending = true;
 	pthread_cond_signal(&wake);
 	pthread_mutex_unlock(&lock);
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	ts.tv_sec += 2;
-	pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &ts);
+	thread_ends(thread, 2000);
 }

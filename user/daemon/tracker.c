@@ -65,15 +65,11 @@ int tracker_start(struct hf_err *err)
 /* Bounded: a thread that hangs in a tree is left behind. */
 void tracker_stop(void)
 {
-	struct timespec ts;
 	uint64_t one = 1;
 
 	if (stop_fd < 0)
 		return;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	ts.tv_sec += 2;
-	if (write(stop_fd, &one, sizeof(one)) != sizeof(one) ||
-	    pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &ts))
+	if (write(stop_fd, &one, sizeof(one)) != sizeof(one) || !thread_ends(thread, 2000))
 		return;
 	close(stop_fd);
 	stop_fd = -1;

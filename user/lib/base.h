@@ -76,7 +76,7 @@ extern const struct hf_clock *hf_clock;
 uint64_t hf_now_ms(void);
 uint64_t hf_now_ns(void);
 void hf_sleep_ms(unsigned ms);
-void hf_deadline(struct timespec *ts, uint64_t ms);	/* for a condition that waits by CLOCK_MONOTONIC: in @ms from now */
+void hf_deadline(struct timespec *ts, uint64_t ms);	/* for what waits by CLOCK_MONOTONIC: in @ms from now */
 uint64_t hf_wall_ns(void);	/* CLOCK_REALTIME, for people only */
 int hf_pread_full(int fd, void *p, size_t n, uint64_t off);	/* -ENODATA when short */
 int hf_pwrite_full(int fd, const void *p, size_t n, uint64_t off);
