@@ -280,12 +280,7 @@ static void look_after_all(struct group *g, struct resource **v, struct job **j,
 
 	pthread_mutex_lock(&g->lock);
 	while (!all_over(g)) {
-		clock_gettime(CLOCK_MONOTONIC, &ts);
-		ts.tv_nsec += 200000000;
-		if (ts.tv_nsec >= 1000000000) {
-			ts.tv_sec++;
-			ts.tv_nsec -= 1000000000;
-		}
+		hf_deadline(&ts, 200);
 		pthread_cond_timedwait(&g->cond, &g->lock, &ts);
 		/* not each time that they meet */
 		if (hf_now_ms() < next)

@@ -527,8 +527,7 @@ static void ask_quit(struct resource *r, void *arg)
 	r->quit = true;
 	pthread_cond_signal(&r->wake);
 	while (r->running && hf_now_ms() < s->until) {
-		clock_gettime(CLOCK_MONOTONIC, &ts);
-		ts.tv_sec += 1;
+		hf_deadline(&ts, 1000);
 		pthread_cond_timedwait(&r->done, &r->lock, &ts);
 	}
 	if (r->running)

@@ -28,8 +28,7 @@ static int row_lock(struct disk *d, uint32_t row)
 	struct timespec ts;
 	int ret = 0;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	ts.tv_sec += BUSY_MS / 1000;
+	hf_deadline(&ts, BUSY_MS);
 	pthread_mutex_lock(&d->row_mu);
 	while (d->row_busy[row] && !ret)
 		ret = pthread_cond_clockwait(&d->row_cv, &d->row_mu, CLOCK_MONOTONIC, &ts);

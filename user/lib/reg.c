@@ -428,8 +428,7 @@ int hf_reg_change(struct hf_store *s, int (*fn)(void *ctx, struct hf_log *l, con
 	struct timespec until;
 	int ret;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += CHANGE_BOUND_MS / 1000;
+	hf_deadline(&until, CHANGE_BOUND_MS);
 	if (pthread_mutex_clocklock(&change_mu, CLOCK_MONOTONIC, &until))
 		return hf_fail(err, HF_OK, -ETIMEDOUT, "another change of the registrations on this node did "
 			       "not end within %d s; see holdfast status", CHANGE_BOUND_MS / 1000);
