@@ -107,6 +107,8 @@ enum paint { PLAIN, GOOD, WARN, BAD, DIM };
 void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));	/* control characters become ? */
 void say_painted(enum paint p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void print_json(struct json_object *o);
+/* takes over the library's text; prints it as JSON when that is wanted */
+struct json_object *taken(struct cli *c, char *text);
 int printed(struct cli *c);	/* 0, or HF_FAILED when the output could not be written */
 
 struct table;

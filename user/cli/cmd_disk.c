@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* disk info, disk check: what a disk says, in words. Both ask the library, never the daemon. */
 #include "cli.h"
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -136,17 +134,6 @@ static void print_logs(struct json_object *o)
 	}
 	say("\n");
 	table_print(t);
-}
-
-/* Takes over the library's text; prints it as JSON when that is wanted. */
-static struct json_object *taken(struct cli *c, char *text)
-{
-	struct json_object *o = text ? json_tokener_parse(text) : NULL;
-
-	if (c->json && text)
-		puts(text);
-	free(text);
-	return o;
 }
 
 int cmd_disk_info(struct cli *c)

@@ -7,17 +7,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* Takes over the library's text; prints it as JSON when that is wanted. */
-static struct json_object *taken(struct cli *c, char *text)
-{
-	struct json_object *o = text ? json_tokener_parse(text) : NULL;
-
-	if (c->json && text)
-		puts(text);
-	free(text);
-	return o;
-}
-
 static int layout(struct cli *c, struct hf_format *f)
 {
 	uint64_t lease = arg_number(c, "lease", 0);

@@ -115,6 +115,16 @@ void print_json(struct json_object *o)
 	puts(o ? json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE) : "{}");
 }
 
+struct json_object *taken(struct cli *c, char *text)
+{
+	struct json_object *o = text ? json_tokener_parse(text) : NULL;
+
+	if (c->json && text)
+		puts(text);
+	free(text);
+	return o;
+}
+
 int printed(struct cli *c)
 {
 	if (!fflush(stdout) && !ferror(stdout))
