@@ -253,6 +253,44 @@ static void at_random(unsigned seed, unsigned rounds)
 	is(wrong, 0, "P2: names of files that come and go at random");
 }
 
+/* And whatever another node has in their place, a restore makes it exactly what was captured. */
+static void elsewhere_at_random(unsigned rounds)
+{
+	struct hf_restore_stat rst;
+	unsigned wrong = 0;
+
+	for (unsigned i = 0; i < rounds && !wrong; i++) {
+		char log[1024] = "";
+
+		for (unsigned ops = 1 + rand() % 8; ops--; ) {
+			char a[PATH_MAX + 32], b[PATH_MAX + 32];
+			unsigned x = rand() % NAMES, y = rand() % NAMES, what = rand() % 8;
+			int ret = 0;
+
+			snprintf(a, sizeof(a), "%s/dst/r%u/%u", top, x % 3, x);
+			snprintf(b, sizeof(b), "%s/dst/r%u/%u", top, y % 3, y);
+			switch (what) {
+			case 0: ret = unlink(a); break;
+			case 1: ret = rename(a, b); break;
+			case 2: ret = chmod(a, 0600 | rand() % 0100); break;
+			case 3: ret = truncate(a, rand() % 3); break;
+			case 4: ret = unlink(a) || mkdir(a, 0700); break;
+			case 5: ret = unlink(a) || symlink(b, a); break;
+			default: ret = link(a, b); break;
+			}
+			snprintf(log + strlen(log), sizeof(log) - strlen(log), " %u:%u,%u=%d", what, x, y, ret);
+		}
+		wrong += restore(dst, &m, &rst, NULL) != 0;
+		wrong += differences(dst, &m) != 0 || differs("src", "dst");
+		wrong += restore(dst, &m, &rst, NULL) || rst.written || rst.meta || rst.removed;
+		if (wrong) {
+			printf("# round %u:%s; differs:\n", i, log);
+			hf_compare(dst, &m.db, show, NULL, NULL);
+		}
+	}
+	is(wrong, 0, "P6: what another node has at random is made what was captured");
+}
+
 /* P2: what was changed through a name that is gone waits until the others can be read */
 static void left_behind(bool scans)
 {
@@ -406,9 +444,11 @@ int main(void)
 	sh("mkdir src/r0 src/r1 src/r2");
 	names("r0 r1 r2", &st);
 	at_random(time(NULL), 2000);
+	brought("at random");
+	elsewhere_at_random(40);
 	sh("rm -r src/r0 src/r1 src/r2");
 	names("r0 r1 r2", &st);
-	brought("at random");
+	brought("none of them");
 	left_behind(false);
 	left_behind(true);
 	locally_wrong();
