@@ -81,7 +81,7 @@ int main(int argc, char **argv)
 	must(hf_log_claim(st, &lid, HF_CLAIM_FENCED, &l, &err));
 	do {
 		t = hf_now_ns();
-		more = hf_log_base_copy(l, PART, &err);
+		more = hf_log_base_part(l, PART, &err);
 		part[n++] = hf_now_ns() - t;
 	} while (more == 1 && n < PARTS);
 	must(more);

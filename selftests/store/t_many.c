@@ -115,7 +115,7 @@ static void first_state(void)
 	must(a.st->ops->stat(a.st, &id, &st, &err));
 	is(st.base_gen, 0, "the row does not tell of it yet");
 	ok(hf_log_wants_base(l), "that is to be done");
-	is(hf_log_base_copy(l, 1, &err), 0, "there is nothing to be copied");
+	is(hf_log_base_part(l, 1, &err), 0, "there is nothing to be copied");
 	must(hf_log_tell(l, 10, &err));
 	must(a.st->ops->stat(a.st, &id, &st, &err));
 	is(st.base_gen, 1, "it is the base of the first generation that is told of");

@@ -242,7 +242,7 @@ static void step(struct one *o)
 			(void)end_of(o, &o->now);
 		break;
 	case 18:
-		ret = idle && o->gen ? hf_log_base_copy(o->l, 100000, &err) : 0;
+		ret = idle && o->gen ? hf_log_base_part(o->l, 100000, &err) : 0;
 		break;
 	case 19:
 		ret = idle && o->gen ? hf_log_base(o->l, rnd(2) * 10, &err) : 0;

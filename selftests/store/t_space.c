@@ -344,7 +344,7 @@ static void parts(void)
 	hf_log_close(l);
 	for (int ends = 0; ends < 2; ends++) {
 		l = claim(ends ? &c : &b, &id);
-		while ((ret = hf_log_base_copy(l, 200000, &err)) == 1) {
+		while ((ret = hf_log_base_part(l, 200000, &err)) == 1) {
 			step(l);
 			snprintf(key, sizeof(key), "k%u", between++ % 24);
 			fill(noise, 100000, between % 24);	/* what another has */

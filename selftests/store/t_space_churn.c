@@ -115,7 +115,7 @@ static int base(struct model *m)
 	int ret;
 
 	/* in parts, with a commit between them now and then */
-	ret = roll(2) ? hf_log_base_copy(m->log, 300000, &err) : 0;
+	ret = roll(2) ? hf_log_base_part(m->log, 300000, &err) : 0;
 	if (ret == 1)
 		return 0;
 	ret = hf_log_base(m->log, m->retain, &err);

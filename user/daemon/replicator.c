@@ -500,7 +500,7 @@ static int do_base(struct resource *r, bool whole, struct hf_err *err)
 	atomic_store(&r->busy, hf_now_ms());
 	ret = hf_log_tell(r->log, pol.retain_gens, err);
 	if (!ret && (whole || r->rebase || hf_log_wants_base(r->log))) {
-		ret = whole ? 0 : hf_log_base_copy(r->log, BASE_PART, err);
+		ret = whole ? 0 : hf_log_base_part(r->log, BASE_PART, err);
 		r->base_part = ret == 1;
 		if (!ret)
 			ret = hf_log_base(r->log, pol.retain_gens, err);

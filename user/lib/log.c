@@ -200,6 +200,7 @@ void hf_log_close(struct hf_log *l)
 	if (!l)
 		return;
 	hf_log_abort(l);
+	make_drop(l);
 	if (l->claim)
 		l->claim->ops->drop(l->claim);
 	stage_drop(&l->stage);
@@ -837,6 +838,7 @@ int hf_log_commit(struct hf_log *l, unsigned flags, const char *note, uint64_t *
 			log_refs(l, p->old, -1, next);
 			ent_put(p->old);
 		}
+		make_note(l, e);
 		if (e->flags & ENT_DEAD)
 			table_del(&l->items, e);
 		pend_drop(l, p);

@@ -165,11 +165,12 @@ void hf_log_retain_age(struct hf_log *l, uint64_t seconds);
 /** hf_log_tell() - where the first commit was a base of which the row does not tell yet: tell of it, and trim
  *  as hf_log_base() does, which does this first. Costs a write of the row; else nothing. */
 int hf_log_tell(struct hf_log *l, uint64_t retain, struct hf_err *err);
-/** hf_log_base_copy() - do a part of what comes before a base: copy about @bytes of contents that
- *  lie in other nodes' areas, or scattered. 1: there is more. Commits may come between. */
-int hf_log_base_copy(struct hf_log *l, size_t bytes, struct hf_err *err);
+/** hf_log_base_part() - do a part of what comes before a base: copy about @bytes of contents that
+ *  lie in other nodes' areas, or scattered; when that is done, make a part of its records. 1: there is
+ *  more. Commits may come between. What is made is kept until hf_log_base(), which goes on from there. */
+int hf_log_base_part(struct hf_log *l, size_t bytes, struct hf_err *err);
 /** hf_log_base() - append a base of the newest generation, confirm it, trim what is older than
- *  @retain generations. Copies first what is left to be copied. */
+ *  @retain generations. Does first what is left of its parts. */
 int hf_log_base(struct hf_log *l, uint64_t retain, struct hf_err *err);
 /**
  * hf_log_damaged() - read all contents of the newest state from the store itself

@@ -2,7 +2,7 @@
 /*
  * Bases: the whole state in one commit, so that what is older can go. Contents that
  * lie in other nodes' areas, or that pin mostly unused blocks, are copied into
- * packs first.
+ * packs first. Then the records are made (log_base_make.c), and then appended.
  */
 #include "log_int.h"
 #include <stdlib.h>
@@ -13,7 +13,7 @@ bool hf_log_wants_base(const struct hf_log *l)
 
 	if (!l->claim || l->npend || !l->gen)
 		return false;
-	if (!l->loaded_base || l->untold)
+	if (!l->loaded_base || l->untold || l->make)	/* and what was begun is to be finished */
 		return true;
 	room = l->claim->ops->room(l->claim, &total);
 	if (limit < 256u << 10)
@@ -138,88 +138,48 @@ static int copy_contents(struct hf_log *l, size_t bytes, struct hf_err *err)
 			ret = 0;
 			continue;
 		}
+		if (!ret)
+			make_moved(l, w[i].e);
 		done += chunk_stored(r);
 	}
 	free(w);
 	return ret ? ret : i < n;
 }
 
-int hf_log_base_copy(struct hf_log *l, size_t bytes, struct hf_err *err)
+int hf_log_base_part(struct hf_log *l, size_t bytes, struct hf_err *err)
 {
+	int ret;
+
 	if (!l->claim || l->npend)
 		return -EBUSY;
-	return l->untold ? 0 : copy_contents(l, bytes, err);
-}
-
-struct base_rec { struct hf_buf b; unsigned flags; };
-
-static void recs_free(struct base_rec *v, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		hf_buf_free(&v[i].b);
-	free(v);
-}
-
-static int rec_add(struct hf_log *l, struct base_rec **v, size_t *n, struct hf_buf *b, unsigned flags)
-{
-	struct base_rec *p;
-	int ret = codec_pack(b, &l->ck.zip, &flags);
-
-	p = ret ? NULL : realloc(*v, (*n + 1) * sizeof(*p));
-	if (!p) {
-		hf_buf_free(b);
-		return ret ? ret : -ENOMEM;
-	}
-	*v = p;
-	p[(*n)++] = (struct base_rec){ *b, flags };
-	*b = (struct hf_buf)HF_BUF_INIT;
-	return 0;
-}
-
-struct recs { struct hf_log *l; struct base_rec **v; size_t *n; unsigned flags; };
-
-static int rec_next(void *ctx, struct hf_buf *b)
-{
-	struct recs *r = ctx;
-	int ret = rec_add(r->l, r->v, r->n, b, r->flags | HF_REC_PART);
-
-	r->flags &= ~HF_REC_FIRST;
-	codec_begin(b, NULL);
-	return ret;
-}
-
-/* All records of a base: half a base would take room and give none back. */
-static int recs_make(struct hf_log *l, struct base_rec **out, size_t *nout)
-{
-	struct recs r = { l, out, nout, (l->fuzzy ? HF_REC_FUZZY : 0) | HF_REC_FIRST };
-	struct hf_buf b = HF_BUF_INIT;
-	struct ent **v = NULL;
-	size_t n;
-	int ret = table_sorted(&l->items, "", 0, &v, &n);
-
-	if (ret)
-		return ret;
-	codec_begin(&b, NULL);
-	keep_out(l, &b);
-	for (size_t i = 0; i < n && !ret; i++)
-		ret = log_item(&b, v[i], i || b.len > LOG_HEAD_MAX, rec_next, &r);
-	free(v);
+	if (l->untold)
+		return 0;
+	ret = hf_seam("base.part");
+	if (!ret && l->make)
+		ret = make_part(l);
+	/* first of all; and what commits have left to be copied meanwhile */
 	if (!ret)
-		ret = rec_add(l, out, nout, &b, r.flags);
-	hf_buf_free(&b);
+		ret = copy_contents(l, bytes, err);
+	if (!ret && !l->make) {
+		ret = make_begin(l);
+		if (!ret)
+			make_drop(l);
+	}
+	if (ret < 0)
+		make_drop(l);
 	return ret;
 }
 
 static int base_append(struct hf_log *l, struct hf_err *err)
 {
-	struct base_rec *v = NULL;
+	struct base_rec **v = NULL;
 	size_t n = 0;
 	uint64_t bytes = 0, total;
-	int ret = recs_make(l, &v, &n);
+	int ret = make_all(l, &v, &n, err);
 
 	for (size_t i = 0; i < n; i++)
-		bytes += rec_sectors(v[i].b.len) * (uint64_t)HFD_SECTOR;
-	/* the ends of segments, and the list of blocks before it */
+		bytes += rec_sectors(v[i]->b.len) * (uint64_t)HFD_SECTOR;
+	/* half a base would take room and give none back: the ends of segments, and the list of blocks before it */
 	if (!ret && bytes > HFD_SECTOR && bytes + bytes / 8 + HFD_SECTOR > l->claim->ops->room(l->claim, &total)) {
 		ret = hf_fail(err, HF_UNAVAIL, -ENOSPC, "%s: there is no room for a base of %llu bytes", l->id.name,
 			      (unsigned long long)bytes);
@@ -230,12 +190,15 @@ static int base_append(struct hf_log *l, struct hf_err *err)
 		l->since = l->packed = 0;
 	}
 	for (size_t i = 0; i < n && !ret; i++) {
+		unsigned flags = v[i]->flags | (l->fuzzy ? HF_REC_FUZZY : 0);
+
+		flags |= (i ? 0 : HF_REC_FIRST) | (i + 1 < n ? HF_REC_PART : 0);
 		if (i + 1 == n)
 			ret = hf_seam("base.append");
 		if (!ret)
-			ret = log_append_packed(l, &v[i].b, HF_REC_BASE, v[i].flags, l->gen, NULL, err);
+			ret = log_append_packed(l, &v[i]->b, HF_REC_BASE, flags, l->gen, NULL, err);
 	}
-	recs_free(v, n);
+	free(v);
 	return ret;
 }
 
@@ -270,14 +233,12 @@ int hf_log_tell(struct hf_log *l, uint64_t retain, struct hf_err *err)
 	return ret ? ret : base_told(l, retain, err);
 }
 
-int hf_log_base(struct hf_log *l, uint64_t retain, struct hf_err *err)
+static int base_now(struct hf_log *l, uint64_t retain, struct hf_err *err)
 {
 	uint64_t when = l->when_ns;
 	bool first = l->untold;
 	int ret;
 
-	if (!l->claim || l->npend)
-		return -EBUSY;
 	hf_log_abort(l);	/* what was put and taken back may lose its place now */
 	ret = hf_log_tell(l, retain, err);
 	if (ret || (first && l->base_gen == l->gen))
@@ -296,4 +257,15 @@ int hf_log_base(struct hf_log *l, uint64_t retain, struct hf_err *err)
 	l->base_gen = l->gen;
 	keep_note(l, l->gen, l->when_ns, true);
 	return base_told(l, retain, err);
+}
+
+int hf_log_base(struct hf_log *l, uint64_t retain, struct hf_err *err)
+{
+	int ret;
+
+	if (!l->claim || l->npend)
+		return -EBUSY;
+	ret = base_now(l, retain, err);
+	make_drop(l);
+	return ret;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A log from inside: shared by log.c, log_seal.c, log_ready.c, log_base.c, log_history.c, log_keep.c, log_pin.c and log_group.c. */
+/* A log from inside: shared by log.c, log_seal.c, log_ready.c, log_base.c, log_base_make.c, log_history.c, log_keep.c, log_pin.c and log_group.c. */
 #ifndef HF_LOG_INT_H
 #define HF_LOG_INT_H
 
@@ -47,6 +47,7 @@ struct hf_log {
 
 	struct hf_at upto;	/* of who follows: what is here is the state there */
 	struct stash *stash;		/* sealed contents that were read ahead of their use; NULL none */
+	struct base_make *make;		/* the records of the next base, as far as they are made; NULL none */
 	struct sealer *sealer;		/* of this transaction; NULL: contents are sealed as they come */
 };
 
@@ -116,6 +117,16 @@ int stash_add(struct stash *s, const struct hf_ref *r, const uint8_t *buf);
 void stash_mark(struct stash *s);	/* what is not kept until the sweep goes then */
 bool stash_keep(struct stash *s, const struct hf_ref *r);	/* false: it is not there */
 void stash_sweep(struct stash *s);
+
+/* log_base_make.c: the records of a base of all that is committed. Between transactions, except make_note() */
+struct base_rec { struct hf_buf b; unsigned flags; };	/* but for those that come from its place among them */
+int make_begin(struct hf_log *l);
+int make_part(struct hf_log *l);	/* 1: there is more, 0: what is left to make_all() is little, or an error */
+/* all of them, in *@out, in order; what is in the array stays the log's, until make_drop() */
+int make_all(struct hf_log *l, struct base_rec ***out, size_t *n, struct hf_err *err);
+void make_drop(struct hf_log *l);
+void make_note(struct hf_log *l, struct ent *e);	/* @e was committed */
+void make_moved(struct hf_log *l, const struct ent *e);	/* its contents lie elsewhere now */
 
 /* log_keep.c */
 void keep_note(struct hf_log *l, uint64_t gen, uint64_t when_ns, bool base);

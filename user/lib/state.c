@@ -195,8 +195,7 @@ void table_clear(struct table *t)
 	*t = (struct table){ 0 };
 }
 
-/* bytewise, but '/' sorts before all else, so that a directory's entries follow it */
-static int key_cmp(const void *a, const void *b)
+int ent_order(const void *a, const void *b)
 {
 	const struct ent *x = *(struct ent *const *)a, *y = *(struct ent *const *)b;
 	const uint8_t *p = ent_key(x), *q = ent_key(y);
@@ -221,7 +220,7 @@ int table_order(struct table *t)
 	for (size_t i = 0; i < t->cap; i++)
 		for (struct ent *e = t->slot[i]; e; e = e->next)
 			v[k++] = e;
-	qsort(v, k, sizeof(*v), key_cmp);
+	qsort(v, k, sizeof(*v), ent_order);
 	t->order = v;
 	return 0;
 }
@@ -236,7 +235,7 @@ static size_t first_with(const struct table *t, const struct ent *prefix, bool a
 		const struct ent *e = t->order[mid];
 		bool has = ent_begins(e, ent_key(prefix), prefix->keylen);
 
-		if (has ? after : key_cmp(&e, &prefix) < 0)
+		if (has ? after : ent_order(&e, &prefix) < 0)
 			lo = mid + 1;
 		else
 			hi = mid;
@@ -282,7 +281,7 @@ int table_sorted(struct table *t, const void *prefix, uint32_t plen, struct ent 
 		free(v);
 		return sorted_from_order(t, prefix, plen, out, n);
 	}
-	qsort(v, k, sizeof(*v), key_cmp);
+	qsort(v, k, sizeof(*v), ent_order);
 	*out = v;
 	*n = k;
 	return 0;

@@ -57,6 +57,8 @@ struct table {
 struct ent *ent_new(const void *key, uint32_t keylen, const void *attr, uint32_t attrlen, uint32_t nref);
 int ent_more(struct ent *e, uint32_t n);	/* room for so many chunks more */
 void ent_put(struct ent *e);
+/* for qsort(), of pointers: by key, bytewise, but '/' sorts before all else, so that a directory's entries follow it */
+int ent_order(const void *a, const void *b);
 struct ent *table_get(const struct table *t, const void *key, uint32_t keylen);
 int table_add(struct table *t, struct ent *e);	/* takes over the caller's use */
 void table_del(struct table *t, struct ent *e);	/* drops it */
