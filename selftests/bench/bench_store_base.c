@@ -3,12 +3,14 @@
  * bench_store_base DEVICE SCRATCH WORKDIR ENTRIES SIZE ROUNDS
  *
  * How long a commit has to wait for a base of a log with ENTRIES files of SIZE bytes: for one
- * part of the contents, which are copied when a node has taken the log over, and for the records
- * of the base, ROUNDS times with a few commits between.
+ * part of the contents, which are copied when a node has taken the log over; then, ROUNDS times with a few commits
+ * between, for one part of the records of the base, each followed by a commit, and for what is left
+ * in the end.
  *
  * The log is made in the file SCRATCH and copied to DEVICE, which is overwritten. Times are in nanoseconds.
  */
 #include "bench_store.h"
+#include "log_int.h"
 
 #define PART (2u << 20)		/* as the daemon does */
 #define PARTS 4096u
@@ -28,6 +30,12 @@ static void make(const struct hf_logid *lid, unsigned entries, uint8_t *text, si
 	must(hf_log_base(l, 0, &err));
 	must(hf_log_note(l, &err));
 	hf_log_close(l);
+}
+
+static void change(struct hf_log *l, unsigned n, uint8_t *text, size_t size)
+{
+	fill(text, size);
+	put_file(l, n, text, size);
 }
 
 /* Another node of the same store. */
@@ -53,9 +61,9 @@ static void say(const char *what, uint64_t *v, size_t n)
 
 int main(int argc, char **argv)
 {
-	static uint64_t part[PARTS], once[COMMITS * 64], base[64];
+	static uint64_t part[PARTS], once[COMMITS * 64], made[PARTS * 64], base[64];
 	unsigned entries, rounds;
-	size_t size, n = 0, done = 0;
+	size_t size, n = 0, done = 0, records = 0;
 	struct hf_logid lid;
 	struct hf_log *l;
 	uint8_t *text;
@@ -83,22 +91,32 @@ int main(int argc, char **argv)
 		t = hf_now_ns();
 		more = hf_log_base_part(l, PART, &err);
 		part[n++] = hf_now_ns() - t;
-	} while (more == 1 && n < PARTS);
-	must(more);
+	} while (more == 1 && !l->make && n < PARTS);
+	must(more < 0 ? more : 0);
+	must(hf_log_base(l, 0, &err));
 	for (unsigned r = 0; r < rounds; r++) {
 		for (unsigned i = 0; i < COMMITS; i++) {
-			fill(text, size);
-			put_file(l, (r * COMMITS + i) % entries, text, size);
+			change(l, (r * COMMITS + i) % entries, text, size);
 			t = hf_now_ns();
 			commit(l);
 			once[done++] = hf_now_ns() - t;
 		}
-		t = hf_now_ns();
+		for (;;) {
+			t = hf_now_ns();
+			more = hf_log_base_part(l, PART, &err);
+			if (more != 1 || records == HF_ARRAY(made))
+				break;
+			made[records++] = hf_now_ns() - t;
+			change(l, next_random() % entries, text, size);
+			commit(l);
+		}
+		must(more < 0 ? more : 0);
 		must(hf_log_base(l, 0, &err));
 		base[r] = hf_now_ns() - t;
 	}
 	hf_log_close(l);
 	say("part", part, n);
+	say("made", made, records);
 	say("base", base, rounds);
 	say("alone", once, done);
 	close_store();

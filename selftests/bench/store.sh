@@ -149,7 +149,8 @@ f=$W/base
 echo
 two "a commit waits for a base of $ENTRIES entries, ms" median most
 two "  for one of $(field part 2 "$f") parts of contents, after a takeover" "$(ms "$(field part 3 "$f")")" "$(ms "$(field part 4 "$f")")"
-two "  for the records of the base" "$(ms "$(field base 3 "$f")")" "$(ms "$(field base 4 "$f")")"
+two "  for one of $((($(field made 2 "$f") + ROUNDS / 2) / ROUNDS)) parts of its records" "$(ms "$(field made 3 "$f")")" "$(ms "$(field made 4 "$f")")"
+two "  for what is left of them in the end, and writing them" "$(ms "$(field base 3 "$f")")" "$(ms "$(field base 4 "$f")")"
 two "a commit alone" "$(ms "$(field alone 3 "$f")")" "$(ms "$(field alone 4 "$f")")"
 
 f=$W/replay
