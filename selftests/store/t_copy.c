@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * P1: a base refers to nothing in another node's area, which is used again once the base is confirmed. What
- * lies in the own area and would only be better elsewhere may stay where there is no room for it.
+ * lies in the own area and would only be better elsewhere may stay where there is no room for it. P4: one of an owner
+ * that was fenced out meanwhile.
  */
 #include "store_test.h"
 #include "disk_int.h"
@@ -59,6 +60,30 @@ static void commit(struct hf_log *l, const char *key, const char *p, size_t n)
 	must(hf_log_confirm(l, &err));
 }
 
+/* What an owner copies may be gone when it was fenced out: that is no damage. */
+static void fenced(void)
+{
+	struct hf_log *l, *r;
+	int ret;
+
+	id = (struct hf_logid)LOGID(2, 2);
+	must(hf_log_claim(b.st, &id, HF_CLAIM_FENCED, &l, &err));
+	commit(l, "theirs", theirs, sizeof(theirs));
+	hf_log_close(l);
+	must(hf_log_claim(a.st, &id, HF_CLAIM_FENCED, &l, &err));
+	must(hf_log_claim(b.st, &id, HF_CLAIM_FENCED, &r, &err));
+	for (unsigned i = 0; i < 300; i++) {	/* three times the area */
+		randombytes_buf(between, sizeof(between));
+		commit(r, "theirs", between, sizeof(between));
+		must(hf_log_base(r, 0, &err));
+	}
+	err = (struct hf_err){ 0 };
+	ret = hf_log_base(l, 0, &err);
+	ok(ret == -ESTALE && strstr(err.msg, "taken over"), "P4: who was fenced out is told so where contents are gone: %d %s", ret, err.msg);
+	hf_log_close(l);
+	hf_log_close(r);
+}
+
 int main(void)
 {
 	char key[8];
@@ -96,6 +121,7 @@ int main(void)
 	ok(all, "and all is there");
 	is(base(l, 1, -EIO), -EIO, "what cannot be written is no want of room");
 	hf_log_close(l);
+	fenced();
 	node_close(&a);
 	node_close(&b);
 	hf_keys_free(keys);

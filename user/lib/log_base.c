@@ -143,6 +143,11 @@ static int copy_contents(struct hf_log *l, size_t bytes, struct hf_err *err)
 		done += chunk_stored(r);
 	}
 	free(w);
+	if (ret == -EBADMSG) {	/* a newer owner may have let what it was be used again */
+		int now = ops->confirm(l->claim, err);
+
+		ret = now ? now : ret;
+	}
 	return ret ? ret : i < n;
 }
 
