@@ -179,6 +179,44 @@ static void among_many(void)
 	names("many d/other d/third d/new", &st);
 }
 
+static void from_one_to_another(void)
+{
+	struct hf_capture_stat st;
+	uint64_t id;
+
+	sh("cd src; echo 1 >w1; ln w1 w2; echo 2 >v1; ln v1 v2; echo 3 >u");
+	usleep(30000);
+	scan(src, &m, false);
+	/* what a log says that was read anew: no entry remembers which file it was */
+	sh("cd src; ln -f w1 w2; ln -f u v2");
+	names("w2 v2", &st);
+	brought("two and two");
+	mem_forget(&m);
+	hf_tree_close(src);
+	src = opent("src", 0, false);
+	sh("cd src; ln -f v1 w2; echo more >>v1");
+	names("v1", &st);
+	ok(link_of("w1") != link_of("w2"), "P6: a number that nobody remembers the file of is not that of two files");
+	names("w2", &st);
+	is(differences(src, &m), 0, "of which nothing differs");
+	brought("nobody remembers");
+	sh("cd src; ln -f w1 w2; rm v1; echo 2 >v1");
+	names("w2 v1", &st);
+	id = link_of("w1");
+	ok(id && link_of("w2") == id, "names of one file");
+	hf_tree_close(src);
+	src = opent("src", 0, false);
+	sh("ln -f src/v1 src/w2");
+	sick = "w1";
+	is(capture(src, &m, "w2", &st), -EIO, "one becomes another file's, and the other cannot be read");
+	ok(link_of("w2") != link_of("w1"), "P6: they do not share a number then");
+	sick = NULL;
+	names("w2", &st);
+	is(differences(src, &m), 0, "it is captured when it can");
+	sh("cd src; rm w1 w2 v1 v2 u");
+	names("w1 w2 v1 v2 u", &st);
+}
+
 /*
  * Whatever is done to files with several names, and whatever is told of it in whichever order: only what was made,
  * written through and removed again before anybody looked is not found (Documentation/consistency.rst).
@@ -441,6 +479,7 @@ int main(void)
 	is(m.puts, 0, "a scan of what was restored puts nothing");
 	by_events();
 	among_many();
+	from_one_to_another();
 	sh("mkdir src/r0 src/r1 src/r2");
 	names("r0 r1 r2", &st);
 	at_random(time(NULL), 2000);

@@ -25,28 +25,36 @@ static bool was(const struct hf_known *k, uint64_t dev, uint64_t ino)
 }
 
 /* a number that one of the names has already, if no other file has it, nor had when that name was captured */
-static void choose(struct capture *c, struct hf_links_file *f)
+static int choose(struct capture *c, struct hf_links_file *f)
 {
 	struct hf_links *l = &c->t->links;
 	struct hf_links_file *owner;
+	bool unsure = false;
 	struct hf_known k;
 	uint64_t id = 0;
+	int ret = 0;
 
 	for (unsigned i = 0; i < f->n && !id; i++)
 		if (c->db->get(c->db->arg, f->name[i], &k) && (!k.mark.ino || was(&k, f->dev, f->ino))) {
 			id = hf_attr_link(k.attr, k.attrlen);
+			unsure = !k.mark.ino;
 			owner = hf_links_owner(l, id);
 			if (owner && owner != f)
 				id = 0;
 		}
+	/* nobody remembers which file that name was: all that have the number are looked at */
+	if (id && unsure && !c->whole)
+		ret = hf_links_lose(l, id);
 	while (!id || ((owner = hf_links_owner(l, id)) && owner != f))
 		randombytes_buf(&id, sizeof(id));
 	hf_links_set_id(l, f, id);
+	return ret;
 }
 
 int hf_cap_link(struct capture *c, const struct hf_pair *p, const struct statx *stx, uint64_t *id)
 {
 	struct hf_links_file *f;
+	int ret;
 
 	*id = 0;
 	if (!linked(c, stx)) {
@@ -60,10 +68,12 @@ int hf_cap_link(struct capture *c, const struct hf_pair *p, const struct statx *
 		*id = c->link;
 		return 0;
 	}
-	if (f->n > 1 && !f->id)
-		choose(c, f);
+	ret = f->n > 1 && !f->id ? choose(c, f) : 0;
+	if (ret)
+		return ret;
 	/* of the first name: that the others still belong to it is settled when all were seen */
-	*id = f->id ? f->id : p->known ? hf_attr_link(p->known->attr, p->known->attrlen) : 0;
+	*id = f->id ? f->id : p->known && (!p->known->mark.ino || was(p->known, f->dev, f->ino)) ?
+		hf_attr_link(p->known->attr, p->known->attrlen) : 0;
 	return 0;
 }
 
@@ -234,8 +244,8 @@ static int settle(struct capture *c, struct hf_dircur *cur, struct hf_links_file
 	}
 	if (f->n < 2)
 		hf_links_set_id(&c->t->links, f, 0);
-	else if (!f->id)
-		choose(c, f);
+	else if (!f->id && !ret)
+		ret = choose(c, f);
 	for (unsigned i = f->n; !ret && i-- > 0; ) {
 		struct hf_known k;
 
