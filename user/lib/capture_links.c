@@ -327,6 +327,7 @@ int hf_cap_links(struct capture *c, bool whole)
 {
 	struct hf_links *l = &c->t->links;
 	struct hf_dircur cur;
+	bool moved = false;
 	int ret;
 
 	if (whole)
@@ -334,13 +335,17 @@ int hf_cap_links(struct capture *c, bool whole)
 	if (!l->touched && !l->nlost)
 		return 0;
 	ret = hf_dircur_init(&cur, c->t);
-	if (!ret && l->nlost)
-		ret = capture_left(c, &cur);
-	/* what is captured once more can show files that were not seen before */
-	for (int i = 0; !ret && l->touched && i < HF_TRIES; i++) {
+	/* what is captured once more can show files that were not seen before, and names that were lost */
+	for (int i = 0; !ret && (l->touched || (l->nlost && !moved)) && i < HF_TRIES; i++) {
 		struct todo todo = { 0 };
 
-		if (!l->failed && hf_links_each(l, incomplete, NULL))
+		if (l->nlost && !moved) {
+			uint64_t unstable = c->st->unstable;
+
+			ret = capture_left(c, &cur);
+			moved = c->st->unstable != unstable;
+		}
+		if (!ret && !l->failed && hf_links_each(l, incomplete, NULL))
 			ret = look_among_known(c, &cur);
 		if (!ret && (l->failed || hf_links_each(l, incomplete, NULL))) {
 			ret = look_through(c);
