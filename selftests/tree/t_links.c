@@ -9,18 +9,26 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-/* a disk on which this name cannot be looked at */
-static const char *sick;
+/* a disk on which this name cannot be looked at; another file that comes in the place of this one when it was looked at */
+static const char *sick, *replaced;
 static unsigned looks;
 
 int statx(int dirfd, const char *path, int flags, unsigned mask, struct statx *buf)
 {
+	int ret;
+
 	looks++;
 	if (sick && !strcmp(path, sick)) {
 		errno = EIO;
 		return -1;
 	}
-	return syscall(SYS_statx, dirfd, path, flags, mask, buf);
+	ret = syscall(SYS_statx, dirfd, path, flags, mask, buf);
+
+	if (replaced && !strcmp(path, replaced)) {
+		replaced = NULL;
+		renameat(dirfd, "instead", dirfd, path);
+	}
+	return ret;
 }
 
 static int differs(const char *a, const char *b)
@@ -217,6 +225,16 @@ static void from_one_to_another(void)
 	sick = NULL;
 	names("w2", &st);
 	is(differences(src, &m), 0, "it is captured when it can");
+	/* between the look at it and its opening */
+	sh("cd src; ln -f w1 w2; rm v1; echo 2 >v1; echo 4 >instead");
+	names("w2 v1 instead", &st);
+	usleep(30000);
+	scan(src, &m, false);
+	sh("printf y 1<>src/w2");
+	replaced = "w2";
+	names("w2 instead", &st);
+	is(differences(src, &m), 0, "P2: a name that is another file's when it is opened");
+	brought("replaced while it was captured");
 	sh("cd src; rm w1 w2 v1 v2 u");
 	names("w1 w2 v1 v2 u", &st);
 }

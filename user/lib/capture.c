@@ -357,9 +357,6 @@ int hf_cap_entry(struct capture *c, const struct hf_pair *pair)
 
 		return hf_cap_link(c, &p, &stx, &id);
 	}
-	ret = p.known && stx.stx_mask && !c->relink ? hf_cap_lost(c, p.known, &stx) : 0;
-	if (ret)
-		return ret;
 	for (int i = 0; i < HF_TRIES; i++) {
 		if (i) {
 			hf_sleep_ms(1u << (i - 1));

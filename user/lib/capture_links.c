@@ -54,9 +54,11 @@ static int choose(struct capture *c, struct hf_links_file *f)
 int hf_cap_link(struct capture *c, const struct hf_pair *p, const struct statx *stx, uint64_t *id)
 {
 	struct hf_links_file *f;
-	int ret;
+	int ret = p->known && !c->relink ? hf_cap_lost(c, p->known, stx) : 0;
 
 	*id = 0;
+	if (ret)
+		return ret;
 	if (!linked(c, stx)) {
 		hf_links_single(&c->t->links, stx);
 		return 0;
@@ -65,8 +67,9 @@ int hf_cap_link(struct capture *c, const struct hf_pair *p, const struct statx *
 	if (!f)
 		return -ENOMEM;
 	if (c->relink) {
+		/* it was that file's name when it was looked at */
 		*id = c->link;
-		return 0;
+		return c->link && f->id != c->link ? -ESTALE : 0;
 	}
 	ret = f->n > 1 && !f->id ? choose(c, f) : 0;
 	if (ret)
@@ -167,12 +170,14 @@ static int capture_again(struct capture *c, struct hf_dircur *cur, const struct 
 
 int hf_cap_lost(struct capture *c, const struct hf_known *k, const struct statx *stx)
 {
-	uint64_t id = hf_attr_link(k->attr, k->attrlen);
-	struct hf_links_file *f = hf_links_owner(&c->t->links, id);
-	bool same = stx && (k->mark.ino ? was(k, makedev(stx->stx_dev_major, stx->stx_dev_minor), stx->stx_ino) :
-			    f && is_of(f, stx));
+	struct hf_links_file *f;
+	uint64_t id;
 
-	if (!id || same)
+	if (stx && was(k, makedev(stx->stx_dev_major, stx->stx_dev_minor), stx->stx_ino))
+		return 0;
+	id = hf_attr_link(k->attr, k->attrlen);
+	f = hf_links_owner(&c->t->links, id);
+	if (!id || (stx && !k->mark.ino && f && is_of(f, stx)))
 		return 0;
 	return hf_links_lose(&c->t->links, id);
 }
