@@ -190,6 +190,7 @@ static void among_many(void)
 static void from_one_to_another(void)
 {
 	struct hf_capture_stat st;
+	struct hf_restore_stat rst;
 	uint64_t id;
 
 	sh("cd src; echo 1 >w1; ln w1 w2; echo 2 >v1; ln v1 v2; echo 3 >u");
@@ -235,8 +236,18 @@ static void from_one_to_another(void)
 	names("w2 instead", &st);
 	is(differences(src, &m), 0, "P2: a name that is another file's when it is opened");
 	brought("replaced while it was captured");
-	sh("cd src; rm w1 w2 v1 v2 u");
-	names("w1 w2 v1 v2 u", &st);
+	/* the directory that another name is in now comes later */
+	sh("mkdir src/old; ln src/w1 src/old/w");
+	names("old old/w", &st);
+	sh("mv src/old src/young; echo more >>src/w1");
+	names("w1 old", &st);
+	mem_commit(&m);
+	is(restore(dst, &m, &rst, NULL), 0, "P5: a name in a directory that nobody told of yet can be restored");
+	names("young", &st);
+	is(differences(src, &m), 0, "when it is told nothing differs");
+	brought("a directory with one of the names");
+	sh("cd src; rm -r w1 w2 v1 v2 u young");
+	names("w1 w2 v1 v2 u young", &st);
 }
 
 /*

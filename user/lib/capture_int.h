@@ -28,6 +28,8 @@ int hf_cap_del(struct capture *c, const char *rel);		/* it is gone */
 int hf_cap_pair(void *ctx, const struct hf_pair *p);		/* for hf_merge() */
 /** hf_cap_entry() - what @pair says is in the tree; it may be something else by now, or gone */
 int hf_cap_entry(struct capture *c, const struct hf_pair *pair);
+/** hf_cap_above() - the directories above @rel that are not known */
+int hf_cap_above(struct capture *c, struct hf_dircur *cur, const char *rel);
 /** hf_cap_link() - hf_attr.link for a local file that was just looked at; that a name was another's before */
 int hf_cap_link(struct capture *c, const struct hf_pair *p, const struct statx *stx, uint64_t *id);
 /** hf_cap_lost() - a name that is known is gone, or with @stx is another file now */

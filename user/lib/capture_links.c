@@ -147,9 +147,13 @@ static int capture_again(struct capture *c, struct hf_dircur *cur, const struct 
 	struct hf_known k;
 	struct hf_pair p;
 	struct statx stx;
-	int ret = look_at(c, cur, rel, &p, &stx);
+	/* nobody may have told of its directory yet */
+	int ret = c->db->get(c->db->arg, rel, &k) ? 0 : hf_cap_above(c, cur, rel);
 
 	*gone = true;
+	if (ret && ret != -EXDEV)
+		return hf_tree_fail(c->t, c->err, ret, "cannot capture", rel);
+	ret = look_at(c, cur, rel, &p, &stx);
 	if (ret != 1 || (f ? !is_of(f, &stx) : S_ISDIR(stx.stx_mode)))
 		return ret < 0 ? ret : 0;
 	*gone = false;

@@ -68,6 +68,15 @@ out:
 	return ret;
 }
 
+int hf_cap_above(struct capture *c, struct hf_dircur *cur, const char *rel)
+{
+	int ret = capture_dir(c, cur, rel, 0, false);
+
+	for (const char *p = strchr(rel, '/'); !ret && p; p = strchr(p + 1, '/'))
+		ret = capture_dir(c, cur, rel, p - rel, false);
+	return ret;
+}
+
 /* *dir: it is a directory that is known; what it is itself is still to be captured */
 static int capture_found(struct capture *c, int dirfd, const char *name, const char *rel, bool *dir)
 {
@@ -182,9 +191,7 @@ static int capture_above(struct hf_names *s, const char *rel, size_t len)
 	if (same_dir(s, rel, len))
 		return 0;
 	dir_times(s);
-	ret = capture_dir(&s->c, &s->cur, rel, 0, false);
-	for (const char *p = strchr(rel, '/'); !ret && p; p = strchr(p + 1, '/'))
-		ret = capture_dir(&s->c, &s->cur, rel, p - rel, false);
+	ret = hf_cap_above(&s->c, &s->cur, rel);
 	return ret ? ret : dir_due(s, rel, len);
 }
 
