@@ -251,7 +251,7 @@ static void from_one_to_another(void)
 }
 
 /*
- * Whatever is done to files with several names, and whatever is told of it in whichever order: only what was made,
+ * Whatever is done to files with several names, and whatever is told of it in whichever order, or later: only what was made,
  * written through and removed again before anybody looked is not found (Documentation/consistency.rst).
  */
 #define NAMES 12
@@ -264,11 +264,12 @@ static int show(void *ctx, enum hf_change ch, const char *rel)
 static void at_random(unsigned seed, unsigned rounds)
 {
 	struct hf_capture_stat st;
+	bool told[NAMES] = { false }, moved[NAMES] = { false };
 	unsigned wrong = 0, linked = 0;
 
 	srand(seed);
 	for (unsigned i = 0; i < rounds && !wrong; i++) {
-		bool told[NAMES] = { false }, moved[NAMES] = { false };
+		bool late = rand() % 3 == 0;
 		char name[NAMES][PATH_MAX + 32], log[1024] = "";
 		unsigned ops = 1 + rand() % 4;
 
@@ -306,13 +307,20 @@ static void at_random(unsigned seed, unsigned rounds)
 		if (rand() % 20 == 0) {
 			hf_tree_close(src);
 			src = opent("src", 0, false);
+			if (rand() % 2)
+				mem_forget(&m);
 		}
 		if (rand() % 8 == 0)
 			usleep(10000);
-		for (unsigned k = 0, at = rand(); k < NAMES; k++)
-			if (told[(at + k) % NAMES])
-				wrong += capture(src, &m, name[(at + k) % NAMES] + strlen(top) + 5, &st) != 0;
-		wrong += differences(src, &m) != 0;
+		for (unsigned k = 0, at = rand(); k < NAMES; k++) {
+			unsigned n = (at + k) % NAMES;
+
+			if (!told[n] || (late && rand() % 2))
+				continue;
+			wrong += capture(src, &m, name[n] + strlen(top) + 5, &st) != 0;
+			told[n] = moved[n] = false;
+		}
+		wrong += !late && differences(src, &m) != 0;
 		mem_commit(&m);
 		if (wrong) {
 			printf("# seed %u, round %u:%s; differs:\n", seed, i, log);
