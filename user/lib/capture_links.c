@@ -198,18 +198,15 @@ static int find_left(void *ctx, const char *rel, const struct hf_known *k)
 	struct left *l = ctx;
 	void *e;
 
-	for (unsigned i = 0; id && i < l->l->nlost; i++) {
-		if (l->l->lost[i] != id)
-			continue;
-		e = realloc(l->e, (l->n + 1) * sizeof(*l->e));
-		if (!e)
-			return -ENOMEM;
-		l->e = e;
-		l->e[l->n].rel = strdup(rel);
-		l->e[l->n].id = id;
-		return l->e[l->n].rel ? (l->n++, 0) : -ENOMEM;
-	}
-	return 0;
+	if (!id || !hf_links_is_lost(l->l, id))
+		return 0;
+	e = realloc(l->e, (l->n + 1) * sizeof(*l->e));
+	if (!e)
+		return -ENOMEM;
+	l->e = e;
+	l->e[l->n].rel = strdup(rel);
+	l->e[l->n].id = id;
+	return l->e[l->n].rel ? (l->n++, 0) : -ENOMEM;
 }
 
 /*
@@ -222,8 +219,10 @@ static int capture_left(struct capture *c, struct hf_dircur *cur)
 	struct left left = { .l = l };
 	uint64_t unstable;
 	bool gone;
-	int ret = c->db->all(c->db->arg, find_left, &left);
+	int ret;
 
+	hf_links_sort_lost(l);
+	ret = c->db->all(c->db->arg, find_left, &left);
 	if (!ret)
 		l->nlost = 0;
 	for (size_t i = 0; i < left.n; i++) {

@@ -19,7 +19,7 @@ void hf_links_clear(struct hf_links *l)
 		}
 	free(l->slot);
 	free(l->by_id);
-	*l = (struct hf_links){ .lost = l->lost, .nlost = l->nlost };
+	*l = (struct hf_links){ .lost = l->lost, .nlost = l->nlost, .lost_cap = l->lost_cap };
 }
 
 void hf_links_free(struct hf_links *l)
@@ -159,17 +159,38 @@ struct hf_links_file *hf_links_owner(const struct hf_links *l, uint64_t id)
 
 int hf_links_lose(struct hf_links *l, uint64_t id)
 {
-	uint64_t *lost;
+	/* mostly names of one file go one after the other; the rest is found when they are sorted */
+	if (l->nlost && l->lost[l->nlost - 1] == id)
+		return 0;
+	if (l->nlost == l->lost_cap) {
+		unsigned cap = l->lost_cap ? 2 * l->lost_cap : 16;
+		uint64_t *lost = realloc(l->lost, cap * sizeof(*lost));
 
-	for (unsigned i = 0; i < l->nlost; i++)
-		if (l->lost[i] == id)
-			return 0;
-	lost = realloc(l->lost, (l->nlost + 1) * sizeof(*lost));
-	if (!lost)
-		return -ENOMEM;
-	l->lost = lost;
-	lost[l->nlost++] = id;
+		if (!lost)
+			return -ENOMEM;
+		l->lost = lost;
+		l->lost_cap = cap;
+	}
+	l->lost[l->nlost++] = id;
 	return 0;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+void hf_links_sort_lost(struct hf_links *l)
+{
+	if (l->nlost)
+		qsort(l->lost, l->nlost, sizeof(*l->lost), by_number);
+}
+
+bool hf_links_is_lost(const struct hf_links *l, uint64_t id)
+{
+	return l->nlost && bsearch(&id, l->lost, l->nlost, sizeof(*l->lost), by_number);
 }
 
 int hf_links_each(struct hf_links *l, int (*fn)(void *ctx, struct hf_links_file *f), void *ctx)

@@ -25,7 +25,7 @@ struct hf_links {
 	unsigned touched;
 	bool failed;			/* a capture did: what it was to settle is not known any more */
 	uint64_t *lost;			/* numbers of files that lost a name, whose others are still to be looked at */
-	unsigned nlost;
+	unsigned nlost, lost_cap;
 };
 
 struct statx;
@@ -44,6 +44,9 @@ void hf_links_set_id(struct hf_links *l, struct hf_links_file *f, uint64_t id);
 struct hf_links_file *hf_links_owner(const struct hf_links *l, uint64_t id);
 /** hf_links_lose() - the file with @id lost a name; -ENOMEM */
 int hf_links_lose(struct hf_links *l, uint64_t id);
+/** hf_links_is_lost() - whether a file with @id did, until the next one does; after hf_links_sort_lost() */
+bool hf_links_is_lost(const struct hf_links *l, uint64_t id);
+void hf_links_sort_lost(struct hf_links *l);
 /** hf_links_each() - nonzero from @fn stops; @fn may drop names, and note some */
 int hf_links_each(struct hf_links *l, int (*fn)(void *ctx, struct hf_links_file *f), void *ctx);
 
