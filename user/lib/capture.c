@@ -420,6 +420,7 @@ int hf_capture_scan(struct hf_tree *t, const struct hf_tree_db *db, const char *
 	hf_ids_begin(t, full);
 	c.full = full;
 	c.whole = !*rel;
+	c.since = hf_wall_ns();
 	if (!*rel)
 		hf_links_clear(&t->links);
 	ret = hf_merge(t, db, rel, HF_WALK_LAZY, hf_cap_pair, &c, err);

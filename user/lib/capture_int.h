@@ -13,7 +13,8 @@ struct capture {
 	struct hf_err *err;
 	bool full;
 	bool by_name;		/* not in the course of a scan */
-	bool whole;		/* in the course of one of the whole tree */
+	bool whole;		/* in the course of one of the whole tree, which began */
+	uint64_t since;		/* then */
 	bool relink;		/* what is captured is a name of file @link, whatever was known */
 	uint64_t link;
 	uint8_t *buf;		/* HF_SMALL and one more: a file that grew is noticed */

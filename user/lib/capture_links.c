@@ -88,9 +88,20 @@ static int forget_names(void *ctx, struct hf_links_file *f)
 	return 0;
 }
 
+/*
+ * A name that was seen as the only one and then got another, which was seen as well, is none that is missing. So what
+ * changed since the whole tree began to be looked at (@ctx) is believed when it is found so for the second time.
+ */
 static int count_outside(void *ctx, struct hf_links_file *f)
 {
+	const uint64_t *since = ctx;
+
 	f->outside = f->nlink > f->n ? f->nlink - f->n : 0;
+	if (f->outside && !hf_settled(f->ctime, *since) && (f->doubt.nlink != f->nlink || f->doubt.n != f->n)) {
+		f->doubt.nlink = f->nlink;
+		f->doubt.n = f->n;
+		f->outside = 0;
+	}
 	return 0;
 }
 
@@ -103,6 +114,7 @@ static bool has_names(const struct capture *c, const struct statx *stx)
 static int look_through(struct capture *c)
 {
 	struct hf_links *l = &c->t->links;
+	uint64_t since = hf_wall_ns();
 	struct hf_walk w;
 	int ret;
 
@@ -116,7 +128,7 @@ static int look_through(struct capture *c)
 	if (ret)
 		hf_tree_fail(c->t, c->err, ret, "cannot read", w.rel ? w.rel : "");
 	hf_walk_free(&w);
-	return ret ? ret : hf_links_each(l, count_outside, NULL);
+	return ret ? ret : hf_links_each(l, count_outside, &since);
 }
 
 static bool is_of(const struct hf_links_file *f, const struct statx *stx)
@@ -339,7 +351,7 @@ int hf_cap_links(struct capture *c, bool whole)
 	int ret;
 
 	if (whole)
-		hf_links_each(l, count_outside, NULL);
+		hf_links_each(l, count_outside, &c->since);
 	if (!l->touched && !l->nlost)
 		return 0;
 	ret = hf_dircur_init(&cur, c->t);

@@ -100,6 +100,7 @@ struct hf_links_file *hf_links_note(struct hf_links *l, const struct statx *stx,
 		l->count++;
 	}
 	f->nlink = stx->stx_nlink;
+	f->ctime = hf_ctime_ns(stx);
 	if (!f->touched) {
 		f->touched = true;
 		l->touched++;

@@ -13,7 +13,9 @@ struct hf_links_file {
 	struct hf_links_file *next, *id_next;	/* hash chains */
 	uint64_t dev, ino;
 	uint64_t nlink;			/* when last seen */
+	uint64_t ctime;			/* when last seen */
 	uint64_t outside;		/* names that were not found in the tree */
+	struct { uint64_t nlink; unsigned n; } doubt;	/* what a look at the whole tree found while it changed */
 	uint64_t id;			/* hf_attr.link; 0: none given */
 	char **name;
 	unsigned n, cap;
