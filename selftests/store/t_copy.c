@@ -2,7 +2,7 @@
 /*
  * P1: a base refers to nothing in another node's area, which is used again once the base is confirmed. What
  * lies in the own area and would only be better elsewhere may stay where there is no room for it. P4: one of an owner
- * that was fenced out meanwhile.
+ * that was fenced out meanwhile. P1: what was copied, and is not written yet, is not damaged.
  */
 #include "store_test.h"
 #include "disk_int.h"
@@ -84,6 +84,27 @@ static void fenced(void)
 	hf_log_close(r);
 }
 
+static int no_pace(void *ctx, struct hf_log *l, size_t bytes) { return 0; }
+static int count(void *ctx, const struct hf_item *it) { return ++*(unsigned *)ctx, 0; }
+
+/* A rebuild unpins what is found damaged, and finds it so between two parts of a base. */
+static void unwritten(void)
+{
+	unsigned n = 0;
+	struct hf_log *l;
+
+	id = (struct hf_logid)LOGID(3, 3);
+	must(hf_log_claim(b.st, &id, HF_CLAIM_FENCED, &l, &err));
+	commit(l, "theirs", theirs, sizeof(theirs));
+	hf_log_close(l);
+	must(hf_log_claim(a.st, &id, HF_CLAIM_FENCED, &l, &err));
+	must(hf_log_base_part(l, SIZE_MAX, &err) < 0 ? -EIO : 0);
+	ok(!foreign(l), "a part of a base has copied contents");
+	must(hf_log_damaged(l, no_pace, count, &n, &err));
+	ok(!n, "P1: and they are not damaged: %u", n);
+	hf_log_close(l);
+}
+
 int main(void)
 {
 	char key[8];
@@ -122,6 +143,7 @@ int main(void)
 	is(base(l, 1, -EIO), -EIO, "what cannot be written is no want of room");
 	hf_log_close(l);
 	fenced();
+	unwritten();
 	node_close(&a);
 	node_close(&b);
 	hf_keys_free(keys);

@@ -27,7 +27,9 @@ int hf_log_damaged(struct hf_log *l, hf_log_pace_fn pace, int (*fn)(void *ctx, c
 	if (!l->claim || l->npend)
 		return -EBUSY;
 	l->untold = false;	/* a base that the row does not tell of yet may be damaged too: the next one is another */
-	ret = table_sorted(&l->items, "", 0, &v, &n);
+	ret = l->claim->ops->flush(l->claim, err);	/* a part of a base may have copied some */
+	if (!ret)
+		ret = table_sorted(&l->items, "", 0, &v, &n);
 	if (ret)
 		return ret;
 	for (size_t i = 0; i < n && !ret; i++) {
