@@ -351,6 +351,27 @@ static void restless(void)
 	hf_log_close(l);
 }
 
+/* What was replaced is not kept until the base comes, which others may hold up for long. */
+static void busy(void)
+{
+	struct ent *e;
+	char key[40];
+
+	begin(&a, 6);
+	parts(3);
+	e = table_get(&l->items, key, key_of(40, key));
+	e->users++;
+	for (unsigned i = 0; i < 500; i++) {
+		change(40, i % 5 == 1);
+		commit();
+	}
+	is(e->users, 1, "replaced many times between two parts: it is let go");
+	ent_put(e);
+	must(hf_log_base(l, 0, &err));
+	ok(base_right() && state_right(), "and the base is right");
+	hf_log_close(l);
+}
+
 /* The same by chance, with owners that come and go. */
 static void rounds(unsigned count)
 {
@@ -514,6 +535,7 @@ int main(void)
 	between();
 	others();
 	restless();
+	busy();
 	rounds(60);
 	copies();
 	large();

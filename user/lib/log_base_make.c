@@ -86,10 +86,27 @@ static struct range *range_of(const struct base_make *m, const struct ent *e)
 	return &m->r[lo];
 }
 
+/* what was replaced since */
+static void range_sift(struct range *r)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->n; i++)
+		if (r->v[i]->flags & ENT_OUT)
+			ent_put(r->v[i]);
+		else
+			r->v[n++] = r->v[i];
+	r->n = n;
+}
+
 /* takes over a use of @e */
 static int range_add(struct range *r, struct ent *e)
 {
-	if (r->n == r->cap) {
+	bool full = r->n == r->cap;
+
+	if (full)	/* what changes all the time is to be there once */
+		range_sift(r);
+	if (full && r->n >= r->cap / 4 * 3) {
 		size_t cap = r->cap ? r->cap * 2 : 64;
 		struct ent **v = realloc(r->v, cap * sizeof(*v));
 
@@ -216,25 +233,19 @@ static int range_make(struct hf_log *l, struct range *r)
 	struct recs x = { l, r };
 	struct hf_buf b = HF_BUF_INIT;
 	bool first = !r->from;
-	size_t n = 0;
 	int ret = 0;
 
 	recs_drop(r);
-	for (size_t i = 0; i < r->n; i++)
-		if (r->v[i]->flags & ENT_OUT)
-			ent_put(r->v[i]);
-		else
-			r->v[n++] = r->v[i];
-	r->n = n;
+	range_sift(r);
 	r->stale = false;
-	if (!n && !first)
+	if (!r->n && !first)
 		return 0;
-	if (n)
-		qsort(r->v, n, sizeof(*r->v), ent_order);
+	if (r->n)
+		qsort(r->v, r->n, sizeof(*r->v), ent_order);
 	codec_begin(&b, NULL);
 	if (first)
 		keep_out(l, &b);
-	for (size_t i = 0; i < n && !ret; i++)
+	for (size_t i = 0; i < r->n && !ret; i++)
 		ret = log_item(&b, r->v[i], i || b.len > LOG_HEAD_MAX, rec_next, &x);
 	if (!ret)
 		ret = rec_add(l, r, &b);
