@@ -7,7 +7,7 @@ cluster a b
 Ar=$tmp/a/root/srv/t Br=$tmp/b/root/srv/t
 mkdir -p "$Ar" "$Br"
 for i in $(seq 120); do echo "$i" >"$Ar/a-file-with-a-name-$i"; done
-parts() { up "$1" HOLDFAST_SEAM="base.range:0:eio,base.part:0:sleep=400${2:+,$2}"; }
+parts() { up "$1" HOLDFAST_SEAM="make.range:0:eio,make.part:0:sleep=400${2:+,$2}"; }
 # how many generations are newer than the newest base, which is of this epoch; nothing: there is none yet
 since() { hf "$1" --json history r | $PY -c '
 import json,sys

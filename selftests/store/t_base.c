@@ -291,15 +291,15 @@ static void others(void)
 	   "of one that is not, with when those were committed that came between");
 	hf_log_retain_age(l, 0);
 
-	hf_seam_init("base.range:0:eio,base.part:9:eio");
+	hf_seam_init("make.range:0:eio,make.part:9:eio");
 	ok(parts(8) == -8 && hf_log_base_part(l, PART, &err) == -EIO && !l->make, "a part that fails leaves nothing");
-	hf_seam_init("base.range:0:eio,base.append:1:eio");
+	hf_seam_init("make.range:0:eio,base.append:1:eio");
 	parts(-1);
 	change(13, false);
 	commit();
 	is(hf_log_base(l, 0, &err), -EIO, "a base that fails");
 	ok(!l->make, "leaves nothing either");
-	hf_seam_init("base.range:0:eio");
+	hf_seam_init("make.range:0:eio");
 	ok(state_right(), "and is no base");
 	parts(7);
 	change(14, false);
@@ -530,7 +530,7 @@ int main(void)
 	setup(2, 256 << 20, 500);
 	node_make(&a, "alpha");
 	node_make(&b, "beta");
-	hf_seam_init("base.range:0:eio");
+	hf_seam_init("make.range:0:eio");
 	still();
 	between();
 	others();

@@ -159,7 +159,7 @@ int hf_log_base_part(struct hf_log *l, size_t bytes, struct hf_err *err)
 		return -EBUSY;
 	if (l->untold)
 		return 0;
-	ret = hf_seam("base.part");
+	ret = hf_seam("make.part");
 	if (!ret && l->make)
 		ret = make_part(l);
 	/* first of all; and what commits have left to be copied meanwhile */

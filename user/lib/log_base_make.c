@@ -180,7 +180,7 @@ int make_begin(struct hf_log *l)
 			m->todo[m->ntodo++] = e;
 		}
 	/* the tests have small logs of many ranges */
-	ret = ranges_cut(m, hf_seam("base.range") ? RANGE / 512 : RANGE);
+	ret = ranges_cut(m, hf_seam("make.range") ? RANGE / 512 : RANGE);
 	if (ret)
 		return ret;
 	m->left = 2 * m->nr;
