@@ -250,8 +250,11 @@ class Node:
     def cpu_ms(self):
         total = 0
         for t in os.listdir(f'/proc/{self.proc.pid}/task'):
-            with open(f'/proc/{self.proc.pid}/task/{t}/schedstat', encoding='ascii') as f:
-                total += int(f.read().split()[0])
+            try:
+                with open(f'/proc/{self.proc.pid}/task/{t}/schedstat', encoding='ascii') as f:
+                    total += int(f.read().split()[0])
+            except (FileNotFoundError, ProcessLookupError):
+                pass  # it ended meanwhile
         return total / 1e6
 
 
