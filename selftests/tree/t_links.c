@@ -195,17 +195,23 @@ static void made_meanwhile(void)
 	names("zz q1 q2 q4", &st);
 	usleep(30000);
 	does = "ln src/q1 src/zz/q3";
-	meanwhile = "q1";
-	sh("ln src/q2 src/q5");
-	names("q4", &st);
-	ok(!meanwhile, "a link is made meanwhile");
-	names("q5 zz/q3", &st);
-	ok(link_of("q1") && link_of("q1") == link_of("zz/q3"), "both names are found to be one file");
-	sh("printf x 1<>src/zz/q3");
-	names("zz/q3", &st);
-	is(differences(src, &m), 0, "and what is written through one is captured for both");
+	/* and once more, when it was alone in between */
+	for (int i = 5; i < 7; i++) {
+		meanwhile = "q1";
+		sh("ln src/q2 src/q%d", i);
+		names("q4", &st);
+		ok(!meanwhile, "a link is made meanwhile");
+		names(i == 5 ? "q5 zz/q3" : "q6 zz/q3", &st);
+		ok(link_of("q1") && link_of("q1") == link_of("zz/q3"), "both names are found to be one file");
+		sh("printf x%d 1<>src/zz/q3", i);
+		names("zz/q3", &st);
+		is(differences(src, &m), 0, "and what is written through one is captured for both");
+		sh("rm src/zz/q3");
+		names("zz/q3", &st);
+		usleep(30000);
+	}
 	sh("rm -rf src/q? src/zz");
-	names("q1 q2 q4 q5 zz", &st);
+	names("q1 q2 q4 q5 q6 zz", &st);
 }
 
 static void from_one_to_another(void)

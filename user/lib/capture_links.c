@@ -293,6 +293,8 @@ static int incomplete(void *ctx, struct hf_links_file *f)
 		return 1;
 	if (f->touched)
 		f->outside = f->nlink > f->n ? f->nlink - f->n : 0;
+	if (f->touched && !f->outside)
+		f->doubt.nlink = 0;	/* all of them were found */
 	return 0;
 }
 
