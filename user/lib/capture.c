@@ -428,7 +428,7 @@ int hf_capture_scan(struct hf_tree *t, const struct hf_tree_db *db, const char *
 	if (!ret)
 		ret = hf_tree_check_root(t, err);
 	if (!ret)
-		ret = hf_cap_links(&c, !*rel);
+		ret = hf_cap_links(&c);
 	if (ret == -ENOMEM)
 		hf_fail(err, HF_OK, ret, "out of memory");
 	hf_cap_end(&c);

@@ -35,10 +35,7 @@ int hf_cap_above(struct capture *c, struct hf_dircur *cur, const char *rel);
 int hf_cap_link(struct capture *c, const struct hf_pair *p, const struct statx *stx, uint64_t *id);
 /** hf_cap_lost() - a name that is known is gone, or with @stx is another file now */
 int hf_cap_lost(struct capture *c, const struct hf_known *k, const struct statx *stx);
-/**
- * hf_cap_links() - all names of the files that were touched are up to date, and known to be one file
- * @whole: all names of the tree were looked at in this capture
- */
-int hf_cap_links(struct capture *c, bool whole);
+/** hf_cap_links() - all names of the files that were touched are up to date, and known to be one file */
+int hf_cap_links(struct capture *c);
 
 #endif

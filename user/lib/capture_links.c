@@ -345,9 +345,10 @@ static int collect(void *ctx, struct hf_links_file *f)
 	return 0;
 }
 
-int hf_cap_links(struct capture *c, bool whole)
+int hf_cap_links(struct capture *c)
 {
 	struct hf_links *l = &c->t->links;
+	bool whole = c->whole;
 	struct hf_dircur cur;
 	bool moved = false;
 	int ret;

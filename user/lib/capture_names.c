@@ -277,7 +277,7 @@ int hf_names_end(struct hf_names *s, struct hf_capture_stat *st, struct hf_err *
 	s->c.st = &s->late;
 	s->c.err = &e;
 	s->c.db_err = 0;
-	ret = hf_cap_links(&s->c, false);
+	ret = hf_cap_links(&s->c);
 	/* one that went away meanwhile looks empty */
 	if (!ret)
 		ret = hf_tree_check_root(s->c.t, &e);
